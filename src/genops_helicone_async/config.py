@@ -1,0 +1,299 @@
+"""The adapter's settings: arguments completed from the environment, checked once, secrets kept out of sight."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from ._providers import DEFAULT_PROVIDERS, PROVIDERS, canonical
+from .chat_request import check_label
+from .errors import ConfigurationError
+
+CLOUD_GATEWAY = "https://ai-gateway.helicone.ai"
+DIALECTS = ("auto", "helicone", "proxy", "rust", "openai")
+ATTRIBUTE_NAMES = ("team", "project", "customer_id", "environment", "cost_center", "feature", "user_id")
+DEFAULT_MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+
+
+class Secret:
+    """A key that never shows in `repr`, `str`, logs or tracebacks; `reveal()` gives the text."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The secret itself, for the one place that puts it on the wire."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a secret is not pickled")
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything an adapter was told, complete and checked.
+
+    `gateway_url` has no trailing slash; `is_cloud` says that it is Helicone's own AI Gateway; `candidates` are the
+    providers a call may go to when it names none. Times are seconds.
+    """
+
+    helicone_api_key: Secret | None
+    provider_keys: Mapping[str, Secret]
+    provider_urls: Mapping[str, str]
+    gateway_url: str
+    gateway_dialect: str
+    is_cloud: bool
+    candidates: tuple[str, ...]
+    default_attributes: Mapping[str, str]
+    timeout_s: float
+    retry_attempts: int
+    max_connections: int
+    max_response_bytes: int
+    enable_cost_tracking: bool
+    gateway_fee_rates: Mapping[str, float]
+    prices: Mapping[Any, Any]
+    trust_env: bool
+    environ: Mapping[str, str] = {}
+
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret's text, for scrubbing messages that quote what we sent."""
+        keys = list(self.provider_keys.values())
+        return tuple(key.reveal() for key in [*keys, *filter(None, [self.helicone_api_key])])
+
+
+class GivenSettings(msgspec.Struct, kw_only=True):
+    """The constructor's arguments as they were given; None stands for "not given"."""
+
+    helicone_api_key: str | None = None
+    provider_keys: Mapping[str, str] | None = None
+    default_attributes: Mapping[str, str] | None = None
+    gateway_url: str | None = None
+    gateway_dialect: str = "auto"
+    provider_urls: Mapping[str, str] | None = None
+    timeout_seconds: float = 30.0
+    retry_attempts: int = 3
+    max_connections: int | None = None
+    max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES
+    enable_cost_tracking: bool = True
+    cost_currency: str = "USD"
+    gateway_fee_rates: Mapping[str, float] | None = None
+    prices: Mapping[Any, Any] | None = None
+    allow_insecure_http: bool = False
+    trust_env: bool = False
+
+
+def resolve(given: GivenSettings, environ: Mapping[str, str], open_file_limit: int) -> Settings:
+    """Completes the given settings from the environment and checks them.
+
+    `open_file_limit` is the process's limit of open files; without a `max_connections` the pool takes what it
+    allows, 10,000 at most.
+
+    Raises:
+        ConfigurationError: a setting is wrong, or nothing is there to authenticate with.
+        TypeError: a setting has the wrong type.
+    """
+    gateway_url = check_url("gateway_url", given.gateway_url or environ.get("HELICONE_GATEWAY_URL") or CLOUD_GATEWAY)
+    if given.gateway_dialect not in DIALECTS:
+        raise ConfigurationError(f"`gateway_dialect` is {given.gateway_dialect!r}: use one of {', '.join(DIALECTS)}")
+    is_cloud = gateway_url in (CLOUD_GATEWAY, CLOUD_GATEWAY + "/v1")
+    dialect = given.gateway_dialect
+    if dialect == "auto" and not is_cloud:
+        dialect = "helicone"
+    urls = {canonical(name): check_url(f"provider_urls[{name!r}]", url) for name, url in _pairs("provider_urls", given.provider_urls)}
+    keys = _provider_keys(given, environ, frozenset(urls))
+    helicone_key = _helicone_key(given, environ)
+    if not given.allow_insecure_http and (helicone_key or keys):
+        for name, url in [("gateway_url", gateway_url), *((f"provider_urls[{p!r}]", u) for p, u in urls.items())]:
+            _refuse_plain_http(name, url)
+    settings = Settings(
+        helicone_api_key=helicone_key,
+        provider_keys=keys,
+        provider_urls=urls,
+        gateway_url=gateway_url,
+        gateway_dialect=dialect,
+        is_cloud=is_cloud,
+        candidates=_candidates(keys, urls, dialect),
+        default_attributes=_attributes(given, environ),
+        timeout_s=_positive("timeout_seconds", given.timeout_seconds),
+        retry_attempts=_count("retry_attempts", given.retry_attempts, 0),
+        max_connections=_max_connections(given.max_connections, open_file_limit),
+        max_response_bytes=_count("max_response_bytes", given.max_response_bytes, 1),
+        enable_cost_tracking=bool(given.enable_cost_tracking),
+        gateway_fee_rates=_fee_rates(given.gateway_fee_rates),
+        prices=dict(given.prices or {}),
+        trust_env=bool(given.trust_env),
+        environ=environ,
+    )
+    _check_authentication(settings)
+    return settings
+
+
+def check_url(name: str, url: object) -> str:
+    """An http(s) URL with a host and without user, query or fragment, its trailing slashes dropped."""
+    if not isinstance(url, str):
+        raise TypeError(f"`{name}` must be a URL as text, not {type(url).__name__}")
+    try:
+        parts = urlsplit(url)
+        port_ok = parts.port is None or parts.port > 0
+    except ValueError as exc:
+        raise ConfigurationError(f"`{name}` is no valid URL ({exc})") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_ok:
+        raise ConfigurationError(f"`{name}` is {url!r}: give an http(s) URL such as {CLOUD_GATEWAY}")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ConfigurationError(f"`{name}` must not hold a user, a query or a fragment: give scheme, host and path")
+    if any(ord(char) <= 32 or ord(char) == 127 for char in url):
+        raise ConfigurationError(f"`{name}` holds white space or a control character")
+    return url.rstrip("/")
+
+
+def check_key(name: str, key: object) -> Secret:
+    """A key fit for a header; the message never quotes it."""
+    if not isinstance(key, str):
+        raise TypeError(f"`{name}` must be text, not {type(key).__name__}")
+    if not key.strip():
+        raise ConfigurationError(f"`{name}` is empty: give the key or leave it out")
+    if any(ord(char) <= 32 or ord(char) >= 127 for char in key):
+        raise ConfigurationError(
+            f"`{name}` holds a line break, white space or a character outside ASCII: strip it (a key read from a file "
+            "often ends with a line break)"
+        )
+    return Secret(key)
+
+
+def _helicone_key(given: GivenSettings, environ: Mapping[str, str]) -> Secret | None:
+    if given.helicone_api_key is not None:
+        return check_key("helicone_api_key", given.helicone_api_key)
+    text = environ.get("HELICONE_API_KEY")
+    return check_key("HELICONE_API_KEY", text) if text else None
+
+
+def _provider_keys(given: GivenSettings, environ: Mapping[str, str], custom: frozenset[str]) -> dict[str, Secret]:
+    """Explicit keys in the order given, else those of the environment in the directory's order."""
+    if given.provider_keys is not None:
+        keys = {}
+        for name, key in _pairs("provider_keys", given.provider_keys):
+            provider = canonical(name)
+            if provider not in PROVIDERS and provider not in custom:
+                raise ConfigurationError(
+                    f"`provider_keys` names the unknown provider {name!r}: known are {', '.join(sorted(PROVIDERS))}; "
+                    "any other needs an entry in `provider_urls`"
+                )
+            keys[provider] = check_key(f"provider_keys[{name!r}]", key)
+        return keys
+    found = {}
+    for provider, row in PROVIDERS.items():
+        for variable in row.env:
+            if text := environ.get(variable):
+                found[provider] = Secret(text) if provider == "vertex" else check_key(variable, text)
+                break
+    return found
+
+
+def _candidates(keys: Mapping[str, Secret], urls: Mapping[str, str], dialect: str) -> tuple[str, ...]:
+    configured = tuple(dict.fromkeys([*keys, *urls]))
+    if configured:
+        return configured
+    return DEFAULT_PROVIDERS if dialect != "openai" else DEFAULT_PROVIDERS[:1]
+
+
+def _attributes(given: GivenSettings, environ: Mapping[str, str]) -> dict[str, str]:
+    attributes = {}
+    for name, variable in (("team", "GENOPS_TEAM"), ("project", "GENOPS_PROJECT"), ("environment", "GENOPS_ENVIRONMENT")):
+        if text := environ.get(variable):
+            check_label(variable, text)
+            attributes[name] = text
+    if text := environ.get("GENOPS_SERVICE_NAME"):
+        check_label("GENOPS_SERVICE_NAME", text)
+        attributes["service_name"] = text
+    for name, text in _pairs("default_attributes", given.default_attributes):
+        check_label(f"default_attributes[{name!r}]", text)
+        attributes[name] = text
+    return attributes
+
+
+def _refuse_plain_http(name: str, url: str) -> None:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme == "https" or host == "localhost" or host.endswith(".localhost"):
+        return
+    try:
+        if ipaddress.ip_address(host).is_loopback:
+            return
+    except ValueError:
+        pass
+    raise ConfigurationError(
+        f"`{name}` is plain http to {host}, which would show the keys to the network: use https, "
+        "or set allow_insecure_http=True if the network is yours"
+    )
+
+
+def _check_authentication(settings: Settings) -> None:
+    if settings.helicone_api_key is not None or settings.gateway_dialect in ("openai", "rust"):
+        return
+    if settings.provider_urls or (settings.gateway_dialect in ("auto", "proxy") and settings.provider_keys):
+        return
+    raise ConfigurationError(
+        "no key to authenticate with: pass helicone_api_key=… or set HELICONE_API_KEY "
+        "(try it without any key: `python -m genops_helicone_async demo`)"
+    )
+
+
+def _max_connections(given: int | None, open_file_limit: int) -> int:
+    if given is not None:
+        return _count("max_connections", given, 1)
+    spare = max(open_file_limit // 16, 64)  # logs, databases, other clients of the process
+    return max(16, min(10_000, open_file_limit - spare))
+
+
+def _fee_rates(rates: Mapping[str, float] | None) -> dict[str, float]:
+    result = {"PTB": 0.03, "BYOK": 0.0}
+    for name, rate in (rates or {}).items():
+        if isinstance(rate, bool) or not isinstance(rate, int | float) or not (math.isfinite(rate) and 0 <= rate < 1):
+            raise ConfigurationError(f"`gateway_fee_rates[{name!r}]` is {rate!r}: give a share between 0 and 1, 0.03 is 3 %")
+        result[name.upper()] = float(rate)
+    return result
+
+
+def _pairs(name: str, value: Mapping[str, Any] | None) -> list[tuple[str, Any]]:
+    if value is None:
+        return []
+    if not isinstance(value, Mapping):
+        raise TypeError(f"`{name}` must be a mapping, not {type(value).__name__}")
+    for key in value:
+        if not isinstance(key, str) or not key.strip():
+            raise ConfigurationError(f"`{name}` has the key {key!r}: keys are non-empty names")
+    return list(value.items())
+
+
+def _positive(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"`{name}` must be a number of seconds, not {type(value).__name__}")
+    if not (math.isfinite(value) and value > 0):
+        raise ConfigurationError(f"`{name}` is {value!r}: it must be a positive, finite number of seconds")
+    return float(value)
+
+
+def _count(name: str, value: object, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"`{name}` must be an integer, not {type(value).__name__}")
+    if value < least:
+        raise ConfigurationError(f"`{name}` is {value}: it must be {least} or more")
+    return value
+
+
+__all__ = ["CLOUD_GATEWAY", "DIALECTS", "GivenSettings", "Secret", "Settings", "resolve"]
