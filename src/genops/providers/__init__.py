@@ -1,0 +1,3 @@
+"""Providers by their guide's names, one module each."""
+
+__all__ = ["helicone"]
