@@ -109,7 +109,9 @@ def _build_wheel(session: nox.Session) -> Path:
     if session.venv_backend == "uv":
         session.run_install("uv", "build", "--quiet", "--wheel", "--out-dir", str(folder), str(REPOSITORY))
     else:
-        session.run_install("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), str(REPOSITORY))
+        session.run_install(
+            "python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), str(REPOSITORY)
+        )
     (wheel,) = folder.glob("*.whl")
     return wheel
 

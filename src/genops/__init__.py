@@ -1,19 +1,19 @@
 """GenOps under the import names of its guide: `genops.providers.helicone` is the Helicone adapter.
 
-The objects are those of `genops_helicone_async`; nothing is defined here, and nothing is imported before it is asked for.
+The objects are those of `genops_helicone_async`; nothing is defined here, nor imported before it is needed.
 """
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    __version__: str
-
 __all__ = ["__version__"]
 
+if TYPE_CHECKING:
+    __version__: str
+else:
 
-def __getattr__(name: str) -> str:
-    if name == "__version__":
-        from importlib.metadata import version
+    def __getattr__(name: str) -> str:
+        if name == "__version__":
+            from importlib.metadata import version
 
-        return version("genops-helicone-async")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return version("genops-helicone-async")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,142 @@
+"""The house rules that a machine can check, over the installed packages and the tests themselves."""
+
+import ast
+import importlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+MAX_FILE_LINES = 320
+MAX_BODY_LINES = 40
+BANNED_WORDS = {"common", "helper", "helpers", "manager", "managers", "misc", "util", "utils"}
+
+# Where a broad `except` is the point: a failing sink must not break a request.
+MAY_CATCH_ALL = {"genops_helicone_async/_flow/sinks.py"}
+# Elsewhere only the root of a task may, and says why on the line: `except Exception:  # task root: …`
+TASK_ROOT = re.compile(r"#.*\btask root: \S")
+
+TESTS = Path(__file__).parents[1]
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+class Source(NamedTuple):
+    """One parsed file and the name it goes by in a failure."""
+
+    name: str
+    text: str
+    tree: ast.Module
+
+    def functions(self) -> Iterator[Function]:
+        """Every function of the file, nested ones and methods included."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield node
+
+
+def sources(folder: Path) -> list[Source]:
+    """All Python files under a folder, parsed."""
+    found = []
+    for path in sorted(folder.rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        found.append(Source(path.relative_to(folder.parent).as_posix(), text, ast.parse(text)))
+    return found
+
+
+def shipped() -> list[Source]:
+    """The files of both packages as they are imported: those of the wheel, when the wheel is under test."""
+    names = ("genops", "genops_helicone_async")
+    return [source for name in names for source in sources(Path(importlib.import_module(name).__path__[0]))]
+
+
+def words(name: str) -> set[str]:
+    """The words of a snake_case or CamelCase name, in lower case."""
+    return {word.lower() for word in re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+", name)}
+
+
+def body_lines(function: Function) -> int:
+    """Lines of a function from its first statement to its last; signature and docstring count for nothing."""
+    statements = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    return (statements[-1].end_lineno or 0) - statements[0].lineno + 1 if statements else 0
+
+
+def caught(handler: ast.ExceptHandler) -> set[str]:
+    """The names of the exceptions that a handler takes; a bare `except` takes everything."""
+    if handler.type is None:
+        return {"BaseException"}
+    return {node.id for node in ast.walk(handler.type) if isinstance(node, ast.Name)}
+
+
+def passes_on(handler: ast.ExceptHandler) -> bool:
+    """Whether a handler ends by raising what it caught, unchanged."""
+    last = handler.body[-1]
+    return isinstance(last, ast.Raise) and last.exc is None
+
+
+def test_files_are_short() -> None:
+    """A file tells one thing."""
+    lengths = {source.name: source.text.count("\n") for source in shipped()}
+    assert {name: lines for name, lines in lengths.items() if lines > MAX_FILE_LINES} == {}
+
+
+def test_functions_are_short() -> None:
+    """A function fits on a screen."""
+    lengths = {f"{s.name}:{f.lineno} {f.name}": body_lines(f) for s in shipped() for f in s.functions()}
+    assert {name: lines for name, lines in lengths.items() if lines > MAX_BODY_LINES} == {}
+
+
+def test_every_module_says_what_it_owns() -> None:
+    """A file begins with a docstring, tests included."""
+    mute = [s.name for s in shipped() + sources(TESTS) if s.text.strip() and not ast.get_docstring(s.tree)]
+    assert mute == []
+
+
+def test_names_say_what_a_thing_is() -> None:
+    """No module, class or function is called a helper, a manager or a utility."""
+    named = [(source.name, Path(part).stem) for source in shipped() for part in Path(source.name).parts]
+    for source in shipped():
+        kinds = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        named += [(source.name, node.name) for node in ast.walk(source.tree) if isinstance(node, kinds)]
+    assert sorted({(where, name) for where, name in named if words(name) & BANNED_WORDS}) == []
+
+
+def test_only_sinks_and_task_roots_catch_everything() -> None:
+    """Errors are caught by name; what is caught whole is raised again, so that cancellation always passes."""
+    broad = []
+    for source in shipped():
+        lines = source.text.splitlines()
+        for node in ast.walk(source.tree):
+            if not isinstance(node, ast.ExceptHandler) or source.name in MAY_CATCH_ALL:
+                continue
+            takes_all = caught(node) & {"Exception", "BaseException"}
+            if takes_all and not passes_on(node) and not TASK_ROOT.search(lines[node.lineno - 1]):
+                broad.append(f"{source.name}:{node.lineno}")
+    assert broad == []
+
+
+def test_every_test_states_a_behaviour() -> None:
+    """A test's first line says what holds, in one sentence."""
+    mute = [
+        f"{source.name}:{function.lineno} {function.name}"
+        for source in sources(TESTS)
+        for function in source.functions()
+        if function.name.startswith("test_") and not ast.get_docstring(function)
+    ]
+    assert mute == []
+
+
+def test_nothing_of_ours_is_patched_away() -> None:
+    """Tests use real parts and public fakes: no `mock`, no `mocker`, no replaced part of our own modules."""
+    mocking = re.compile(
+        r"^\s*(from|import) (unittest\.mock|unittest import mock|pytest_mock)\b|\bmocker\b[.,)]"
+    )
+    ours = re.compile(r"monkeypatch\.setattr\(\s*f?[\"']?genops")
+    offending = [
+        f"{source.name}:{number}"
+        for source in sources(TESTS)
+        if source.name != f"tests/public/{Path(__file__).name}"
+        for number, line in enumerate(source.text.splitlines(), 1)
+        if mocking.search(line) or ours.search(line)
+    ]
+    assert offending == []
