@@ -104,7 +104,7 @@ def demo(session: nox.Session) -> None:
 
 
 def _build_wheel(session: nox.Session) -> Path:
-    folder = Path(session.create_tmp()) / "dist"
+    folder = Path(session.create_tmp()).resolve() / "dist"
     shutil.rmtree(folder, ignore_errors=True)
     if session.venv_backend == "uv":
         session.run_install("uv", "build", "--quiet", "--wheel", "--out-dir", str(folder), str(REPOSITORY))
