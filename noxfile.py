@@ -75,9 +75,8 @@ def tests_min(session: nox.Session) -> None:
     wheel = _build_wheel(session)
     floors = ["--resolution=lowest-direct", "-r", "pyproject.toml", "--extra=cli", "--extra=tokens"]
     session.install(*floors)
-    session.run("uv", "pip", "freeze", silent=False)
-    session.install("--no-deps", str(wheel))
     session.install(f"genops-helicone-async[test] @ {wheel.as_uri()}")
+    session.run("uv", "pip", "freeze")
     _run_tests(session)
 
 
@@ -109,9 +108,7 @@ def _build_wheel(session: nox.Session) -> Path:
     if session.venv_backend == "uv":
         session.run_install("uv", "build", "--quiet", "--wheel", "--out-dir", str(folder), str(REPOSITORY))
     else:
-        session.run_install(
-            "python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), str(REPOSITORY)
-        )
+        session.run_install("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), str(REPOSITORY))
     (wheel,) = folder.glob("*.whl")
     return wheel
 

@@ -79,18 +79,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def _wrongly_skipped(reporter: pytest.TerminalReporter) -> list[pytest.TestReport]:
     if SHARED_VARIABLE not in os.environ:
         return []
-    return [
-        report for report in reporter.stats.get("skipped", []) if "shared" in str(report.longrepr).lower()
-    ]
+    return [report for report in reporter.stats.get("skipped", []) if "shared" in str(report.longrepr).lower()]
 
 
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
     """The folder of recordings and design notes beside the repository; skips where there is none."""
     if SHARED_VARIABLE not in os.environ:
-        pytest.skip(
-            f"needs the shared recordings: set {SHARED_VARIABLE} or put shared/ beside the repository"
-        )
+        pytest.skip(f"needs the shared recordings: set {SHARED_VARIABLE} or put shared/ beside the repository")
     return Path(os.environ[SHARED_VARIABLE])
 
 

@@ -128,9 +128,7 @@ def test_every_test_states_a_behaviour() -> None:
 
 def test_nothing_of_ours_is_patched_away() -> None:
     """Tests use real parts and public fakes: no `mock`, no `mocker`, no replaced part of our own modules."""
-    mocking = re.compile(
-        r"^\s*(from|import) (unittest\.mock|unittest import mock|pytest_mock)\b|\bmocker\b[.,)]"
-    )
+    mocking = re.compile(r"^\s*(from|import) (unittest\.mock|unittest import mock|pytest_mock)\b|\bmocker\b[.,)]")
     ours = re.compile(r"monkeypatch\.setattr\(\s*f?[\"']?genops")
     offending = [
         f"{source.name}:{number}"

@@ -115,9 +115,7 @@ def test_left(): assert LEFT == []
     result.assert_outcomes(passed=1)
 
 
-def test_a_skip_is_no_way_around_recordings_at_hand(
-    net: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_skip_is_no_way_around_recordings_at_hand(net: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """Skipping for want of shared recordings fails the run when they are there, and only then."""
     body = "def test_recorded(): pytest.skip('no shared recordings')"
     monkeypatch.setenv("GENOPS_SHARED_DIR", str(net.path))

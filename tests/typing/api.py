@@ -1,0 +1,213 @@
+"""The public interface as a user's own code meets it: type-checked by mypy and pyright, never run."""
+
+import dataclasses
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from genops.providers.helicone import GenOpsHeliconeAdapter as GuideAdapter
+from genops.providers.helicone import HeliconeError as GuideError
+from genops.providers.helicone import instrument_helicone
+from genops_helicone_async import (
+    AllProvidersFailedError,
+    AuthenticationError,
+    BudgetExceededError,
+    BulkResult,
+    ChatRequest,
+    ConfigurationError,
+    DeadlineExceededError,
+    EmbeddingResponse,
+    GenOpsHeliconeAdapter,
+    GenOpsHeliconeAsyncAdapter,
+    HeliconeError,
+    HeliconeResponse,
+    HeliconeUsage,
+    MultiProviderResponse,
+    ProviderCheck,
+    ProviderError,
+    RateLimitExceededError,
+    RoutingDecision,
+    StreamChunk,
+    StreamInterruptedError,
+)
+
+
+class City(msgspec.Struct):
+    """A reply's shape as a msgspec Struct."""
+
+    name: str
+    population: int
+
+
+@dataclasses.dataclass
+class Verdict:
+    """A reply's shape as a dataclass."""
+
+    verdict: str
+
+
+def construct() -> GenOpsHeliconeAsyncAdapter:
+    """Keys alone are enough; every other setting has a name."""
+    GenOpsHeliconeAsyncAdapter()
+    GenOpsHeliconeAsyncAdapter("sk-helicone-key", {"openai": "sk-key"})
+    return GenOpsHeliconeAsyncAdapter(
+        helicone_api_key="sk-helicone-key",
+        provider_keys={"openai": "sk-key", "groq": "gsk-key"},
+        default_attributes={"team": "ai-platform", "environment": "production", "cost_center": "engineering"},
+        gateway_url="http://127.0.0.1:8787/v1",
+        gateway_dialect="openai",
+        provider_urls={"openai": "https://oai.helicone.ai/v1"},
+        timeout_seconds=30,
+        retry_attempts=3,
+        max_connections=512,
+        enable_cost_tracking=True,
+        cost_currency="USD",
+        allow_insecure_http=False,
+    )
+
+
+async def chat(adapter: GenOpsHeliconeAsyncAdapter) -> str:
+    """One call; the reply's fields have their own types."""
+    response: HeliconeResponse = await adapter.chat_async(
+        "Explain quantum computing",
+        provider="openai",
+        model="gpt-4o-mini",
+        system_prompt="Be brief.",
+        temperature=0.2,
+        max_tokens=200,
+        top_p=0.9,
+        stop=["\n\n"],
+        seed=7,
+        timeout_seconds=10.0,
+        max_cost=0.05,
+        session_id="session-1",
+        team="research-team",
+        project="quantum-ai",
+        customer_id="customer_123",
+        attributes={"experiment": "a"},
+    )
+    usage: HeliconeUsage = response.usage
+    tokens: int = usage.input_tokens + usage.output_tokens
+    cost: float = response.cost + usage.total_cost
+    routing: RoutingDecision = response.routing
+    tried: list[str] = [attempt.provider for attempt in response.attempts]
+    return f"{response.content} {tokens} {cost} {routing.selected} {tried} {response.request_id}"
+
+
+async def converse(adapter: GenOpsHeliconeAsyncAdapter) -> list[str]:
+    """A message may be a conversation, with images and tools; a reply may have a shape."""
+    picture = {"type": "image_url", "image_url": {"url": "https://example.com/cat.png"}}
+    seen = await adapter.chat_async(
+        [{"role": "user", "content": [{"type": "text", "text": "What is this?"}, picture]}],
+        providers=["openai", "anthropic"],
+        model_preferences={"openai": "gpt-4o", "anthropic": "claude-3-5-sonnet"},
+        routing_strategy="failover",
+        tools=[{"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}],
+        tool_choice="auto",
+    )
+    await adapter.chat_async("Which city?", response_model=City)
+    await adapter.chat_async("Guilty?", response_model=Verdict, extra_body={"user": "u-1"})
+    return [f"{call.name}({call.arguments})" for call in seen.tool_calls]
+
+
+async def stream(adapter: GenOpsHeliconeAsyncAdapter) -> float:
+    """A stream is a context manager and an iterator; its end carries usage and cost."""
+    async with adapter.stream_async("Tell a story", provider="anthropic", model="claude-3-haiku") as story:
+        async for chunk in story:
+            piece: StreamChunk = chunk
+            print(piece.content, end="")
+    return story.response.cost
+
+
+async def prompts() -> AsyncIterator[str | ChatRequest]:
+    """Requests may come as they are made."""
+    yield "one"
+    yield ChatRequest(message="two", provider="groq")
+
+
+async def chat_many(adapter: GenOpsHeliconeAsyncAdapter) -> list[str]:
+    """Requests are strings, mappings or `ChatRequest`s, from any iterable."""
+    done: list[str] = []
+    async for result in adapter.chat_many(prompts(), max_in_flight=64, ordered=True, provider="openai"):
+        row: BulkResult = result
+        done.append(row.response.content if row.response is not None else f"{row.index}: {row.error}")
+    mixed = adapter.chat_many(["a", {"message": "b", "provider": "groq"}], on_error="raise")
+    return done + [str(result.index) async for result in mixed]
+
+
+async def other_verbs(adapter: GenOpsHeliconeAsyncAdapter) -> dict[str, str]:
+    """Embeddings, several providers at once, and a check that bills nothing."""
+    embedding: EmbeddingResponse = await adapter.embed_async(
+        ["a", "b"], provider="openai", model="text-embedding-3-small"
+    )
+    vectors = [len(vector) for vector in embedding.embeddings]
+    fan: MultiProviderResponse = await adapter.multi_provider_chat_async(
+        message="What is the future of AI?",
+        providers=["openai", "anthropic"],
+        model_preferences={"openai": "gpt-4", "anthropic": "claude-3-sonnet"},
+        routing_strategy="fan_out",
+        team="ai-research",
+    )
+    per_provider: dict[str, float] = dict(fan.cost_comparison)
+    checks: dict[str, ProviderCheck] = await adapter.validate_providers_async()
+    print(vectors, per_provider, fan.content, fan.cost, fan.primary_response.provider)
+    return {provider: check.status for provider, check in checks.items()}
+
+
+async def lifetime() -> str:
+    """An async adapter is a context manager, or is closed by hand."""
+    async with construct() as adapter:
+        content = await chat(adapter)
+    await adapter.aclose()
+    return content
+
+
+def handle_errors(adapter: GenOpsHeliconeAdapter) -> str | None:
+    """Every error has one root and carries facts of known types."""
+    try:
+        return adapter.chat("Hello", provider="openai", model="gpt-4").content
+    except BudgetExceededError as error:
+        return f"{error.current_usage} of {error.budget_limit} {error.scope} {error.period}"
+    except RateLimitExceededError as error:
+        wait: float = error.retry_after_s or 0.0
+        return f"wait {wait}"
+    except StreamInterruptedError as error:
+        return str(error.partial)
+    except AllProvidersFailedError as error:
+        return ", ".join(f"{attempt.provider}: {attempt.error}" for attempt in error.attempts)
+    except ProviderError as error:
+        return f"{error.provider} {error.model} {error.status_code} {error.error_message}"
+    except AuthenticationError as error:
+        return error.which
+    except (ConfigurationError, DeadlineExceededError):
+        return None
+    except HeliconeError as error:
+        safe: bool = error.retry_safe and not error.throttled and error.billed == "no"
+        return f"{error.message} {error.request_id} {safe}"
+
+
+def sync_twins() -> float:
+    """The sync adapter has the same verbs without the suffix."""
+    with GenOpsHeliconeAdapter(helicone_api_key="sk-helicone-key") as adapter:
+        response: HeliconeResponse = adapter.chat("Task 1", provider="openai")
+        with adapter.stream("Task 2", provider="openai") as chunks:
+            text = "".join(chunk.content for chunk in chunks)
+        rows: list[BulkResult] = list(adapter.chat_many(["Task 3", "Task 4"], max_in_flight=2))
+        embedded = adapter.embed(["a"], provider="openai", model="text-embedding-3-small")
+        fan = adapter.multi_provider_chat("Task 5", ["openai", "groq"], routing_strategy="fan_out")
+        checks = adapter.validate_providers()
+    adapter.close()
+    print(text, len(rows), len(checks))
+    return response.cost + embedded.cost + fan.cost
+
+
+def guide_names() -> str:
+    """The guide's import names are the same types."""
+    adapter: GuideAdapter = instrument_helicone(
+        helicone_api_key="your_helicone_key", provider_keys={"openai": "your_openai_key"}
+    )
+    same: GenOpsHeliconeAdapter = adapter
+    try:
+        return same.chat(message="Hi", provider="openai", model="gpt-4", team="research-team").content
+    except GuideError as error:
+        return error.error_message
