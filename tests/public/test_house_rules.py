@@ -17,6 +17,7 @@ MAY_CATCH_ALL = {"genops_helicone_async/_flow/sinks.py"}
 TASK_ROOT = re.compile(r"#.*\btask root: \S")
 
 TESTS = Path(__file__).parents[1]
+FRAGMENT = re.compile(r"\+?[a-z0-9-]+\.(added|changed|fixed|removed)\.md")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -65,13 +66,14 @@ def caught(handler: ast.ExceptHandler) -> set[str]:
     """The names of the exceptions that a handler takes; a bare `except` takes everything."""
     if handler.type is None:
         return {"BaseException"}
-    return {node.id for node in ast.walk(handler.type) if isinstance(node, ast.Name)}
+    parts = [node for node in ast.walk(handler.type) if isinstance(node, ast.Name | ast.Attribute)]
+    return {part.id if isinstance(part, ast.Name) else part.attr for part in parts}
 
 
 def passes_on(handler: ast.ExceptHandler) -> bool:
-    """Whether a handler ends by raising what it caught, unchanged."""
+    """Whether a handler ends by raising what it caught, unchanged or translated with its cause."""
     last = handler.body[-1]
-    return isinstance(last, ast.Raise) and last.exc is None
+    return isinstance(last, ast.Raise) and (last.exc is None or last.cause is not None)
 
 
 def test_files_are_short() -> None:
@@ -102,7 +104,7 @@ def test_names_say_what_a_thing_is() -> None:
 
 
 def test_only_sinks_and_task_roots_catch_everything() -> None:
-    """Errors are caught by name; what is caught whole is raised again, so that cancellation always passes."""
+    """Nothing is swallowed whole: a broad `except` raises again, or translates what a user's own code raised."""
     broad = []
     for source in shipped():
         lines = source.text.splitlines()
@@ -113,6 +115,19 @@ def test_only_sinks_and_task_roots_catch_everything() -> None:
             if takes_all and not passes_on(node) and not TASK_ROOT.search(lines[node.lineno - 1]):
                 broad.append(f"{source.name}:{node.lineno}")
     assert broad == []
+
+
+def test_cancellation_always_passes() -> None:
+    """What catches a cancellation raises it again, as it came."""
+    kept = [
+        f"{source.name}:{node.lineno}"
+        for source in shipped()
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.ExceptHandler)
+        and caught(node) & {"BaseException", "CancelledError"}
+        and not any(isinstance(inner, ast.Raise) and inner.exc is None for inner in ast.walk(node))
+    ]
+    assert kept == []
 
 
 def test_every_test_states_a_behaviour() -> None:
@@ -138,3 +153,10 @@ def test_nothing_of_ours_is_patched_away() -> None:
         if mocking.search(line) or ours.search(line)
     ]
     assert offending == []
+
+
+def test_changelog_fragments_have_a_kind() -> None:
+    """Each change has a file of its own whose name tells what kind of change it is."""
+    folder = TESTS.parent / "changelog.d"
+    names = sorted(path.name for path in folder.iterdir() if path.name != "README.md")
+    assert [name for name in names if not FRAGMENT.fullmatch(name)] == []
