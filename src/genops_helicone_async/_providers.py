@@ -125,7 +125,13 @@ _ROWS = (
 )  # fmt: skip
 
 PROVIDERS: dict[str, Provider] = {row.name: row for row in _ROWS}
-ALIASES = {"google-ai-studio": "gemini", "google": "gemini", "vertex_ai": "vertex", "vertexai": "vertex", "x": "xai"}
+ALIASES = {
+    "google-ai-studio": "gemini",
+    "google": "gemini",
+    "vertex_ai": "vertex",
+    "vertexai": "vertex",
+    "x": "xai",
+}
 """Other spellings of provider names that are taken for the canonical one."""
 
 DEFAULT_PROVIDERS = ("openai", "anthropic", "groq")

@@ -141,7 +141,9 @@ def _check_one_message(position: int, item: object) -> None:
         raise ConfigurationError(f"{where}: `content` is an empty list")
     for index, part in enumerate(content):
         if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
-            raise TypeError(f"{where}: `content[{index}]` must be a mapping with a `type`, such as 'text' or 'image_url'")
+            raise TypeError(
+                f"{where}: `content[{index}]` must be a mapping with a `type`, such as 'text' or 'image_url'"
+            )
         if isinstance(part.get("text"), str):
             check_text(f"message[{position}].content[{index}].text", part["text"])
 
@@ -251,7 +253,9 @@ def _check_tools(name: str, value: object) -> None:
 
 def _check_tool_choice(name: str, value: object) -> None:
     if isinstance(value, str) and value not in {"auto", "none", "required"}:
-        raise ConfigurationError(f"`{name}` is {value!r}: use 'auto', 'none', 'required' or a mapping naming a function")
+        raise ConfigurationError(
+            f"`{name}` is {value!r}: use 'auto', 'none', 'required' or a mapping naming a function"
+        )
     if not isinstance(value, str | Mapping):
         raise TypeError(f"`{name}` must be a string or a mapping, not {type(value).__name__}")
 

@@ -114,11 +114,17 @@ def resolve(given: GivenSettings, environ: Mapping[str, str], open_file_limit: i
     dialect = given.gateway_dialect
     if dialect == "auto" and not is_cloud:
         dialect = "helicone"
-    urls = {canonical(name): check_url(f"provider_urls[{name!r}]", url) for name, url in _pairs("provider_urls", given.provider_urls)}
+    urls = {
+        canonical(name): check_url(f"provider_urls[{name!r}]", url)
+        for name, url in _pairs("provider_urls", given.provider_urls)
+    }
     keys = _provider_keys(given, environ, frozenset(urls))
     helicone_key = _helicone_key(given, environ)
     if not given.allow_insecure_http and (helicone_key or keys):
-        for name, url in [("gateway_url", gateway_url), *((f"provider_urls[{p!r}]", u) for p, u in urls.items())]:
+        for name, url in [
+            ("gateway_url", gateway_url),
+            *((f"provider_urls[{p!r}]", u) for p, u in urls.items()),
+        ]:
             _refuse_plain_http(name, url)
     settings = Settings(
         helicone_api_key=helicone_key,
@@ -213,7 +219,11 @@ def _candidates(keys: Mapping[str, Secret], urls: Mapping[str, str], dialect: st
 
 def _attributes(given: GivenSettings, environ: Mapping[str, str]) -> dict[str, str]:
     attributes = {}
-    for name, variable in (("team", "GENOPS_TEAM"), ("project", "GENOPS_PROJECT"), ("environment", "GENOPS_ENVIRONMENT")):
+    for name, variable in (
+        ("team", "GENOPS_TEAM"),
+        ("project", "GENOPS_PROJECT"),
+        ("environment", "GENOPS_ENVIRONMENT"),
+    ):
         if text := environ.get(variable):
             check_label(variable, text)
             attributes[name] = text
@@ -264,7 +274,9 @@ def _fee_rates(rates: Mapping[str, float] | None) -> dict[str, float]:
     result = {"PTB": 0.03, "BYOK": 0.0}
     for name, rate in (rates or {}).items():
         if isinstance(rate, bool) or not isinstance(rate, int | float) or not (math.isfinite(rate) and 0 <= rate < 1):
-            raise ConfigurationError(f"`gateway_fee_rates[{name!r}]` is {rate!r}: give a share between 0 and 1, 0.03 is 3 %")
+            raise ConfigurationError(
+                f"`gateway_fee_rates[{name!r}]` is {rate!r}: give a share between 0 and 1, 0.03 is 3 %"
+            )
         result[name.upper()] = float(rate)
     return result
 

@@ -1,0 +1,65 @@
+"""Values that cross the layers inside: token counts, a request and a reply on the wire, a decoded reply."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from .models import ToolCall
+
+
+class TokenCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens as they are billed: `input` is fresh + cached + cache-written, `output` includes `reasoning`.
+
+    `cache_write` covers both lifetimes, `cache_write_1h` is the part of it written for an hour.
+    """
+
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+    cache_write: int = 0
+    cache_write_1h: int = 0
+    reasoning: int = 0
+
+    @property
+    def fresh(self) -> int:
+        """Input tokens that were neither read from nor written to a cache."""
+        return self.input - self.cached - self.cache_write
+
+
+class HttpRequest(msgspec.Struct, kw_only=True):
+    """One request, ready to send. `sent` turns True when its body starts to go out: from then on it may be billed."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: bytes = b""
+    sent: bool = False
+
+
+class HttpReply(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole reply: `headers` looks names up without regard to case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider answered, whatever shape it came in.
+
+    `usage` is None where the provider reported none; `reported_cost_usd` is set only where it reported a cost.
+    """
+
+    content: str
+    finish_reason: str | None
+    usage: TokenCounts | None
+    tool_calls: tuple[ToolCall, ...] = ()
+    reasoning: str | None = None
+    served_model: str | None = None
+    reported_cost_usd: float | None = None
+    partial: bool = False
+
+
+__all__ = ["HttpReply", "HttpRequest", "Reply", "TokenCounts"]

@@ -1,0 +1,162 @@
+"""Replies whatever shape they come in: a whole body to a `Reply`, a stream's bytes to chunks.
+
+A gateway may answer in another shape than it was asked in (a provider that does not offer the model answers
+unconverted; `stream: true` may be answered with plain JSON), so the shape is read off the reply itself.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from .._values import Reply, TokenCounts
+from ..errors import HeliconeError
+from ..models import StreamChunk, ToolCall, ToolCallDelta
+from .anthropic_shape import AnthropicStream, decode_messages
+from .dialects import Endpoint
+from .failures import read_error, stream_error, undecodable
+from .google_shape import GoogleStream, decode_generate_content
+from .openai_shape import OpenAiStream, decode_chat
+from .sse import SseParser
+
+_Decoder = OpenAiStream | AnthropicStream | GoogleStream
+
+
+def decode_reply(body: bytes, status: int, endpoint: Endpoint, request_id: str) -> Reply:
+    """The reply in a 2xx body.
+
+    Raises:
+        DecodeError: the body is no reply in any known shape.
+        ProviderError: the body is an error although the status says success.
+    """
+    try:
+        reply = _any_shape(body, endpoint)
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        what = "an empty body" if not body.strip() else f"a body that is no valid reply ({exc})"
+        raise undecodable(what, status, endpoint, request_id=request_id) from exc
+    if reply is not None:
+        return reply
+    error = read_error(body)
+    if isinstance(error.decoded, dict) and error.decoded.get("error"):
+        raise stream_error(body, endpoint, request_id=request_id)
+    raise undecodable("JSON that holds no answer", status, endpoint, request_id=request_id)
+
+
+def _any_shape(body: bytes, endpoint: Endpoint) -> Reply | None:
+    if endpoint.shape == "anthropic":
+        reply = decode_messages(body)
+        return reply if reply is not None else decode_chat(body, gateway=False, provider=endpoint.provider)
+    reply = decode_chat(body, gateway=endpoint.is_gateway, provider=endpoint.provider)
+    if reply is not None:
+        return reply
+    reply = decode_messages(body)
+    return reply if reply is not None else decode_generate_content(body)
+
+
+class ReplyStream:
+    """A streamed reply being read: bytes in, chunks out, the whole answer at the end."""
+
+    __slots__ = (
+        "_decoder",
+        "_endpoint",
+        "_request_id",
+        "_sse",
+        "_texts",
+        "_thoughts",
+        "_tools",
+        "broken_event",
+    )
+
+    def __init__(self, endpoint: Endpoint, request_id: str) -> None:
+        self._endpoint = endpoint
+        self._request_id = request_id
+        self._sse = SseParser()
+        self._decoder: _Decoder | None = AnthropicStream() if endpoint.shape == "anthropic" else None
+        self._texts: list[str] = []
+        self._thoughts: list[str] = []
+        self._tools: dict[int, list[str]] = {}
+        self.broken_event = False
+
+    def feed(self, data: bytes) -> list[StreamChunk]:
+        """The chunks that these bytes complete; events that are no JSON mark the stream as broken."""
+        return self._decode(self._sse.feed(data))
+
+    def close(self) -> list[StreamChunk]:
+        """The chunks that the end of the body completes."""
+        return self._decode(self._sse.close())
+
+    def _decode(self, events: list[bytes]) -> list[StreamChunk]:
+        chunks = []
+        for data in events:
+            decoder = self._decoder
+            try:
+                if decoder is None or data.startswith(b'{"type":"message_start"'):
+                    decoder = self._decoder = self._pick(data)
+                chunk = decoder.event(data)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                self.broken_event = True
+                continue
+            if chunk is not None:
+                self._remember(chunk)
+                chunks.append(chunk)
+        return chunks
+
+    def _pick(self, data: bytes) -> _Decoder:
+        """The decoder for the shape of a stream's first event."""
+        if isinstance(self._decoder, AnthropicStream) or b'"message_start"' in data[:200]:
+            return self._decoder if isinstance(self._decoder, AnthropicStream) else AnthropicStream()
+        if b'"candidates"' in data or b'"promptFeedback"' in data:
+            return GoogleStream()
+        return OpenAiStream(gateway=self._endpoint.is_gateway, provider=self._endpoint.provider)
+
+    def _remember(self, chunk: StreamChunk) -> None:
+        if chunk.content:
+            self._texts.append(chunk.content)
+        if chunk.reasoning:
+            self._thoughts.append(chunk.reasoning)
+        for delta in chunk.tool_calls:
+            self._add_tool(delta)
+
+    def _add_tool(self, delta: ToolCallDelta) -> None:
+        known = self._tools.setdefault(delta.index, ["", "", ""])
+        known[0] = delta.id or known[0]
+        known[1] = known[1] or delta.name
+        known[2] += delta.arguments
+
+    @property
+    def has_content(self) -> bool:
+        """Whether any of the answer has arrived: text, reasoning or a tool call."""
+        return bool(self._texts or self._thoughts or self._tools)
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the answer ended; None while it has not, which is the only sign of a stream that was cut."""
+        return self._decoder.finish_reason if self._decoder is not None else None
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return "".join(self._texts)
+
+    def error(self) -> HeliconeError | None:
+        """The error an event inside the stream reported, None without one."""
+        if self._decoder is None or self._decoder.error is None:
+            return None
+        return stream_error(self._decoder.error, self._endpoint, request_id=self._request_id)
+
+    def reply(self) -> Reply:
+        """The whole answer as far as it has arrived."""
+        decoder = self._decoder
+        usage: TokenCounts | None = decoder.usage if decoder is not None else None
+        return Reply(
+            content=self.text,
+            finish_reason=self.finish_reason,
+            usage=usage,
+            tool_calls=tuple(ToolCall(id=i, name=n, arguments=a) for i, n, a in self._tools.values()),
+            reasoning="".join(self._thoughts) or None,
+            served_model=decoder.served_model if decoder is not None else None,
+            reported_cost_usd=decoder.reported_cost_usd if decoder is not None else None,
+            partial=self.finish_reason is None,
+        )
+
+
+__all__ = ["ReplyStream", "decode_reply"]

@@ -1,0 +1,159 @@
+"""How many tokens a reply says it used, read from every shape of `usage` that arrives.
+
+The AI Gateway replaces `usage`: cached tokens stand twice in its total, Claude's prompt count leaves out cached
+tokens unless the reply was streamed, and a provider that sent no usage is given zeros. So nothing here trusts
+`total_tokens`, and all-zero counts on a reply that says something are taken for unknown.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from .._values import TokenCounts
+
+_Count = int | float | None
+
+
+class PromptDetails(msgspec.Struct):
+    """`prompt_tokens_details`."""
+
+    cached_tokens: _Count = None
+    cache_write_tokens: _Count = None
+    cache_write_details: CacheWriteDetails | None = None
+
+
+class CacheWriteDetails(msgspec.Struct):
+    """How the AI Gateway splits cache writes by lifetime; without a breakdown the 5-minute figure is wrong."""
+
+    write_5m_tokens: _Count = None
+    write_1h_tokens: _Count = None
+
+
+class CompletionDetails(msgspec.Struct):
+    """`completion_tokens_details`."""
+
+    reasoning_tokens: _Count = None
+
+
+class OpenAiUsage(msgspec.Struct):
+    """`usage` in the OpenAI shape, in either naming, as providers and the AI Gateway send it."""
+
+    prompt_tokens: _Count = None
+    completion_tokens: _Count = None
+    input_tokens: _Count = None
+    output_tokens: _Count = None
+    total_tokens: _Count = None
+    prompt_tokens_details: PromptDetails | None = None
+    completion_tokens_details: CompletionDetails | None = None
+    prompt_cache_hit_tokens: _Count = None
+    modality_tokens: Any = msgspec.UNSET
+    cost: float | None = None
+
+
+class AnthropicCacheCreation(msgspec.Struct):
+    """`usage.cache_creation`."""
+
+    ephemeral_5m_input_tokens: _Count = None
+    ephemeral_1h_input_tokens: _Count = None
+
+
+class AnthropicUsage(msgspec.Struct):
+    """`usage` in the Messages shape; the gateway may have written OpenAI names into it."""
+
+    input_tokens: _Count = None
+    output_tokens: _Count = None
+    cache_read_input_tokens: _Count = None
+    cache_creation_input_tokens: _Count = None
+    cache_creation: AnthropicCacheCreation | None = None
+    prompt_tokens: _Count = None
+    completion_tokens: _Count = None
+
+
+class GoogleUsage(msgspec.Struct, rename="camel"):
+    """`usageMetadata` of a generateContent reply."""
+
+    prompt_token_count: _Count = None
+    candidates_token_count: _Count = None
+    thoughts_token_count: _Count = None
+    cached_content_token_count: _Count = None
+    tool_use_prompt_token_count: _Count = None
+
+
+def openai_counts(usage: OpenAiUsage, *, gateway: bool, streamed: bool, provider: str) -> TokenCounts | None:
+    """Token counts of an OpenAI-shaped usage; None where it says nothing or contradicts itself.
+
+    `gateway` says that the AI Gateway wrote it: then a missing `modality_tokens` means "converted from Claude".
+    """
+    prompt = _first(usage.prompt_tokens, usage.input_tokens)
+    completion = _first(usage.completion_tokens, usage.output_tokens)
+    details, split = usage.prompt_tokens_details, usage.completion_tokens_details
+    cached = _first(details.cached_tokens if details else None, usage.prompt_cache_hit_tokens)
+    written = _first(details.cache_write_tokens if details else None)
+    reasoning = _first(split.reasoning_tokens if split else None)
+    if gateway:
+        if usage.modality_tokens is msgspec.UNSET:
+            prompt += written if streamed else cached + written
+        elif provider == "xai":
+            prompt -= cached
+        else:
+            prompt += written
+    elif provider in ("xai", "gemini", "vertex") and _first(usage.total_tokens) > prompt + completion:
+        reasoning = max(reasoning, _first(usage.total_tokens) - prompt - completion)
+        completion = _first(usage.total_tokens) - prompt
+    return _counts(prompt, completion, cached, written, _hour_writes(details, written), reasoning)
+
+
+def anthropic_counts(usage: AnthropicUsage) -> TokenCounts | None:
+    """Token counts of a Messages usage: its three input figures are disjoint and are summed."""
+    cached = _first(usage.cache_read_input_tokens)
+    written = _first(usage.cache_creation_input_tokens)
+    hour = _first(usage.cache_creation.ephemeral_1h_input_tokens) if usage.cache_creation else 0
+    prompt = _first(usage.input_tokens, usage.prompt_tokens) + cached + written
+    return _counts(prompt, _first(usage.output_tokens, usage.completion_tokens), cached, written, min(hour, written), 0)
+
+
+def google_counts(usage: GoogleUsage) -> TokenCounts | None:
+    """Token counts of a generateContent usage: thoughts stand beside the candidates' tokens and are output too."""
+    thoughts = _first(usage.thoughts_token_count)
+    prompt = _first(usage.prompt_token_count) + _first(usage.tool_use_prompt_token_count)
+    output = _first(usage.candidates_token_count) + thoughts
+    return _counts(prompt, output, _first(usage.cached_content_token_count), 0, 0, thoughts)
+
+
+def _hour_writes(details: PromptDetails | None, written: int) -> int:
+    split = details.cache_write_details if details else None
+    if split is None:
+        return 0
+    hour = _first(split.write_1h_tokens)
+    return hour if hour + _first(split.write_5m_tokens) == written else 0
+
+
+def _first(*values: _Count) -> int:
+    return next((int(value) for value in values if value is not None), 0)
+
+
+def _counts(prompt: int, completion: int, cached: int, written: int, hour: int, reasoning: int) -> TokenCounts | None:
+    if min(prompt, completion, cached, written, hour, reasoning) < 0 or cached + written > prompt:
+        return None
+    if not prompt and not completion:
+        return None
+    return TokenCounts(
+        input=prompt,
+        output=completion,
+        cached=cached,
+        cache_write=written,
+        cache_write_1h=hour,
+        reasoning=min(reasoning, completion),
+    )
+
+
+__all__ = [
+    "AnthropicUsage",
+    "GoogleUsage",
+    "OpenAiUsage",
+    "anthropic_counts",
+    "google_counts",
+    "openai_counts",
+]
