@@ -140,7 +140,7 @@ def _from_details(body: ErrorBody, details: list[dict[str, Any]], facts: dict[st
             return InsufficientCreditsError(body.message, **{**facts, "status_code": 429})
         return GatewayError(body.message, **{**facts, "status_code": 400})
     if any(item.get("source") == _NO_PROVIDERS for item in causes):
-        return GatewayError(body.message, **{**facts, "status_code": 400})
+        return GatewayError(body.message, **{**facts, "status_code": 400, "code": "no_available_providers"})
     cause = _deciding(causes, facts["http_status"], body.message)
     status = _status(cause)
     message = _shorten(str(cause.get("message") or body.message))

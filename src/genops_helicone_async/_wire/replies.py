@@ -84,6 +84,24 @@ class ReplyStream:
         """The chunks that the end of the body completes."""
         return self._decode(self._sse.close())
 
+    def whole(self, reply: Reply) -> list[StreamChunk]:
+        """The one chunk of an answer that came in one piece although a stream was asked for."""
+        calls = tuple(
+            ToolCallDelta(index=index, id=call.id, name=call.name, arguments=call.arguments)
+            for index, call in enumerate(reply.tool_calls)
+        )
+        chunk = StreamChunk(
+            content=reply.content,
+            reasoning=reply.reasoning or "",
+            tool_calls=calls,
+            finish_reason=reply.finish_reason or "stop",
+        )
+        decoder = self._decoder = OpenAiStream(gateway=False, provider=self._endpoint.provider)
+        decoder.finish_reason, decoder.usage = chunk.finish_reason, reply.usage
+        decoder.served_model, decoder.reported_cost_usd = reply.served_model, reply.reported_cost_usd
+        self._remember(chunk)
+        return [chunk]
+
     def _decode(self, events: list[bytes]) -> list[StreamChunk]:
         chunks = []
         for data in events:
