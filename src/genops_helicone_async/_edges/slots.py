@@ -1,0 +1,88 @@
+"""How many calls may be on their way at once: slots, given out in the order in which they were asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+import msgspec
+
+from ..errors import DeadlineExceededError
+
+
+class SlotStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """Slots in all, taken now, and calls waiting for one."""
+
+    limit: int
+    taken: int
+    waiting: int
+
+
+class Slots:
+    """First come, first served; a released slot goes straight to the longest waiter. Bound to one event loop."""
+
+    __slots__ = ("_limit", "_taken", "_waiters")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._taken = 0
+        self._waiters: deque[asyncio.Future[None]] = deque()
+
+    def __repr__(self) -> str:
+        told = self.statistics()
+        return f"Slots({told.taken}/{told.limit} taken, {told.waiting} waiting)"
+
+    def statistics(self) -> SlotStatistics:
+        """Limit, taken and waiting."""
+        waiting = sum(not waiter.done() for waiter in self._waiters)
+        return SlotStatistics(limit=self._limit, taken=self._taken, waiting=waiting)
+
+    def take_nowait(self) -> bool:
+        """Takes a slot if one is free and nobody waits."""
+        if self._taken < self._limit and not self._waiters:
+            self._taken += 1
+            return True
+        return False
+
+    async def take(self, deadline: float) -> None:
+        """Waits for a slot until `deadline` on the loop's clock.
+
+        Raises:
+            DeadlineExceededError: no slot came free in time; nothing was sent.
+        """
+        if self.take_nowait():
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await waiter
+        except TimeoutError:
+            self._withdraw(waiter)
+            raise DeadlineExceededError(
+                f"the deadline passed while {self._limit} calls were on their way and this one waited for its turn: "
+                "raise timeout_seconds or max_connections"
+            ) from None
+        except BaseException:
+            self._withdraw(waiter)
+            raise
+
+    def release(self) -> None:
+        """Gives a slot back, to the longest waiter if there is one."""
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+        self._taken -= 1
+
+    def _withdraw(self, waiter: asyncio.Future[None]) -> None:
+        """Forgets a waiter that gave up; a slot that had just been handed to it goes on to the next."""
+        if waiter.done() and not waiter.cancelled():
+            self.release()
+        waiter.cancel()
+        while self._waiters and self._waiters[0].done():
+            self._waiters.popleft()
+
+
+__all__ = ["SlotStatistics", "Slots"]

@@ -1,0 +1,80 @@
+"""The way in: deadline, attribution, who could answer, the budget's hold, a slot. The way out: everything given back."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from ..chat_request import ChatRequest
+from ..errors import HeliconeError
+from .route import worst_case
+from .settle import record_of
+from .ticket import Target, Ticket
+
+if TYPE_CHECKING:
+    from .pipeline import Pipeline
+
+
+class Admission:
+    """`async with` around one call: `ticket` inside; outside nothing of it remains, however it ended."""
+
+    __slots__ = ("_pipeline", "_request", "_slot", "targets", "ticket")
+
+    def __init__(self, pipeline: Pipeline, request: ChatRequest) -> None:
+        self._pipeline = pipeline
+        self._request = request
+        self._slot = False
+        self.ticket: Ticket
+        self.targets: list[Target]
+
+    async def __aenter__(self) -> Admission:
+        """Admits the call.
+
+        Raises:
+            ConfigurationError: it names something unknown.
+            BudgetExceededError: a budget has no room for its worst case.
+            DeadlineExceededError: its turn did not come in time.
+        """
+        pipeline, request = self._pipeline, self._request
+        started = pipeline.clock()
+        timeout_s = request.timeout_seconds or pipeline.settings.timeout_s
+        merged, headers = pipeline.attribution.of(request)
+        self.targets = targets = await pipeline.candidates.of(request)
+        self.ticket = Ticket(
+            request=request,
+            attribution=merged,
+            headers=headers,
+            started=started,
+            deadline=started + timeout_s,
+            hold=pipeline.budget.hold(merged, lambda: max((worst_case(request, t) or 0) for t in targets)),
+        )
+        try:
+            if not pipeline.slots.take_nowait():
+                await pipeline.slots.take(self.ticket.deadline)
+            self._slot = True
+        except BaseException as exc:
+            self.close(exc)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Gives the slot back and, where the call was not settled, settles it as failed."""
+        self.close(exc)
+
+    def close(self, exc: BaseException | None) -> None:
+        """Ends the admission; safe to call more than once."""
+        ticket, pipeline = self.ticket, self._pipeline
+        if self._slot:
+            self._slot = False
+            pipeline.slots.release()
+        if not ticket.settled:
+            ticket.settled = True
+            ticket.hold.settle(ticket.failed_pusd)
+            if isinstance(exc, HeliconeError):
+                exc.attempts = tuple(ticket.attempts)
+            pipeline.sinks.emit(record_of(ticket, pipeline.clock(), error=exc))
+
+
+__all__ = ["Admission"]

@@ -1,0 +1,158 @@
+"""One attempt against one target: the request is made, sent and read, and the attempt recorded however it ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from .._rules.prices import cost_pusd
+from .._rules.tokens import estimate_input_tokens
+from .._values import HttpReply, HttpRequest, Reply, TokenCounts
+from .._wire.anthropic_shape import encode_messages
+from .._wire.dialects import Endpoint
+from .._wire.failures import classify
+from .._wire.openai_shape import encode_chat
+from .._wire.replies import decode_reply
+from ..chat_request import ChatRequest
+from ..errors import Attempt, Billed, DeadlineExceededError, HeliconeError, ProviderError
+from ..models import PUSD_PER_USD
+from .ports import Transport
+from .route import TYPICAL_OUTPUT_TOKENS
+from .settle import charge_of
+from .ticket import Charge, Outcome, Target, Ticket
+
+_OK = range(200, 300)
+
+
+class Attempts:
+    """Makes attempts. `clock` is the event loop's, `new_id` gives the request ids."""
+
+    __slots__ = ("_clock", "_fees", "_new_id", "_remembered", "_transport")
+
+    def __init__(self, transport: Transport, clock: Callable[[], float], new_id: Callable[[], str], fees: Mapping[str, float]) -> None:
+        self._transport = transport
+        self._clock = clock
+        self._new_id = new_id
+        self._fees = fees
+        self._remembered: dict[tuple[int, int], tuple[object, object, dict[str, str]]] = {}
+
+    async def ask(self, ticket: Ticket, target: Target, until: float) -> Outcome:
+        """Sends the call to the target and reads the whole answer, until `until` on the loop's clock.
+
+        Raises:
+            HeliconeError: the attempt failed; it is on the ticket, and so is what it may have cost.
+        """
+        request = self.request(ticket, target, stream=False)
+        request_id = request.headers["Helicone-Request-Id"]
+        started = self._clock()
+        try:
+            http = await self._transport.send(request, until)
+            if http.status not in _OK:
+                raise classify(http, target.endpoint, request_id=request_id, now_s=time.time())
+            reply = decode_reply(http.body, http.status, target.endpoint, request_id)
+        except BaseException as exc:
+            raise self.failed(exc, ticket, target, request, started, until) from exc.__cause__
+        return self.succeeded(ticket, target, request_id, started, reply, http)
+
+    def request(self, ticket: Ticket, target: Target, *, stream: bool) -> HttpRequest:
+        """The HTTP request of one attempt, under a request id of its own."""
+        endpoint = target.endpoint
+        headers = dict(self._constant_headers(ticket, endpoint))
+        headers["Helicone-Request-Id"] = self._new_id()
+        if stream:
+            headers["Accept"] = "text/event-stream"
+        return HttpRequest(
+            method="POST", url=endpoint.chat_url, headers=headers, body=encode(ticket.request, endpoint, stream=stream)
+        )
+
+    def _constant_headers(self, ticket: Ticket, endpoint: Endpoint) -> dict[str, str]:
+        """What every request of this endpoint and attribution carries; both are kept alive by the memory itself."""
+        key = (id(endpoint), id(ticket.headers))
+        known = self._remembered.get(key)
+        if known is not None and known[0] is endpoint and known[1] is ticket.headers:
+            return known[2]
+        headers = {"Content-Type": "application/json", "User-Agent": "genops-helicone-async", **endpoint.headers}
+        if endpoint.dialect in ("helicone", "proxy"):
+            headers.update(ticket.headers)
+        if len(self._remembered) >= 4096:  # noqa: PLR2004  a cap on memory
+            self._remembered.clear()
+        self._remembered[key] = (endpoint, ticket.headers, headers)
+        return headers
+
+    def succeeded(
+        self, ticket: Ticket, target: Target, request_id: str, started: float, reply: Reply, http: HttpReply
+    ) -> Outcome:
+        """Puts a successful attempt on the ticket, with its charge."""
+        charge, counts = charge_of(ticket.request, target, reply, http.headers, self._fees)
+        duration_s = self._clock() - started
+        ticket.attempts.append(Attempt(
+            provider=target.endpoint.provider, model=target.endpoint.model, request_id=request_id,
+            host=target.endpoint.host, started_s=started - ticket.started, duration_s=duration_s,
+            status_code=http.status, http_status=http.status, billed="yes", cost=charge.total_pusd / PUSD_PER_USD,
+            cost_source=charge.source, input_tokens=counts.input, output_tokens=counts.output,
+        ))  # fmt: skip
+        return Outcome(
+            target=target, request_id=request_id, reply=reply, headers=http.headers, body=http.body,
+            duration_s=duration_s, charge=charge, counts=counts,
+        )  # fmt: skip
+
+    def failed(
+        self, exc: BaseException, ticket: Ticket, target: Target, request: HttpRequest, started: float, until: float
+    ) -> BaseException:
+        """Puts a failed attempt on the ticket, with what it may have cost, and gives the error to raise."""
+        endpoint = target.endpoint
+        if isinstance(exc, DeadlineExceededError) and until < ticket.deadline:
+            exc = ProviderError(
+                f"{endpoint.provider} gave no answer within {until - started:.1f} s, its share of the time left",
+                code="attempt_timeout", billed=exc.billed,
+            )  # fmt: skip
+        if isinstance(exc, HeliconeError):
+            exc.provider, exc.model = exc.provider or endpoint.provider, exc.model or endpoint.model
+            exc.request_id = exc.request_id or request.headers["Helicone-Request-Id"]
+            billed = exc.billed
+        else:
+            billed = "maybe" if request.sent else "no"
+        charge = Charge() if billed == "no" else estimated_charge(ticket.request, target)
+        self.note(exc, ticket, target, request, started, charge, billed)
+        return exc
+
+    def note(
+        self, exc: BaseException | None, ticket: Ticket, target: Target, request: HttpRequest, started: float,
+        charge: Charge, billed: Billed,
+    ) -> None:  # fmt: skip
+        """Puts an attempt that brought no whole answer on the ticket; without an error it was abandoned."""
+        endpoint = target.endpoint
+        error = exc if isinstance(exc, HeliconeError) else None
+        ticket.failed_pusd += charge.total_pusd
+        ticket.attempts.append(Attempt(
+            provider=endpoint.provider, model=endpoint.model, request_id=request.headers["Helicone-Request-Id"],
+            host=endpoint.host, started_s=started - ticket.started, duration_s=self._clock() - started,
+            error=type(exc).__name__ if exc is not None else "Abandoned",
+            error_message=error.message if error is not None else "cancelled" if exc is not None else "abandoned",
+            billed=billed, cost=charge.total_pusd / PUSD_PER_USD,
+            cost_source="none" if billed == "no" else charge.source,
+            status_code=error.status_code if error else None, http_status=error.http_status if error else None,
+            retry_after_s=error.retry_after_s if error else None,
+        ))  # fmt: skip
+
+
+def encode(request: ChatRequest, endpoint: Endpoint, *, stream: bool) -> bytes:
+    """The body in the endpoint's shape."""
+    if endpoint.shape == "anthropic":
+        return encode_messages(request, endpoint.wire_model, stream=stream)
+    return encode_chat(
+        request, endpoint.wire_model, endpoint.provider, stream=stream,
+        stream_usage=endpoint.stream_usage and not endpoint.is_gateway,
+    )  # fmt: skip
+
+
+def estimated_charge(request: ChatRequest, target: Target, output_text_tokens: int | None = None) -> Charge:
+    """What an attempt without a known usage may have cost: estimated input, and output seen or typical."""
+    if target.price is None:
+        return Charge(source="unpriced")
+    tokens = estimate_input_tokens(request.messages(), request.tools)
+    output = output_text_tokens if output_text_tokens is not None else request.max_tokens or TYPICAL_OUTPUT_TOKENS
+    return Charge(provider_pusd=cost_pusd(target.price, TokenCounts(input=tokens, output=output)), source="estimated")
+
+
+__all__ = ["Attempts", "encode", "estimated_charge"]

@@ -1,0 +1,61 @@
+"""Who a call is for: the call's own arguments over the adapter's defaults, and the headers that say so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .._wire.headers import attribution_headers
+from ..chat_request import ChatRequest
+
+_FIELDS = (
+    "team",
+    "project",
+    "customer_id",
+    "environment",
+    "cost_center",
+    "feature",
+    "user_id",
+    "session_id",
+    "session_path",
+    "session_name",
+)
+_MOST_REMEMBERED = 2048
+
+
+class Attribution:
+    """Merges attribution and remembers the headers of each combination, since few combinations make most calls."""
+
+    __slots__ = ("_defaults", "_extra", "_remembered")
+
+    def __init__(self, defaults: Mapping[str, str], extra_headers: Mapping[str, str]) -> None:
+        self._defaults = dict(defaults)
+        self._extra = dict(extra_headers)
+        self._remembered: dict[object, tuple[dict[str, str], dict[str, str]]] = {}
+
+    def of(self, request: ChatRequest) -> tuple[dict[str, str], dict[str, str]]:
+        """The merged attribution of a call, and its `Helicone-*` headers; neither is to be changed.
+
+        Raises:
+            ConfigurationError: a value cannot travel in a header.
+        """
+        custom = request.attributes
+        key: object = (
+            *[getattr(request, name) for name in _FIELDS],
+            tuple(sorted(custom.items())) if custom else None,
+        )
+        known = self._remembered.get(key)
+        if known is None:
+            merged = dict(self._defaults)
+            for name in _FIELDS:
+                value = getattr(request, name)
+                if value is not None:
+                    merged[name] = value
+            merged.update(custom or {})
+            known = merged, {**attribution_headers(merged), **self._extra}
+            if len(self._remembered) >= _MOST_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[key] = known
+        return known
+
+
+__all__ = ["Attribution"]

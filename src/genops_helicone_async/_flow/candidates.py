@@ -1,0 +1,102 @@
+"""Who could answer a call: the providers and models it names or implies, each with its endpoint and price."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from .._providers import ALIASES, PROVIDERS, canonical, maker_of
+from .._rules.prices import Price
+from .._wire.dialects import default_model, dialect_of, endpoint_for
+from ..chat_request import ChatRequest
+from ..config import Settings
+from ..errors import ConfigurationError
+from .ports import Prices
+from .ticket import Target
+
+_MOST_REMEMBERED = 4096
+
+
+class Candidates:
+    """Finds the targets of a call; endpoints are remembered, prices looked up each time (they may expire)."""
+
+    __slots__ = ("_prices", "_remembered", "_settings")
+
+    def __init__(self, settings: Settings, prices: Prices) -> None:
+        self._settings = settings
+        self._prices = prices
+        self._remembered: dict[tuple[str, str], Target] = {}
+
+    async def of(self, request: ChatRequest) -> list[Target]:
+        """The targets in the order given; waits only where a price was never looked up.
+
+        Raises:
+            ConfigurationError: a provider or model is unknown or lacks what it needs.
+        """
+        if request.provider is not None and request.model is not None and request.provider in PROVIDERS:
+            return [await self.target(request.provider, request.model)]
+        return [await self.target(provider, model) for provider, model in self._names(request)]
+
+    async def target(self, provider: str, model: str) -> Target:
+        """One target, its price looked up if it has not been."""
+        key = (provider, model)
+        target = self._remembered.get(key)
+        price = None
+        if self._settings.enable_cost_tracking:
+            price = self._prices.lookup(provider, model, time.time())
+            if price is not None and not isinstance(price, Price):
+                price = await self._prices.resolve(provider, model)
+        if target is None or target.price is not price:
+            target = Target(endpoint=endpoint_for(self._settings, provider, model), price=price)
+            if len(self._remembered) >= _MOST_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[key] = target
+        return target
+
+    def _names(self, request: ChatRequest) -> list[tuple[str, str]]:
+        preferences = {canonical(name): model for name, model in (request.model_preferences or {}).items()}
+        providers = self._providers(request)
+        model = request.model
+        if model is not None and request.provider is None and request.providers is None:
+            model, suffix = _split_suffix(model)
+            providers = [suffix] if suffix else self._makers(model)
+        for name in set(preferences) - set(providers):
+            raise ConfigurationError(f"`model_preferences` names {name!r}, which is not among the providers of this call")
+        return [(name, preferences.get(name) or model or default_model(self._settings, name)) for name in providers]
+
+    def _providers(self, request: ChatRequest) -> list[str]:
+        if request.provider is not None:
+            return [self._known("provider", request.provider)]
+        given: Sequence[str] = request.providers or self._settings.candidates
+        return list(dict.fromkeys(self._known("providers", name) for name in given))
+
+    def _known(self, argument: str, name: str) -> str:
+        provider = canonical(name)
+        if provider in PROVIDERS or provider in self._settings.provider_urls:
+            return provider
+        raise ConfigurationError(
+            f"`{argument}` names the unknown provider {name!r}: known are {', '.join(sorted(PROVIDERS))}; "
+            "any other needs an entry in provider_urls"
+        )
+
+    def _makers(self, model: str) -> list[str]:
+        """The provider a bare model belongs to, read off its name."""
+        settings = self._settings
+        if len(settings.candidates) == 1 or settings.gateway_dialect == "openai":
+            return [settings.candidates[0]]
+        maker = maker_of(model)
+        if maker is None:
+            raise ConfigurationError(f"`model` is {model!r} without a provider: name one with provider=… or providers=[…]")
+        if maker not in settings.candidates and dialect_of(settings, maker) == "proxy" and maker not in settings.provider_keys:
+            raise ConfigurationError(f"`model` {model!r} belongs to {maker!r}, which is not configured: give its key")
+        return [maker]
+
+
+def _split_suffix(model: str) -> tuple[str, str | None]:
+    """The AI Gateway's `name/provider`, where what follows the slash is a provider."""
+    name, _, suffix = model.rpartition("/")
+    known = suffix in PROVIDERS or suffix in ALIASES
+    return (name, canonical(suffix)) if name and known else (model, None)
+
+
+__all__ = ["Candidates"]

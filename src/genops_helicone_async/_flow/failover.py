@@ -1,0 +1,103 @@
+"""From target to target until one answers: asks the decision function what to do after each failure, and does it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from .._rules.retry import Failure, RetryPolicy, RetryQuota, Stop, decide
+from ..errors import AllProvidersFailedError, DeadlineExceededError, HeliconeError
+from .ticket import Target, Ticket
+
+Answer = TypeVar("Answer")
+Ask = Callable[[Ticket, Target, float], Awaitable[Answer]]
+
+SHARE_OF_TIME = 2 / 3
+"""An attempt's part of the time left while another candidate has not been asked: a hanging provider fails over."""
+
+
+class Failover:
+    """The loop around attempts. `clock` is the event loop's, `random` gives numbers from 0 up to 1."""
+
+    __slots__ = ("_clock", "_policy", "_quota", "_random")
+
+    def __init__(
+        self, policy: RetryPolicy, quota: RetryQuota, clock: Callable[[], float], random: Callable[[], float]
+    ) -> None:
+        self._policy = policy
+        self._quota = quota
+        self._clock = clock
+        self._random = random
+
+    async def run(self, ticket: Ticket, targets: list[Target], ask: Ask[Answer]) -> Answer:
+        """The first answer any target gives, all within the ticket's deadline.
+
+        Raises:
+            AllProvidersFailedError: several targets were asked and none answered.
+            HeliconeError: the one target's own error, or one that no other target could have cured.
+        """
+        failures: list[Failure] = []
+        at = 0
+        while True:
+            try:
+                answer = await ask(ticket, targets[at], self._until(ticket, len(targets) - len(failures)))
+            except HeliconeError as error:
+                failure = error
+            else:
+                self._quota.succeeded(after_retry=ticket.retried)
+                return answer
+            now = self._clock()
+            failures.append(Failure(candidate=at, error=failure, at_s=now))
+            step = decide(
+                failures,
+                len(targets),
+                now_s=now,
+                remaining_s=ticket.deadline - now,
+                policy=self._policy,
+                quota=self._quota,
+                random=self._random,
+            )
+            if isinstance(step, Stop) or ticket.deadline <= now:
+                raise _final(failures, targets) from failure
+            at = step.candidate
+            ticket.retried = ticket.retried or step.is_retry
+            if step.delay_s > 0:
+                await asyncio.sleep(step.delay_s)
+
+    def _until(self, ticket: Ticket, unasked: int) -> float:
+        """When an attempt must have answered: the deadline, or its share of the time while others wait to be asked."""
+        if unasked <= 1:
+            return ticket.deadline
+        now = self._clock()
+        return now + (ticket.deadline - now) * SHARE_OF_TIME
+
+
+def _final(failures: list[Failure], targets: list[Target]) -> HeliconeError:
+    """The error the caller gets."""
+    last = failures[-1].error
+    asked = {failure.candidate for failure in failures}
+    if len(asked) == 1 or isinstance(last, DeadlineExceededError):
+        return last
+    stories = "; ".join(
+        f"{targets[f.candidate].endpoint.provider}: {f.error.message}"
+        for f in {failure.candidate: failure for failure in failures}.values()
+    )
+    errors = [failure.error for failure in failures]
+    waits = [error.retry_after_s for error in errors if error.retry_after_s is not None]
+    return AllProvidersFailedError(
+        f"none of {len(asked)} providers answered: {stories}",
+        request_id=last.request_id,
+        status_code=last.status_code,
+        http_status=last.http_status,
+        retry_safe=any(error.retry_safe for error in errors),
+        retry_after_s=min(waits, default=None),
+        throttled=all(error.throttled for error in errors),
+        billed="maybe" if any(error.billed != "no" for error in errors) else "no",
+        provider=last.provider,
+        model=last.model,
+        code=last.code,
+    )
+
+
+__all__ = ["SHARE_OF_TIME", "Failover"]

@@ -1,0 +1,102 @@
+"""The life of a request, in the order in which it is lived. Start reading here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from .._rules.retry import RetryPolicy, RetryQuota
+from ..chat_request import ChatRequest
+from ..config import Settings
+from ..models import HeliconeResponse
+from .admit import Admission
+from .attempt import Attempts
+from .attribution import Attribution
+from .candidates import Candidates
+from .failover import Failover
+from .ports import Budget, NoBudget, Prices, Slots, Transport
+from .route import route
+from .settle import record_of, response_of
+from .sinks import Sinks
+from .stream import ChatStream
+from .ticket import Outcome, Ticket
+
+
+class Shared(msgspec.Struct, frozen=True, kw_only=True):
+    """What all event loops of one adapter share."""
+
+    settings: Settings
+    prices: Prices
+    attribution: Attribution
+    sinks: Sinks
+    quota: RetryQuota
+    new_id: Callable[[], str]
+    random: Callable[[], float]
+    budget: Budget = NoBudget()
+
+
+class Pipeline:
+    """Runs calls on one event loop. `clock` is that loop's."""
+
+    __slots__ = (
+        "attempts",
+        "attribution",
+        "budget",
+        "candidates",
+        "clock",
+        "failover",
+        "settings",
+        "sinks",
+        "slots",
+        "transport",
+    )
+
+    def __init__(self, shared: Shared, transport: Transport, slots: Slots, clock: Callable[[], float]) -> None:
+        self.settings = shared.settings
+        self.attribution = shared.attribution
+        self.budget = shared.budget
+        self.sinks = shared.sinks
+        self.transport = transport
+        self.slots = slots
+        self.clock = clock
+        self.candidates = Candidates(shared.settings, shared.prices)
+        self.attempts = Attempts(transport, clock, shared.new_id, shared.settings.gateway_fee_rates)
+        policy = RetryPolicy(attempts=shared.settings.retry_attempts)
+        self.failover = Failover(policy, shared.quota, clock, shared.random)
+
+    async def run(self, request: ChatRequest) -> HeliconeResponse:
+        """One call from admission to settlement.
+
+        Raises:
+            HeliconeError: it failed; the error carries every attempt.
+        """
+        async with self.admit(request) as admission:
+            ticket = admission.ticket
+            targets = route(ticket, admission.targets)
+            outcome = await self.failover.run(ticket, targets, self.attempts.ask)
+            return self.settle(ticket, outcome)
+
+    def stream(self, request: ChatRequest) -> ChatStream:
+        """One streamed call; it begins when the stream is entered."""
+        return ChatStream(self.admit(request), self)
+
+    def admit(self, request: ChatRequest) -> Admission:
+        """The way in and out, as an `async with`."""
+        return Admission(self, request)
+
+    def settle(self, ticket: Ticket, outcome: Outcome) -> HeliconeResponse:
+        """Books an answered call: money, response, record. No await, so nothing can tear it."""
+        ticket.settled = True
+        ticket.hold.settle(outcome.charge.total_pusd + ticket.failed_pusd)
+        cost_pusd = outcome.charge.total_pusd
+        try:
+            response = response_of(ticket, outcome)
+        except BaseException as exc:
+            self.sinks.emit(record_of(ticket, self.clock(), cost_pusd=cost_pusd, error=exc))
+            raise
+        self.sinks.emit(record_of(ticket, self.clock(), cost_pusd=cost_pusd, response=response))
+        return response
+
+
+__all__ = ["Pipeline", "Shared"]

@@ -1,0 +1,109 @@
+"""What the flow needs of the world, as Protocols; `_edges/` has the real things, `testing/` stand-ins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from .._rules.prices import Price
+from .._values import HttpReply, HttpRequest
+
+
+class BodyStream(Protocol):
+    """A reply whose body is still arriving."""
+
+    status: int
+    headers: Mapping[str, str]
+
+    async def read(self, deadline: float) -> bytes:
+        """The next bytes, empty at the end."""
+        ...
+
+    async def read_all(self, deadline: float) -> bytes:
+        """The rest of the body."""
+        ...
+
+    def close(self) -> None:
+        """Ends the reply; before the body's end it drops the connection."""
+        ...
+
+
+class Transport(Protocol):
+    """Sends requests; every failure is a `HeliconeError`, deadlines are on the event loop's clock."""
+
+    async def send(self, request: HttpRequest, deadline: float) -> HttpReply:
+        """Sends the request and reads the whole reply."""
+        ...
+
+    async def open(self, request: HttpRequest, deadline: float) -> BodyStream:
+        """Sends the request and returns when the reply's head is here."""
+        ...
+
+    async def aclose(self) -> None:
+        """Closes every connection."""
+        ...
+
+
+class Prices(Protocol):
+    """Prices by provider and model."""
+
+    def lookup(self, provider: str, model: str, now_s: float) -> Price | None | Any:
+        """The price, None if there is none, or a sentinel that is neither where it was not looked for yet."""
+        ...
+
+    async def resolve(self, provider: str, model: str) -> Price | None:
+        """Looks a price up without blocking the loop."""
+        ...
+
+
+class Slots(Protocol):
+    """How many calls may be on their way at once."""
+
+    def take_nowait(self) -> bool:
+        """Takes a slot if one is free and nobody waits."""
+        ...
+
+    async def take(self, deadline: float) -> None:
+        """Waits for a slot."""
+        ...
+
+    def release(self) -> None:
+        """Gives a slot back."""
+        ...
+
+
+class Hold(Protocol):
+    """Money set aside for one call. Exactly one of the two ends it; a second end is without effect."""
+
+    def settle(self, cost_pusd: int) -> None:
+        """Books what the call cost, in pico-dollars, and frees the rest."""
+        ...
+
+
+class Budget(Protocol):
+    """The wall: a hold is granted over every scope that applies, or refused before anything is sent."""
+
+    def hold(self, attribution: Mapping[str, str], worst_case_pusd: Callable[[], int]) -> Hold:
+        """Sets the worst case aside; raises `BudgetExceededError` where a scope has no room for it."""
+        ...
+
+
+class _NoHold:
+    __slots__ = ()
+
+    def settle(self, cost_pusd: int) -> None:
+        """Nothing was held."""
+
+
+class NoBudget:
+    """The budget of an adapter that has none: every call is granted."""
+
+    __slots__ = ()
+    _hold = _NoHold()
+
+    def hold(self, attribution: Mapping[str, str], worst_case_pusd: Callable[[], int]) -> Hold:
+        """Grants without looking at the price."""
+        return self._hold
+
+
+__all__ = ["BodyStream", "Budget", "Hold", "NoBudget", "Prices", "Slots", "Transport"]

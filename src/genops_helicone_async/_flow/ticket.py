@@ -1,0 +1,85 @@
+"""What is known about one call while it lives: made at admission, filled by each step, read at settling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from .._rules.prices import Price
+from .._values import Reply, TokenCounts
+from .._wire.dialects import Endpoint
+from ..chat_request import ChatRequest
+from ..errors import Attempt
+from ..models import CostSource, EmbeddingResponse, HeliconeResponse, RoutingDecision
+from .ports import Hold
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """A place a call may go to, with what it costs there; `price` is None where no price is known."""
+
+    endpoint: Endpoint
+    price: Price | None
+
+
+class Charge(msgspec.Struct, frozen=True, kw_only=True):
+    """What an attempt cost, in pico-dollars: the provider's part and the gateway's fee."""
+
+    provider_pusd: int = 0
+    gateway_pusd: int = 0
+    source: CostSource = "computed"
+
+    @property
+    def total_pusd(self) -> int:
+        """Both parts together."""
+        return self.provider_pusd + self.gateway_pusd
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """A successful attempt: who answered, what it said and cost, and how long it took in seconds."""
+
+    target: Target
+    request_id: str
+    reply: Reply
+    headers: Mapping[str, str]
+    body: bytes
+    duration_s: float
+    charge: Charge
+    counts: TokenCounts
+
+
+class Ticket(msgspec.Struct, kw_only=True):
+    """One admitted call. Times are seconds on the loop's clock; `failed_pusd` is what failed attempts may have cost."""
+
+    request: ChatRequest
+    attribution: Mapping[str, str]
+    headers: Mapping[str, str]
+    started: float
+    deadline: float
+    hold: Hold
+    attempts: list[Attempt] = msgspec.field(default_factory=list)
+    routing: RoutingDecision | None = None
+    failed_pusd: int = 0
+    retried: bool = False
+    settled: bool = False
+
+
+class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The one record every sink gets when a call has ended, well or not. Money is in pico-dollars.
+
+    `cost_pusd` is what the answer cost, `failed_pusd` what failed attempts may have cost on top (estimated).
+    `error` is None on success; a cancelled call has its `asyncio.CancelledError` there.
+    """
+
+    request: ChatRequest
+    attribution: Mapping[str, str]
+    routing: RoutingDecision | None
+    attempts: tuple[Attempt, ...]
+    duration_s: float
+    cost_pusd: int = 0
+    failed_pusd: int = 0
+    response: HeliconeResponse | EmbeddingResponse | None = None
+    error: BaseException | None = None
+
+
+__all__ = ["Charge", "Outcome", "RequestRecord", "Target", "Ticket"]

@@ -1,0 +1,158 @@
+"""What to do after a failed attempt: ask the next candidate, ask again after a wait, or stop. One pure function.
+
+A call asks every candidate once, at once and in order. Only when all have been asked does it wait, and then it asks
+again only whom it is safe to ask again, so that no answer is paid for twice without need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import backoff
+import msgspec
+
+from ..errors import (
+    AuthenticationError,
+    DecodeError,
+    GatewayError,
+    HeliconeError,
+    InsufficientCreditsError,
+    ProviderError,
+    RateLimitExceededError,
+)
+
+_CURABLE_STATUS = frozenset({404, 408, 413, 429})
+_CURABLE_CODES = frozenset({"context_length_exceeded", "model_not_found", "no_available_providers", "attempt_timeout"})
+
+
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """`attempts` is how many waits and repeats a whole call may make, beyond asking each candidate once."""
+
+    attempts: int
+    base_s: float = 0.5
+    cap_s: float = 8.0
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """One failed attempt: which candidate, its error, and when it failed on the loop's clock."""
+
+    candidate: int
+    error: HeliconeError
+    at_s: float
+
+
+class Ask(msgspec.Struct, frozen=True, tag=True):
+    """Ask this candidate after waiting `delay_s` seconds; `is_retry` says that it was asked before."""
+
+    candidate: int
+    delay_s: float
+    is_retry: bool
+
+
+class Stop(msgspec.Struct, frozen=True, tag=True):
+    """Give up, and why."""
+
+    reason: str
+
+
+class RetryQuota:
+    """A client's allowance for retries, so that an outage is not multiplied by everyone's retries.
+
+    Each retry costs 5 of 500; a success gives 1 back, a successful retry all 5. The figures are those of the AWS
+    SDKs' standard retry mode.
+    """
+
+    __slots__ = ("capacity", "left")
+    cost = 5
+
+    def __init__(self, capacity: int = 500) -> None:
+        self.capacity = capacity
+        self.left = capacity
+
+    def __repr__(self) -> str:
+        return f"RetryQuota({self.left}/{self.capacity})"
+
+    def take(self) -> bool:
+        """Pays for one retry if the quota allows."""
+        if self.left < self.cost:
+            return False
+        self.left -= self.cost
+        return True
+
+    def succeeded(self, *, after_retry: bool) -> None:
+        """Gives back what a success earns."""
+        self.left = min(self.capacity, self.left + (self.cost if after_retry else 1))
+
+
+def can_another_cure(error: HeliconeError) -> bool:
+    """Whether a different candidate could answer what this one could not."""
+    if error.code in _CURABLE_CODES:
+        return True
+    if isinstance(error, RateLimitExceededError):
+        return error.limited_by == "provider"
+    if isinstance(error, AuthenticationError):
+        return error.which == "provider"
+    if isinstance(error, InsufficientCreditsError | DecodeError):
+        return True
+    if isinstance(error, ProviderError):
+        return error.retry_safe or error.status_code in _CURABLE_STATUS
+    return isinstance(error, GatewayError) and (error.retry_safe or error.billed == "maybe")
+
+
+def may_repeat(error: HeliconeError) -> bool:
+    """Whether the same candidate may be asked again: it may succeed, and it has charged nothing."""
+    return error.retry_safe and error.billed == "no"
+
+
+def decide(
+    failures: list[Failure],
+    candidates: int,
+    *,
+    now_s: float,
+    remaining_s: float,
+    policy: RetryPolicy,
+    quota: RetryQuota,
+    random: Callable[[], float],
+) -> Ask | Stop:
+    """The next step after `failures`, the last of which has just happened.
+
+    `remaining_s` is the time to the deadline; `random` gives a number from 0 up to 1. A retry is paid for from
+    `quota` here. The delay is full jitter over an exponential, with the other side's Retry-After as its floor.
+    """
+    error = failures[-1].error
+    asked = {failure.candidate for failure in failures}
+    cures = can_another_cure(error)
+    if cures and len(asked) < candidates:
+        return Ask(candidate=next(i for i in range(candidates) if i not in asked), delay_s=0.0, is_retry=False)
+    if not cures and not may_repeat(error):
+        return Stop("no repeat can cure this error")
+    retries = len(failures) - len(asked)
+    if retries >= policy.attempts:
+        return Stop(f"{policy.attempts} retries are used up")
+    last = {failure.candidate: failure for failure in failures}
+    waits = {i: _wait_s(failure, now_s) for i, failure in sorted(last.items()) if may_repeat(failure.error)}
+    if not waits:
+        return Stop("no candidate may be asked again without paying twice")
+    candidate = min(waits, key=lambda i: waits[i])
+    delay_s = max(waits[candidate], random() * _ceiling_s(policy, retries))
+    if delay_s >= remaining_s:
+        return Stop(f"waiting {delay_s:.1f} s would outlast the deadline")
+    if not quota.take():
+        return Stop("the client's retry quota is empty")
+    return Ask(candidate=candidate, delay_s=delay_s, is_retry=True)
+
+
+def _wait_s(failure: Failure, now_s: float) -> float:
+    """How much of the other side's Retry-After is still to be waited."""
+    return max(0.0, (failure.error.retry_after_s or 0.0) - (now_s - failure.at_s))
+
+
+def _ceiling_s(policy: RetryPolicy, retries: int) -> float:
+    delays: Iterator[float | None] = backoff.expo(base=2, factor=policy.base_s, max_value=policy.cap_s)
+    ceilings = (delay for delay in delays if delay is not None)  # the generator's first value is an empty greeting
+    for _ in range(retries):
+        next(ceilings)
+    return next(ceilings)
+
+
+__all__ = ["Ask", "Failure", "RetryPolicy", "RetryQuota", "Stop", "can_another_cure", "decide", "may_repeat"]
