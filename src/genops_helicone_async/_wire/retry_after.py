@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 _LONGEST_S = 7 * 24 * 3600.0
+_DECIMAL = re.compile(r"\d{1,12}(?:\.\d*)?", re.ASCII)
 
 
 def retry_after_s(headers: Mapping[str, str], now_s: float) -> float | None:
-    """Seconds to wait, from `retry-after-ms` or `Retry-After` (seconds or an HTTP date); None where nothing sane is said.
+    """Seconds to wait, from `retry-after-ms` or `Retry-After` (seconds or an HTTP date); None without a sane wish.
 
     A date counts from the reply's own `Date` header if it has one, so that a wrong clock here does not matter, else
     from `now_s`, the wall clock in Unix seconds. A date in the past is 0; more than a week is no sane wish.
@@ -32,16 +34,15 @@ def retry_after_s(headers: Mapping[str, str], now_s: float) -> float | None:
 
 
 def _number(text: str | None) -> float | None:
-    try:
-        value = float(text) if text is not None else math.nan
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
+    match = _DECIMAL.fullmatch((text or "").strip())
+    return float(match[0]) if match else None
 
 
 def _unix_seconds(text: str) -> float | None:
     try:
-        return parsedate_to_datetime(text).timestamp()
+        date = parsedate_to_datetime(text)
+        # Without a zone, as in asctime's spelling, an HTTP date is UTC; Python would take it for local time.
+        return (date if date.tzinfo is not None else date.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError, OSError):
         return None
 

@@ -58,7 +58,7 @@ class SseParser:
         if len(self._head) < len(_BOM) and _BOM.startswith(self._head):
             return b""
         data, self._head, self._started = self._head, b"", True
-        return data[len(_BOM) :] if data.startswith(_BOM) else data
+        return data.removeprefix(_BOM)
 
     def _lines(self, lines: list[bytes]) -> list[bytes]:
         events: list[bytes] = []
