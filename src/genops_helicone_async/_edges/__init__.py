@@ -1,0 +1,1 @@
+"""The world, one outside thing per file; no edge knows another."""

@@ -1,0 +1,1 @@
+"""Decisions: pure functions; time and randomness are arguments."""
