@@ -1,0 +1,48 @@
+"""The sandbox gateway: test code that talks to Helicone without Helicone, without keys, and with a bill to check."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .bill import Bill, BillRow
+    from .faults import Fault, FaultKind, FaultPlan
+    from .gateway import DEFAULT_KEY, SandboxGateway, serve_forever
+    from .request_log import SeenRequest
+    from .server import SandboxStatistics
+
+__all__ = [
+    "DEFAULT_KEY",
+    "Bill",
+    "BillRow",
+    "Fault",
+    "FaultKind",
+    "FaultPlan",
+    "SandboxGateway",
+    "SandboxStatistics",
+    "SeenRequest",
+    "serve_forever",
+]
+
+_HOMES = {
+    "DEFAULT_KEY": "gateway",
+    "Bill": "bill",
+    "BillRow": "bill",
+    "Fault": "faults",
+    "FaultKind": "faults",
+    "FaultPlan": "faults",
+    "SandboxGateway": "gateway",
+    "SandboxStatistics": "server",
+    "SeenRequest": "request_log",
+    "serve_forever": "gateway",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
