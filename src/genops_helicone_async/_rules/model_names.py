@@ -69,7 +69,7 @@ _CLAUDE_RELEASES = {
 }
 """Release dates that Bedrock has in its model ids; later models there have none."""
 
-_CLAUDE = re.compile(r"claude-(\d+)(?:[.-](\d))?-([a-z]+)(?:-v\d)?$|claude-([a-z]+)-(\d+)(?:[.-](\d))?$")
+_CLAUDE = re.compile(r"claude-(?:(\d+)(?:[.-](\d{1,2}))?-([a-z]+)(?:-v\d)?|([a-z]+)-(\d+)(?:[.-](\d{1,2}))?)$")
 _LLAMA_ON_FIREWORKS = re.compile(r"llama-v(\d)p(\d)-")
 
 

@@ -1,0 +1,115 @@
+"""How many tokens a request has, before any provider says so: for holds and estimates, never for the charge."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+TOKENS_PER_MESSAGE = 4
+"""Role and separators around one message, as OpenAI's chat format has them."""
+TOKENS_PER_REPLY = 3
+"""The reply's own opening, once a request."""
+TOKENS_PER_IMAGE = 1_600
+"""The most an image takes at Claude (1,568 pixels on the long edge) and at GPT-4o, -4.1 and -5 (1,445)."""
+CHARS_PER_AUDIO_TOKEN = 150
+"""Base64 characters of sound a token: 32 tokens a second (Gemini; OpenAI 10) at no less than 29 kbit/s."""
+
+_ASCII_CHARS_PER_TOKEN = 3.8
+_TOKENS_PER_OTHER_CHAR = 0.62  # a quarter, as for ASCII, counts Chinese and Japanese three times too low
+_IMAGE_PARTS = frozenset({"image_url", "image", "input_image"})
+_CLAUDE_VERSION = re.compile(r"claude-(?:[a-z]+-)?(\d{1,2})(?:[.-](\d{1,2}))?(?!\d)")
+_OPENAI = ("gpt-", "o1", "o3", "o4", "chatgpt-", "text-embedding-")
+# Small OpenAI models that multiply an image's tokens: gpt-4o-mini 2,833 + 8 tiles of 5,667, the others 1,536
+# patches times 1.62, 2.46 and 1.72 (platform.openai.com/docs/guides/images-vision, "Calculating costs").
+_IMAGE_TOKENS = (
+    (re.compile(r"gpt-4o-mini"), 48_169),
+    (re.compile(r"gpt-(4\.1|5)-mini"), 2_489),
+    (re.compile(r"gpt-(4\.1|5)-nano"), 3_779),
+    (re.compile(r"o4-mini"), 2_642),
+)
+
+
+def heuristic_tokens(text: str) -> int:
+    """About as many tokens as the o200k encoding makes of a text, from its characters alone."""
+    if text.isascii():
+        return math.ceil(len(text) / _ASCII_CHARS_PER_TOKEN)
+    ascii_chars = len(text.encode("ascii", "ignore"))
+    return math.ceil(ascii_chars / _ASCII_CHARS_PER_TOKEN + (len(text) - ascii_chars) * _TOKENS_PER_OTHER_CHAR)
+
+
+def multiplier_for(model: str) -> float:
+    """How many tokens a model's own tokenizer makes for one of o200k's.
+
+    OpenAI 1.0; Claude up to 4.6 1.15 and newer 1.5; all others 1.1, as measured for Gemini, Llama and Mixtral.
+    """
+    name = model.lower().rpartition("/")[2]
+    if version := _CLAUDE_VERSION.search(name):
+        return 1.15 if (int(version[1]), int(version[2] or 0)) <= (4, 6) else 1.5
+    if "claude" in name:
+        return 1.5
+    return 1.0 if name.startswith(_OPENAI) else 1.1
+
+
+def image_tokens_for(model: str) -> int:
+    """The most tokens one image takes at a model; a flat bound, as no image is opened."""
+    return next((tokens for name, tokens in _IMAGE_TOKENS if name.search(model)), TOKENS_PER_IMAGE)
+
+
+def estimate_input_tokens(
+    messages: Sequence[Mapping[str, Any]],
+    tools: Sequence[Mapping[str, Any]] | None = None,
+    count: Callable[[str], int] = heuristic_tokens,
+    *,
+    tokens_per_image: int = TOKENS_PER_IMAGE,
+) -> int:
+    """Input tokens of OpenAI-style messages and tools: texts by `count`, the rest by flat bounds.
+
+    Tools, tool calls and parts of unknown kinds count as their JSON text, images `tokens_per_image` each, sound by
+    its length.
+    """
+    total = TOKENS_PER_REPLY
+    for message in messages:
+        total += TOKENS_PER_MESSAGE + _content_tokens(message.get("content"), count, tokens_per_image)
+        for key in ("tool_calls", "function_call", "name", "tool_call_id"):
+            if value := message.get(key):
+                total += count(value if isinstance(value, str) else _json_text(value))
+    return total + count(_json_text(tools)) if tools else total
+
+
+def _content_tokens(content: Any, count: Callable[[str], int], tokens_per_image: int) -> int:
+    if not content:
+        return 0
+    if isinstance(content, str):
+        return count(content)
+    total = 0
+    for part in content:
+        text, kind = part.get("text"), part.get("type")
+        if isinstance(text, str):
+            total += count(text)
+        elif kind in _IMAGE_PARTS:
+            total += tokens_per_image
+        elif kind == "input_audio" and isinstance(sound := part.get("input_audio"), Mapping):
+            total += math.ceil(len(str(sound.get("data", ""))) / CHARS_PER_AUDIO_TOKEN)
+        else:
+            total += count(_json_text(part))
+    return total
+
+
+def _json_text(value: Any) -> str:
+    return msgspec.json.encode(value, enc_hook=str).decode()
+
+
+__all__ = [
+    "CHARS_PER_AUDIO_TOKEN",
+    "TOKENS_PER_IMAGE",
+    "TOKENS_PER_MESSAGE",
+    "TOKENS_PER_REPLY",
+    "estimate_input_tokens",
+    "heuristic_tokens",
+    "image_tokens_for",
+    "multiplier_for",
+]
