@@ -12,7 +12,7 @@ from ..chat_request import ChatRequest
 from ..errors import ConfigurationError
 from ..models import StreamChunk, ToolCall, ToolCallDelta
 from .schema import answer_tool_of
-from .usage import AnthropicUsage, anthropic_counts
+from .usage import ABSENT, AnthropicUsage, anthropic_counts, decode_anthropic_usage, read_usage
 
 DEFAULT_MAX_TOKENS = 4096
 """Messages wants a limit; 4096 is what the AI Gateway puts in as well."""
@@ -36,7 +36,7 @@ class _Block(msgspec.Struct):
     thinking: str | None = None
     id: str | None = None
     name: str | None = None
-    input: msgspec.Raw | None = None
+    input: msgspec.Raw = ABSENT
     partial_json: str | None = None
 
 
@@ -45,7 +45,7 @@ class _Body(msgspec.Struct):
     content: list[_Block] | None = None
     stop_reason: str | None = None
     model: str | None = None
-    usage: AnthropicUsage | None = None
+    usage: msgspec.Raw = ABSENT
 
 
 class _Delta(_Block):
@@ -58,8 +58,8 @@ class _Event(msgspec.Struct):
     message: _Body | None = None
     content_block: _Block | None = None
     delta: _Delta | None = None
-    usage: AnthropicUsage | None = None
-    error: msgspec.Raw | None = None
+    usage: msgspec.Raw = ABSENT
+    error: msgspec.Raw = ABSENT
 
 
 _decode_body = msgspec.json.Decoder(_Body).decode
@@ -196,13 +196,14 @@ def decode_messages(body: bytes) -> Reply | None:
     decoded = _decode_body(body)
     if decoded.type != "message" or decoded.content is None:
         return None
+    usage = read_usage(decoded.usage, decode_anthropic_usage)
     thinking = "".join(block.thinking or "" for block in decoded.content if block.type == "thinking")
     return Reply(
         content="".join(block.text or "" for block in decoded.content if block.type == "text"),
         finish_reason=_FINISH.get(decoded.stop_reason, decoded.stop_reason) if decoded.stop_reason else None,
-        usage=anthropic_counts(decoded.usage) if decoded.usage is not None else None,
+        usage=anthropic_counts(usage) if usage is not None else None,
         tool_calls=tuple(
-            ToolCall(id=block.id or "", name=block.name or "", arguments=bytes(block.input or b"{}").decode())
+            ToolCall(id=block.id or "", name=block.name or "", arguments=bytes(block.input).decode() or "{}")
             for block in decoded.content
             if block.type == "tool_use"
         ),
@@ -235,7 +236,7 @@ class AnthropicStream:
         kind = event.type
         if kind == "content_block_delta" and event.delta is not None:
             return self._delta(event.index, event.delta)
-        if kind == "error" or (kind is None and event.error is not None):
+        if kind == "error" or (kind is None and bytes(event.error)):
             self.error = self.error or data
         elif kind == "message_start" and event.message is not None:
             self.served_model = event.message.model
@@ -266,8 +267,9 @@ class AnthropicStream:
             return StreamChunk(tool_calls=(ToolCallDelta(index=position, arguments=delta.partial_json),))
         return None
 
-    def _count(self, usage: AnthropicUsage | None) -> None:
+    def _count(self, raw: msgspec.Raw) -> None:
         """Later figures replace earlier ones; those a later event leaves out stay."""
+        usage = read_usage(raw, decode_anthropic_usage)
         if usage is None:
             return
         for name in usage.__struct_fields__:

@@ -8,7 +8,7 @@ import msgspec
 
 from .._values import Reply, TokenCounts
 from ..models import StreamChunk, ToolCall, ToolCallDelta
-from .usage import GoogleUsage, google_counts
+from .usage import ABSENT, decode_google_usage, google_counts, read_usage
 
 _FINISH = {"STOP": "stop", "MAX_TOKENS": "length"}
 _encode = msgspec.json.Encoder().encode
@@ -37,10 +37,10 @@ class _Candidate(msgspec.Struct, rename="camel"):
 
 class _Body(msgspec.Struct, rename="camel"):
     candidates: list[_Candidate] | None = None
-    usage_metadata: GoogleUsage | None = None
+    usage_metadata: msgspec.Raw = ABSENT
     prompt_feedback: Any = None
     model_version: str | None = None
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = ABSENT
 
 
 _decode_body = msgspec.json.Decoder(_Body).decode
@@ -57,7 +57,7 @@ def decode_generate_content(body: bytes) -> Reply | None:
         return None
     candidate = (decoded.candidates or [_Candidate(finish_reason="SAFETY")])[0]
     parts = (candidate.content.parts if candidate.content else None) or []
-    usage = decoded.usage_metadata
+    usage = read_usage(decoded.usage_metadata, decode_google_usage)
     calls = tuple(
         ToolCall(id=call.id or f"call_{index}", name=call.name, arguments=_encode(call.args or {}).decode())
         for index, call in enumerate(part.function_call for part in parts if part.function_call is not None)
@@ -99,7 +99,7 @@ class GoogleStream:
         """
         reply = decode_generate_content(data)
         if reply is None:
-            if _decode_body(data).error is not None:
+            if bytes(_decode_body(data).error):
                 self.error = self.error or data
             return None
         self.usage = reply.usage or self.usage

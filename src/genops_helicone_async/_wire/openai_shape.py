@@ -10,7 +10,7 @@ from .._values import Reply, TokenCounts
 from ..chat_request import ChatRequest
 from ..models import StreamChunk, ToolCall, ToolCallDelta
 from .schema import response_format_of
-from .usage import OpenAiUsage, openai_counts
+from .usage import ABSENT, decode_openai_usage, openai_counts, read_usage, reported_cost_usd
 
 _REASONING_PREFIXES = ("o1", "o3", "o4", "gpt-5")
 _encode = msgspec.json.Encoder().encode
@@ -45,9 +45,9 @@ class _Choice(msgspec.Struct):
 
 class _Body(msgspec.Struct):
     choices: list[_Choice] | None = None
-    usage: OpenAiUsage | None = None
+    usage: msgspec.Raw = ABSENT
     model: str | None = None
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = ABSENT
 
 
 _decode_body = msgspec.json.Decoder(_Body).decode
@@ -95,7 +95,7 @@ def decode_chat(body: bytes, *, gateway: bool, provider: str) -> Reply | None:
     choice = decoded.choices[0]
     message = choice.message or choice.delta or _Message()
     content, reasoning = text_of(message.content), reasoning_of(message)
-    usage = decoded.usage
+    usage = read_usage(decoded.usage, decode_openai_usage)
     counts = None
     if usage is not None:
         counts = openai_counts(usage, gateway=gateway, streamed=False, provider=provider)
@@ -106,7 +106,7 @@ def decode_chat(body: bytes, *, gateway: bool, provider: str) -> Reply | None:
         tool_calls=_tool_calls(message),
         reasoning=reasoning or None,
         served_model=decoded.model,
-        reported_cost_usd=usage.cost if usage is not None else None,
+        reported_cost_usd=reported_cost_usd(usage) if usage is not None else None,
     )
 
 
@@ -146,6 +146,10 @@ def _arguments(value: Any) -> str:
     return _encode(value).decode()
 
 
+def _says_something(error: msgspec.Raw) -> bool:
+    return bytes(error) not in (b"", b"null", b"false", b"{}", b'""')
+
+
 class OpenAiStream:
     """Turns the events of a chat stream into chunks and remembers usage, finish reason and any error."""
 
@@ -177,12 +181,14 @@ class OpenAiStream:
         if data == b"[DONE]":
             return None
         decoded = _decode_body(data)
-        if decoded.error is not None and self.error is None and bytes(decoded.error) != b"null":
-            self.error = data
+        if _says_something(decoded.error):
+            self.error = self.error or data
             return None
-        if decoded.usage is not None:
-            self.reported_cost_usd = decoded.usage.cost
-            self.usage = openai_counts(decoded.usage, gateway=self._gateway, streamed=True, provider=self._provider)
+        usage = read_usage(decoded.usage, decode_openai_usage)
+        if usage is not None:
+            cost = reported_cost_usd(usage)
+            self.reported_cost_usd = self.reported_cost_usd if cost is None else cost
+            self.usage = openai_counts(usage, gateway=self._gateway, streamed=True, provider=self._provider)
         if decoded.model:
             self.served_model = decoded.model
         if not decoded.choices:

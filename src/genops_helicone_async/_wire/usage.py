@@ -7,13 +7,19 @@ tokens unless the reply was streamed, and a provider that sent no usage is given
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 
 from .._values import TokenCounts
 
 _Count = int | float | None
+_Usage = TypeVar("_Usage")
+_MOST_TOKENS = 10**9
+"""A count above this is no count: the largest context window on sale holds 10 million tokens."""
+ABSENT = msgspec.Raw(b"")
+"""The default of a raw field; `msgspec.Raw | None` would refuse everything but null."""
 
 
 class PromptDetails(msgspec.Struct):
@@ -29,6 +35,14 @@ class CacheWriteDetails(msgspec.Struct):
 
     write_5m_tokens: _Count = None
     write_1h_tokens: _Count = None
+
+
+class ModalityTokens(msgspec.Struct):
+    """One entry of the AI Gateway's `modality_tokens`, whose three figures stand beside the text's, not among them."""
+
+    input_tokens: _Count = None
+    cached_tokens: _Count = None
+    output_tokens: _Count = None
 
 
 class CompletionDetails(msgspec.Struct):
@@ -47,9 +61,11 @@ class OpenAiUsage(msgspec.Struct):
     total_tokens: _Count = None
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: CompletionDetails | None = None
+    input_tokens_details: PromptDetails | None = None
+    output_tokens_details: CompletionDetails | None = None
     prompt_cache_hit_tokens: _Count = None
-    modality_tokens: Any = msgspec.UNSET
-    cost: float | None = None
+    modality_tokens: dict[str, ModalityTokens] | msgspec.UnsetType | None = msgspec.UNSET
+    cost: Any = None
 
 
 class AnthropicCacheCreation(msgspec.Struct):
@@ -81,6 +97,29 @@ class GoogleUsage(msgspec.Struct, rename="camel"):
     tool_use_prompt_token_count: _Count = None
 
 
+decode_openai_usage = msgspec.json.Decoder(OpenAiUsage).decode
+decode_anthropic_usage = msgspec.json.Decoder(AnthropicUsage).decode
+decode_google_usage = msgspec.json.Decoder(GoogleUsage).decode
+
+
+def read_usage(raw: msgspec.Raw, decode: Callable[[msgspec.Raw], _Usage]) -> _Usage | None:
+    """The usage in a raw field; None where there is none, or none that makes sense: no answer is lost over it."""
+    if bytes(raw) in (b"", b"null"):
+        return None
+    try:
+        return decode(raw)
+    except msgspec.DecodeError:
+        return None
+
+
+def reported_cost_usd(usage: OpenAiUsage) -> float | None:
+    """The dollars the provider says the reply cost: OpenRouter's `cost`, Perplexity's `cost.total_cost`."""
+    cost = usage.cost.get("total_cost") if isinstance(usage.cost, dict) else usage.cost
+    if isinstance(cost, bool) or not isinstance(cost, int | float) or cost < 0:
+        return None
+    return float(cost)
+
+
 def openai_counts(usage: OpenAiUsage, *, gateway: bool, streamed: bool, provider: str) -> TokenCounts | None:
     """Token counts of an OpenAI-shaped usage; None where it says nothing or contradicts itself.
 
@@ -88,7 +127,8 @@ def openai_counts(usage: OpenAiUsage, *, gateway: bool, streamed: bool, provider
     """
     prompt = _first(usage.prompt_tokens, usage.input_tokens)
     completion = _first(usage.completion_tokens, usage.output_tokens)
-    details, split = usage.prompt_tokens_details, usage.completion_tokens_details
+    details = usage.prompt_tokens_details or usage.input_tokens_details
+    split = usage.completion_tokens_details or usage.output_tokens_details
     cached = _first(details.cached_tokens if details else None, usage.prompt_cache_hit_tokens)
     written = _first(details.cache_write_tokens if details else None)
     reasoning = _first(split.reasoning_tokens if split else None)
@@ -99,6 +139,10 @@ def openai_counts(usage: OpenAiUsage, *, gateway: bool, streamed: bool, provider
             prompt -= cached
         else:
             prompt += written
+        for tokens in (usage.modality_tokens or {}).values():
+            cached += _first(tokens.cached_tokens)
+            prompt += _first(tokens.input_tokens) + _first(tokens.cached_tokens)
+            completion += _first(tokens.output_tokens)
     elif provider in ("xai", "gemini", "vertex") and _first(usage.total_tokens) > prompt + completion:
         reasoning = max(reasoning, _first(usage.total_tokens) - prompt - completion)
         completion = _first(usage.total_tokens) - prompt
@@ -107,9 +151,10 @@ def openai_counts(usage: OpenAiUsage, *, gateway: bool, streamed: bool, provider
 
 def anthropic_counts(usage: AnthropicUsage) -> TokenCounts | None:
     """Token counts of a Messages usage: its three input figures are disjoint and are summed."""
-    cached = _first(usage.cache_read_input_tokens)
-    written = _first(usage.cache_creation_input_tokens)
-    hour = _first(usage.cache_creation.ephemeral_1h_input_tokens) if usage.cache_creation else 0
+    cached, split = _first(usage.cache_read_input_tokens), usage.cache_creation
+    hour = _first(split.ephemeral_1h_input_tokens) if split else 0
+    parts = hour + _first(split.ephemeral_5m_input_tokens) if split else 0
+    written = _first(usage.cache_creation_input_tokens, parts)
     prompt = _first(usage.input_tokens, usage.prompt_tokens) + cached + written
     return _counts(prompt, _first(usage.output_tokens, usage.completion_tokens), cached, written, min(hour, written), 0)
 
@@ -135,9 +180,10 @@ def _first(*values: _Count) -> int:
 
 
 def _counts(prompt: int, completion: int, cached: int, written: int, hour: int, reasoning: int) -> TokenCounts | None:
-    if min(prompt, completion, cached, written, hour, reasoning) < 0 or cached + written > prompt:
+    counts = (prompt, completion, cached, written, hour, reasoning)
+    if min(counts) < 0 or max(counts) > _MOST_TOKENS or cached + written > prompt:
         return None
-    if not prompt and not completion:
+    if not prompt:  # nothing is answered that was not asked: the count was left out or made up
         return None
     return TokenCounts(
         input=prompt,
@@ -150,10 +196,16 @@ def _counts(prompt: int, completion: int, cached: int, written: int, hour: int, 
 
 
 __all__ = [
+    "ABSENT",
     "AnthropicUsage",
     "GoogleUsage",
     "OpenAiUsage",
     "anthropic_counts",
+    "decode_anthropic_usage",
+    "decode_google_usage",
+    "decode_openai_usage",
     "google_counts",
     "openai_counts",
+    "read_usage",
+    "reported_cost_usd",
 ]
