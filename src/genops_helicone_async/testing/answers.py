@@ -17,6 +17,7 @@ CACHEABLE_TOKENS = 1024
 """Prompts of more tokens than this can be cached by providers."""
 
 _REASONING_MODELS = ("o1", "o3", "o4", "gpt-5", "reasoner", "reasoning", "grok-4", "grok-3-mini", "gpt-oss")
+_THINK_WHEN_ASKED = ("anthropic", "gemini", "vertex")
 _SENTENCES = (
     "The short answer is that it depends on how much traffic there is.",
     "Start with the smallest change that can be measured, then measure it.",
@@ -74,7 +75,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 def answer(ask: Ask, *, seed: int, provider: str, serial: int, created: int, cached_tokens: int = 0) -> Answer:
     """The reply to a request: the same for the same seed, provider, model and prompt."""
     rng = random.Random(_digest(seed, provider, ask.model, ask.prompt))
-    thinks = ask.reasoning or any(mark in ask.model for mark in _REASONING_MODELS)
+    thinks = any(mark in ask.model for mark in _REASONING_MODELS)
+    thinks = thinks or (ask.reasoning and provider in _THINK_WHEN_ASKED)
     reasoning = split_tokens(_compose(rng, "the question") * 3)[: rng.randint(24, 96)] if thinks else []
     room = ask.max_tokens
     if room is not None:

@@ -1,8 +1,9 @@
 """Helicone's older proxy hosts, one per provider: the provider's own API with Helicone's features in front."""
 
 import asyncio
+from urllib.parse import urlsplit
 
-from .exchange import Arrival, Reply, Stream, gateway_fault_reply, json_reply, now_ms
+from .exchange import Arrival, Reply, Stream, gateway_fault_reply, json_reply, now_ms, text_reply
 from .helicone_headers import TOO_LARGE, Orders, WorkerCrash, crash_reply, read_orders
 from .prices import PUSD_PER_CENT
 from .provider_api import answer_as_provider
@@ -12,6 +13,20 @@ from .response_cache import CacheOrder, cache_order, hit_headers
 from .state import SandboxState
 
 _HOSTS = {provider.name: provider for provider in HOSTED}
+_TARGETS = {
+    "api.openai.com": "openai",
+    "api.anthropic.com": "anthropic",
+    "api.groq.com": "groq",
+    "api.together.xyz": "together",
+    "api.mistral.ai": "mistral",
+    "api.deepseek.com": "deepseek",
+    "api.x.ai": "xai",
+    "openrouter.ai": "openrouter",
+    "api.perplexity.ai": "perplexity",
+    "api.fireworks.ai": "fireworks",
+    "api.cerebras.ai": "cerebras",
+    "generativelanguage.googleapis.com": "gemini",
+}
 _LIMITED = (
     "Helicone user was rate limit via Helicone-RateLimit-Policy header. Please wait before making more "
     "requests. See https://docs.helicone.ai/features/advanced-usage/custom-rate-limits for more details."
@@ -19,7 +34,10 @@ _LIMITED = (
 
 
 class ProxyHosts:
-    """Answers `/hosts/{provider}/…`. A bad or missing `Helicone-Auth` is accepted, as by the real hosts."""
+    """Answers `/hosts/{provider}/…`, and `/hosts/gateway/…` by `Helicone-Target-URL`.
+
+    A bad or missing `Helicone-Auth` is accepted, as by the real hosts.
+    """
 
     __slots__ = ("_state",)
 
@@ -28,21 +46,26 @@ class ProxyHosts:
 
     async def answer(self, arrival: Arrival) -> Reply | Stream:
         """Answer one request; `arrival.path` is the whole path."""
-        _, _, name, rest = arrival.path.split("/", 3) if arrival.path.count("/") > 2 else ("", "", "", "")
-        provider = _HOSTS.get(name)
-        if provider is None:
-            return crash_reply("Could not determine worker type")
+        name, _, rest = arrival.path.removeprefix("/hosts/").partition("/")
         if arrival.method == "GET" and rest == "healthcheck":
             return Reply()
-        arrival.provider = provider.name
-        if fault := self._state.faults.draw(provider.name, (), stream=False, gateway=True):
-            return gateway_fault_reply(fault)
         try:
             orders = read_orders(arrival.headers)
             if orders.bucket_too_large:
                 raise WorkerCrash(TOO_LARGE)
+            if name == "gateway":
+                target = arrival.headers.get("helicone-target-url")
+                if target is None:
+                    return text_reply(400, "Missing target base url")
+                name = _provider_at(target)
+            if name not in _HOSTS:
+                raise WorkerCrash("Could not determine worker type")
         except WorkerCrash as crash:
             return crash_reply(str(crash))
+        provider = _HOSTS[name]
+        arrival.provider = provider.name
+        if fault := self._state.faults.draw(provider.name, (), stream=False, gateway=True):
+            return gateway_fault_reply(fault)
         reply = await self._through_helicone(arrival, provider, orders)
         # Set last: a provider cannot spoof them.
         reply.headers = {
@@ -104,6 +127,13 @@ class ProxyHosts:
         elif reply.status == 200:
             kept = {**reply.headers, "Content-Type": reply.content_type or ""}
             state.cache.store(order, kept, reply.body, latency_ms, state.now_s())
+
+
+def _provider_at(target: str) -> str:
+    host = urlsplit(target).hostname or ""
+    if host.endswith("aiplatform.googleapis.com"):
+        return "vertex"
+    return "azure" if host.endswith(".openai.azure.com") else _TARGETS.get(host, "")
 
 
 def _limited(verdict: Verdict) -> Reply:

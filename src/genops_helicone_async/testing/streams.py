@@ -113,7 +113,8 @@ def anthropic_script(answer: Answer, usage: Document | None) -> StreamScript:
         "stop_sequence": None,
     }
     if usage is not None:
-        message["usage"] = {**usage, "output_tokens": 1}
+        opening = {name: value for name, value in usage.items() if name != "service_tier"}
+        message["usage"] = {**opening, "output_tokens": 1}
     pieces = [Piece("open", named_event({"type": "message_start", "message": message}))]
     for index, (block, deltas) in enumerate(_anthropic_blocks(answer, choice)):
         start = {"type": "content_block_start", "index": index, "content_block": block}

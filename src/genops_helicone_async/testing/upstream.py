@@ -148,7 +148,7 @@ class Upstream:
             meter=meter,
             fault=fault,
             pace_s=pace_s,
-            headers={**_identity(provider, reply.serial), **limits, **((fault and fault.headers) or {})},
+            headers={**_identity(provider, reply.serial), **limits, **((fault.headers if fault else None) or {})},
             cost_pusd=self._book.cost_pusd(provider.name, ask.model, reply.usage),
             latency_ms=int(1000 * (time.monotonic() - started_s)),
         )
@@ -190,7 +190,7 @@ class Upstream:
             await asyncio.sleep(fault.delay_s)
         if fault is not None and fault.kind == "hang":
             await asyncio.get_running_loop().create_future()
-        return fault
+        return None if fault is not None and fault.kind == "delay" else fault
 
     def _refuses(self, call: Call, model: str, fault: Fault | None) -> tuple[Refusal | None, dict[str, str]]:
         provider = call.provider
