@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from difflib import get_close_matches
+from typing import Any, TypedDict
 
 import msgspec
 
+from ._providers import PROVIDERS, canonical
 from .errors import ConfigurationError
 
 Message = str | Sequence[Mapping[str, Any]]
@@ -16,6 +18,49 @@ MAX_MESSAGE_CHARS = 32 * 1024 * 1024
 """Longest text of one request, in characters: above the largest context window on sale (10 million tokens)."""
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 REASONING_EFFORTS = frozenset({"none", "minimal", "low", "medium", "high", "xhigh"})
+
+
+class ChatOptions(TypedDict, total=False):
+    """The keywords of the verbs `chat`, `stream` and `chat_many`: the fields of `ChatRequest` but for `message`."""
+
+    provider: str | None
+    model: str | None
+    providers: Sequence[str] | None
+    model_preferences: Mapping[str, str] | None
+    routing_strategy: str | None
+    provider_preferences: Mapping[str, Any] | None
+    fallback_strategy: str | None
+    max_cost: float | None
+    enforce_budget: bool | None
+    custom_metrics: Mapping[str, float] | None
+    system_prompt: str | None
+    temperature: float | None
+    max_tokens: int | None
+    top_p: float | None
+    stop: str | Sequence[str] | None
+    seed: int | None
+    tools: Sequence[Mapping[str, Any]] | None
+    tool_choice: str | Mapping[str, Any] | None
+    response_format: Mapping[str, Any] | None
+    response_model: Any
+    reasoning_effort: str | None
+    extra_body: Mapping[str, Any] | None
+    timeout_seconds: float | None
+    priority: int | None
+    cache: bool | None
+    session_id: str | None
+    session_path: str | None
+    session_name: str | None
+    team: str | None
+    project: str | None
+    customer_id: str | None
+    environment: str | None
+    cost_center: str | None
+    feature: str | None
+    user_id: str | None
+    sla_tier: str | None
+    sla_latency_ms: float | None
+    attributes: Mapping[str, str] | None
 
 
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +138,55 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
         if isinstance(self.message, str):
             return self.message if self.system_prompt is None else f"{self.system_prompt}\n{self.message}"
         return "\n".join(text for message in self.messages() for text in _texts(message.get("content")))
+
+
+class EmbedRequest(ChatRequest, frozen=True, kw_only=True):
+    """Texts to be turned into vectors; `message` holds them joined, for estimates."""
+
+    texts: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, texts: str | Sequence[str], provider: str, model: str | None, options: Mapping[str, Any]
+    ) -> EmbedRequest:
+        """A request for vectors.
+
+        Raises:
+            ConfigurationError: there is no text, or one is empty.
+            TypeError: `texts` is no text and no list of texts, or a keyword is unknown.
+        """
+        listed = (texts,) if isinstance(texts, str) else texts
+        if not isinstance(listed, Sequence) or isinstance(listed, bytes | bytearray):
+            raise TypeError(f"`texts` must be a string or a list of strings, not {type(texts).__name__}")
+        if not listed:
+            raise ConfigurationError("`texts` is empty: give at least one text")
+        for index, text in enumerate(listed):
+            check_text(f"texts[{index}]", text)
+            if not text:
+                raise ConfigurationError(f"`texts[{index}]` is empty: leave it out or give a text")
+        row = PROVIDERS.get(canonical(provider)) if isinstance(provider, str) else None
+        model = model or (row.embedding_model if row is not None else None)
+        if model is None:
+            raise ConfigurationError(f"`model` is missing: {provider!r} has no default embedding model here")
+        return cls(message="\n".join(listed), provider=provider, model=model, texts=tuple(listed), **options)
+
+
+def make_request(message: Message, options: Mapping[str, Any]) -> ChatRequest:
+    """A request from a message and the keywords of a verb.
+
+    Raises:
+        ConfigurationError: a value is out of range.
+        TypeError: a keyword is unknown (the nearest known one is suggested) or a value has the wrong type.
+    """
+    try:
+        return ChatRequest(message=message, **options)
+    except TypeError:
+        for name in options:
+            if name not in ChatRequest.__struct_fields__:
+                near = get_close_matches(name, ChatRequest.__struct_fields__, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise TypeError(f"unexpected keyword argument {name!r}{hint}") from None
+        raise
 
 
 def _texts(content: object) -> list[str]:
@@ -295,4 +389,4 @@ _CHECKS: tuple[tuple[str, Any], ...] = (
     ("attributes", _check_attributes),
 )
 
-__all__ = ["MAX_MESSAGE_CHARS", "ChatRequest", "Message"]
+__all__ = ["MAX_MESSAGE_CHARS", "ChatOptions", "ChatRequest", "EmbedRequest", "Message", "make_request"]

@@ -76,7 +76,9 @@ class HttpTransport:
         self._closed = False
 
     def __repr__(self) -> str:
-        return f"HttpTransport({'closed' if self._closed else 'open' if self._session else 'idle'}, {self.statistics()})"
+        return (
+            f"HttpTransport({'closed' if self._closed else 'open' if self._session else 'idle'}, {self.statistics()})"
+        )
 
     def statistics(self) -> HttpStatistics:
         """How many requests were begun, answered and failed so far."""
@@ -262,12 +264,16 @@ def _translate(exc: Exception, request: HttpRequest) -> HeliconeError:
     if isinstance(exc, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError | ssl.SSLError):
         return GatewayError(f"TLS with {host} failed: {_reason(exc)}")
     if isinstance(exc, aiohttp.ClientConnectorDNSError):
-        return GatewayError(f"the host name of {host} cannot be resolved: check the URL or the network", retry_safe=True)
+        return GatewayError(
+            f"the host name of {host} cannot be resolved: check the URL or the network", retry_safe=True
+        )
     if isinstance(exc, aiohttp.ClientConnectorError):
         hint = ": lower max_connections or raise the open-file limit" if exc.errno == errno.EMFILE else ""
         return GatewayError(f"no connection to {host} ({_reason(exc)}){hint}", retry_safe=True)
     if isinstance(exc, aiohttp.ClientPayloadError):
-        return DecodeError(f"the body of {host}'s reply is cut short or wrongly encoded ({_reason(exc)})", billed=billed)
+        return DecodeError(
+            f"the body of {host}'s reply is cut short or wrongly encoded ({_reason(exc)})", billed=billed
+        )
     if isinstance(exc, aiohttp.ClientConnectionError | OSError):
         why = f"{host} closed the connection before the reply was complete ({_reason(exc)})"
         return GatewayError(why, retry_safe=not request.sent, billed=billed)

@@ -29,7 +29,9 @@ class Attempts:
 
     __slots__ = ("_clock", "_fees", "_new_id", "_remembered", "_transport")
 
-    def __init__(self, transport: Transport, clock: Callable[[], float], new_id: Callable[[], str], fees: Mapping[str, float]) -> None:
+    def __init__(
+        self, transport: Transport, clock: Callable[[], float], new_id: Callable[[], str], fees: Mapping[str, float]
+    ) -> None:
         self._transport = transport
         self._clock = clock
         self._new_id = new_id
@@ -55,15 +57,18 @@ class Attempts:
         return self.succeeded(ticket, target, request_id, started, reply, http)
 
     def request(self, ticket: Ticket, target: Target, *, stream: bool) -> HttpRequest:
-        """The HTTP request of one attempt, under a request id of its own."""
+        """The HTTP request of one attempt at a chat."""
         endpoint = target.endpoint
-        headers = dict(self._constant_headers(ticket, endpoint))
-        headers["Helicone-Request-Id"] = self._new_id()
+        request = self.prepared(ticket, target, endpoint.chat_url, encode(ticket.request, endpoint, stream=stream))
         if stream:
-            headers["Accept"] = "text/event-stream"
-        return HttpRequest(
-            method="POST", url=endpoint.chat_url, headers=headers, body=encode(ticket.request, endpoint, stream=stream)
-        )
+            request.headers["Accept"] = "text/event-stream"
+        return request
+
+    def prepared(self, ticket: Ticket, target: Target, url: str, body: bytes) -> HttpRequest:
+        """A request with this body, under a request id of its own."""
+        headers = dict(self._constant_headers(ticket, target.endpoint))
+        headers["Helicone-Request-Id"] = self._new_id()
+        return HttpRequest(method="POST", url=url, headers=headers, body=body)
 
     def _constant_headers(self, ticket: Ticket, endpoint: Endpoint) -> dict[str, str]:
         """What every request of this endpoint and attribution carries; both are kept alive by the memory itself."""

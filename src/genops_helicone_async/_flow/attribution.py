@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .._wire.headers import attribution_headers
+from .._wire.headers import GatewayOptions, attribution_headers, gateway_headers
 from ..chat_request import ChatRequest
 
 _FIELDS = (
@@ -25,11 +25,11 @@ _MOST_REMEMBERED = 2048
 class Attribution:
     """Merges attribution and remembers the headers of each combination, since few combinations make most calls."""
 
-    __slots__ = ("_defaults", "_extra", "_remembered")
+    __slots__ = ("_defaults", "_options", "_remembered")
 
-    def __init__(self, defaults: Mapping[str, str], extra_headers: Mapping[str, str]) -> None:
+    def __init__(self, defaults: Mapping[str, str], options: GatewayOptions | None = None) -> None:
         self._defaults = dict(defaults)
-        self._extra = dict(extra_headers)
+        self._options = options
         self._remembered: dict[object, tuple[dict[str, str], dict[str, str]]] = {}
 
     def of(self, request: ChatRequest) -> tuple[dict[str, str], dict[str, str]]:
@@ -51,7 +51,8 @@ class Attribution:
                 if value is not None:
                     merged[name] = value
             merged.update(custom or {})
-            known = merged, {**attribution_headers(merged), **self._extra}
+            headers = attribution_headers(merged)
+            known = merged, {**headers, **gateway_headers(self._options, headers)}
             if len(self._remembered) >= _MOST_REMEMBERED:
                 self._remembered.clear()
             self._remembered[key] = known

@@ -61,7 +61,9 @@ class Candidates:
             model, suffix = _split_suffix(model)
             providers = [suffix] if suffix else self._makers(model)
         for name in set(preferences) - set(providers):
-            raise ConfigurationError(f"`model_preferences` names {name!r}, which is not among the providers of this call")
+            raise ConfigurationError(
+                f"`model_preferences` names {name!r}, which is not among the providers of this call"
+            )
         return [(name, preferences.get(name) or model or default_model(self._settings, name)) for name in providers]
 
     def _providers(self, request: ChatRequest) -> list[str]:
@@ -86,8 +88,14 @@ class Candidates:
             return [settings.candidates[0]]
         maker = maker_of(model)
         if maker is None:
-            raise ConfigurationError(f"`model` is {model!r} without a provider: name one with provider=… or providers=[…]")
-        if maker not in settings.candidates and dialect_of(settings, maker) == "proxy" and maker not in settings.provider_keys:
+            raise ConfigurationError(
+                f"`model` is {model!r} without a provider: name one with provider=… or providers=[…]"
+            )
+        if (
+            maker not in settings.candidates
+            and dialect_of(settings, maker) == "proxy"
+            and maker not in settings.provider_keys
+        ):
             raise ConfigurationError(f"`model` {model!r} belongs to {maker!r}, which is not configured: give its key")
         return [maker]
 

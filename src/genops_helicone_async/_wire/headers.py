@@ -66,6 +66,19 @@ class RateLimitPolicy(msgspec.Struct, frozen=True, kw_only=True):
     segment: str | None = None
 
 
+class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What Helicone itself is asked to do for every call: cache, retry, limit, and whether it may store bodies.
+
+    `rate_limit` is a `RateLimitPolicy` or its text, such as `1000;w=3600;s=user`.
+    """
+
+    cache: GatewayCache | None = None
+    retry: GatewayRetry | None = None
+    rate_limit: RateLimitPolicy | str | None = None
+    omit_request: bool = False
+    omit_response: bool = False
+
+
 def header_value(name: str, value: object) -> str:
     """The value as it travels: refused with control characters or beyond 8 KiB, percent-encoded where not ASCII.
 
@@ -117,6 +130,24 @@ def attribution_headers(attribution: Mapping[str, str]) -> dict[str, str]:
         else:
             header = OFFICIAL_PROPERTIES.get(name) or header_name("Helicone-Property-", name)
         headers[header] = header_value(name, value)
+    return headers
+
+
+def gateway_headers(options: GatewayOptions | None, carried: Mapping[str, str]) -> dict[str, str]:
+    """The headers for these options; `carried` are the call's other headers.
+
+    Raises:
+        ConfigurationError: an option is out of range, or the rate limit's segment is not on the call.
+    """
+    if options is None:
+        return {}
+    headers = {**(cache_headers(options.cache) if options.cache else {}), **retry_headers(options.retry)}
+    if options.rate_limit is not None:
+        headers.update(rate_limit_header(options.rate_limit, carried))
+    if options.omit_request:
+        headers["Helicone-Omit-Request"] = "true"
+    if options.omit_response:
+        headers["Helicone-Omit-Response"] = "true"
     return headers
 
 
@@ -192,16 +223,14 @@ def _policy_text(policy: RateLimitPolicy) -> str:
     return text if policy.segment is None else f"{text};s={policy.segment}"
 
 
-OMIT_HEADERS = {"Helicone-Omit-Request": "true", "Helicone-Omit-Response": "true"}
-"""Keep Helicone from storing bodies."""
-
 __all__ = [
-    "OMIT_HEADERS",
     "GatewayCache",
+    "GatewayOptions",
     "GatewayRetry",
     "RateLimitPolicy",
     "attribution_headers",
     "cache_headers",
+    "gateway_headers",
     "header_name",
     "header_value",
     "rate_limit_header",

@@ -1,13 +1,33 @@
-"""Structured output: a class to a JSON schema, and the model's JSON back to a value of the class."""
+"""Structured output: a class to a JSON schema, to a tool where no schema is taken, and the model's JSON to a value."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
+from .._values import Reply
+from ..chat_request import ChatRequest
 from ..errors import ConfigurationError
+
+ANSWER_TOOL = "answer"
+"""The name of the tool whose arguments are the answer."""
+_NOT_STRICT = frozenset(
+    {
+        "allOf",
+        "not",
+        "oneOf",
+        "patternProperties",
+        "prefixItems",
+        "propertyNames",
+        "unevaluatedProperties",
+        "uniqueItems",
+    }
+)
+_FENCED = re.compile(r"```\w*\s*(.*?)\s*```", re.DOTALL)
 
 
 @lru_cache(maxsize=256)
@@ -22,7 +42,7 @@ def schema_of(model: type) -> dict[str, Any]:
             schema = dict(model.model_json_schema())
         else:
             schema = dict(msgspec.json.schema(model))
-    except Exception as exc:  # noqa: BLE001  a foreign class may raise anything while it is inspected
+    except Exception as exc:  # a foreign class may raise anything while it is inspected
         raise ConfigurationError(f"`response_model` {model.__name__} has no JSON schema: {exc}") from exc
     defs = schema.pop("$defs", {})
     reference = schema.pop("$ref", None)
@@ -42,23 +62,52 @@ def schema_of(model: type) -> dict[str, Any]:
 def response_format_of(model: type) -> dict[str, Any]:
     """The OpenAI `response_format` for a class; strict where the schema allows it (every property required)."""
     schema = schema_of(model)
+    name = re.sub(r"[^A-Za-z0-9_-]", "_", model.__name__)[:64]
     return {
         "type": "json_schema",
-        "json_schema": {"name": model.__name__[:64], "schema": schema, "strict": _all_required(schema)},
+        "json_schema": {"name": name, "schema": schema, "strict": _can_be_strict(schema)},
     }
 
 
-@lru_cache(maxsize=256)
-def answer_tool_of(model: type) -> dict[str, Any]:
-    """A tool whose arguments are the answer, for providers that cannot be given a `response_format`."""
-    return {
-        "type": "function",
-        "function": {
-            "name": "answer",
-            "description": f"Give the answer as {model.__name__}. Call this exactly once.",
-            "parameters": schema_of(model),
-        },
-    }
+def answer_tool_of(request: ChatRequest) -> dict[str, Any] | None:
+    """A tool whose arguments are the answer, for Claude, which is given no `response_format`; None where none is asked.
+
+    Raises:
+        ConfigurationError: the class has no JSON schema, or a tool of the call has the answer's name.
+    """
+    if request.response_model is not None:
+        title, schema = request.response_model.__name__, schema_of(request.response_model)
+    else:
+        wanted = (request.response_format or {}).get("json_schema")
+        if not isinstance(wanted, Mapping) or not isinstance(wanted.get("schema"), Mapping):
+            return None
+        title, schema = wanted.get("name") or "JSON", wanted["schema"]
+    if any((tool.get("function") or tool).get("name") == ANSWER_TOOL for tool in request.tools or ()):
+        raise ConfigurationError(
+            f"`tools` holds a tool named {ANSWER_TOOL!r}, the name under which Claude gives a structured answer: rename it"
+        )
+    described = f"Give the answer as {title}. Call this exactly once, when you know the answer."
+    return {"type": "function", "function": {"name": ANSWER_TOOL, "description": described, "parameters": schema}}
+
+
+def may_force_answer(request: ChatRequest) -> bool:
+    """Whether the answer tool can be forced: not beside other tools, and Claude takes no forced tool while thinking."""
+    return not request.tools and request.reasoning_effort in (None, "none")
+
+
+def take_answer(reply: Reply) -> Reply:
+    """The reply with the arguments of its `answer` tool call as its content; unchanged where there is no such call."""
+    answer = next((call for call in reply.tool_calls if call.name == ANSWER_TOOL), None)
+    if answer is None:
+        return reply
+    others = tuple(call for call in reply.tool_calls if call.name != ANSWER_TOOL)
+    ended = reply.finish_reason
+    return msgspec.structs.replace(
+        reply,
+        content=answer.arguments,
+        tool_calls=others,
+        finish_reason="stop" if ended == "tool_calls" and not others else ended,
+    )
 
 
 def parse(model: type, text: str) -> Any:
@@ -68,11 +117,11 @@ def parse(model: type, text: str) -> Any:
         ValueError: the text is not JSON or does not fit the class.
     """
     text = text.strip()
-    if text.startswith("```"):
-        text = text.partition("\n")[2].rpartition("```")[0]
+    if fenced := _FENCED.fullmatch(text):
+        text = fenced[1]
     if hasattr(model, "model_validate_json"):
         return model.model_validate_json(text)
-    return msgspec.json.decode(text.encode(), type=model)
+    return msgspec.json.decode(text, type=model)
 
 
 def _close(node: Any) -> None:
@@ -86,16 +135,21 @@ def _close(node: Any) -> None:
             _close(item)
 
 
-def _all_required(node: Any) -> bool:
+def _can_be_strict(node: Any) -> bool:
+    """Strict schemas list every property as required and do without the keywords OpenAI refuses in them."""
     if isinstance(node, list):
-        return all(_all_required(item) for item in node)
+        return all(_can_be_strict(item) for item in node)
     if not isinstance(node, dict):
         return True
+    if not _NOT_STRICT.isdisjoint(node):
+        return False
     if node.get("type") == "object":
         properties = node.get("properties")
         if properties is None or set(properties) - set(node.get("required", ())):
             return False
-    return all(_all_required(item) for item in node.values())
+        if node.get("additionalProperties") is not False:
+            return False
+    return all(_can_be_strict(item) for item in node.values())
 
 
-__all__ = ["answer_tool_of", "parse", "response_format_of", "schema_of"]
+__all__ = ["answer_tool_of", "may_force_answer", "parse", "response_format_of", "schema_of", "take_answer"]

@@ -1,0 +1,140 @@
+"""Asyncio-first client for the Helicone AI gateway with hard budgets, limits, exact costs and failover.
+
+Nothing is imported before it is asked for: `import genops_helicone_async` stays cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._flow.many import ChatMany
+    from ._flow.stream import ChatStream
+    from ._wire.headers import GatewayCache, GatewayOptions, GatewayRetry, RateLimitPolicy
+    from .blocking import BlockingChatStream, GenOpsHeliconeAdapter, instrument_helicone
+    from .chat_request import ChatOptions, ChatRequest
+    from .client import GenOpsHeliconeAsyncAdapter
+    from .errors import (
+        AllProvidersFailedError,
+        Attempt,
+        AuthenticationError,
+        BudgetExceededError,
+        ConfigurationError,
+        DeadlineExceededError,
+        DecodeError,
+        GatewayError,
+        HeliconeError,
+        InsufficientCreditsError,
+        ProviderError,
+        RateLimitExceededError,
+        RoutingError,
+        StreamInterruptedError,
+    )
+    from .models import (
+        BulkResult,
+        Candidate,
+        EmbeddingResponse,
+        HeliconeResponse,
+        HeliconeUsage,
+        MultiProviderResponse,
+        ProviderCheck,
+        RoutingDecision,
+        StreamChunk,
+        ToolCall,
+        ToolCallDelta,
+    )
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "_flow.many": ("ChatMany",),
+    "_flow.stream": ("ChatStream",),
+    "_wire.headers": ("GatewayCache", "GatewayOptions", "GatewayRetry", "RateLimitPolicy"),
+    "blocking": ("BlockingChatStream", "GenOpsHeliconeAdapter", "instrument_helicone"),
+    "chat_request": ("ChatOptions", "ChatRequest"),
+    "client": ("GenOpsHeliconeAsyncAdapter",),
+    "errors": (
+        "AllProvidersFailedError",
+        "Attempt",
+        "AuthenticationError",
+        "BudgetExceededError",
+        "ConfigurationError",
+        "DeadlineExceededError",
+        "DecodeError",
+        "GatewayError",
+        "HeliconeError",
+        "InsufficientCreditsError",
+        "ProviderError",
+        "RateLimitExceededError",
+        "RoutingError",
+        "StreamInterruptedError",
+    ),
+    "models": (
+        "BulkResult",
+        "Candidate",
+        "EmbeddingResponse",
+        "HeliconeResponse",
+        "HeliconeUsage",
+        "MultiProviderResponse",
+        "ProviderCheck",
+        "RoutingDecision",
+        "StreamChunk",
+        "ToolCall",
+        "ToolCallDelta",
+    ),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AllProvidersFailedError",
+    "Attempt",
+    "AuthenticationError",
+    "BlockingChatStream",
+    "BudgetExceededError",
+    "BulkResult",
+    "Candidate",
+    "ChatMany",
+    "ChatOptions",
+    "ChatRequest",
+    "ChatStream",
+    "ConfigurationError",
+    "DeadlineExceededError",
+    "DecodeError",
+    "EmbeddingResponse",
+    "GatewayCache",
+    "GatewayError",
+    "GatewayOptions",
+    "GatewayRetry",
+    "GenOpsHeliconeAdapter",
+    "GenOpsHeliconeAsyncAdapter",
+    "HeliconeError",
+    "HeliconeResponse",
+    "HeliconeUsage",
+    "InsufficientCreditsError",
+    "MultiProviderResponse",
+    "ProviderCheck",
+    "ProviderError",
+    "RateLimitExceededError",
+    "RateLimitPolicy",
+    "RoutingDecision",
+    "RoutingError",
+    "StreamChunk",
+    "StreamInterruptedError",
+    "ToolCall",
+    "ToolCallDelta",
+    "instrument_helicone",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

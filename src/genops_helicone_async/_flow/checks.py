@@ -1,0 +1,81 @@
+"""Cheap checks of providers: one unbilled request each that tells whether the way is open and the key accepted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+
+from .._values import HttpRequest
+from .._wire.dialects import Endpoint, default_model
+from .._wire.failures import read_error
+from ..errors import ConfigurationError, HeliconeError
+from ..models import ProviderCheck
+
+if TYPE_CHECKING:
+    from .pipeline import Pipeline
+
+_REFUSED = (401, 403)
+
+
+async def check_providers(pipeline: Pipeline) -> dict[str, ProviderCheck]:
+    """Checks every configured provider, all at once, each within the adapter's timeout; raises nothing."""
+    checks: dict[str, ProviderCheck] = {}
+
+    async def check(provider: str) -> None:
+        checks[provider] = await _check(pipeline, provider)
+
+    async with anyio.create_task_group() as group:
+        for provider in pipeline.settings.candidates:
+            group.start_soon(check, provider)
+    return {provider: checks[provider] for provider in pipeline.settings.candidates}
+
+
+async def _check(pipeline: Pipeline, provider: str) -> ProviderCheck:
+    try:
+        model = default_model(pipeline.settings, provider) if provider not in pipeline.settings.provider_urls else "any"
+        endpoint = (await pipeline.candidates.target(provider, model)).endpoint
+    except ConfigurationError as exc:
+        return ProviderCheck(provider=provider, ok=False, status="no_key", detail=exc.message)
+    request = _request(endpoint)
+    started = pipeline.clock()
+    try:
+        reply = await pipeline.transport.send(request, started + pipeline.settings.timeout_s)
+    except HeliconeError as exc:
+        return ProviderCheck(provider=provider, ok=False, status="unreachable", detail=exc.message, url=request.url)
+    status, detail = _verdict(endpoint, reply.status, read_error(reply.body).message)
+    return ProviderCheck(
+        provider=provider,
+        ok=status == "ok",
+        status=status,
+        detail=detail,
+        url=request.url,
+        latency_s=pipeline.clock() - started,
+    )
+
+
+def _request(endpoint: Endpoint) -> HttpRequest:
+    """The AI Gateway lists models to anybody, but looks at the key before it complains of a missing model."""
+    if endpoint.is_gateway:
+        headers = {**endpoint.headers, "Content-Type": "application/json"}
+        return HttpRequest(method="POST", url=endpoint.chat_url, headers=headers, body=b"{}")
+    url = f"{endpoint.base_url}/models"
+    if endpoint.dialect == "rust":
+        url = f"{endpoint.base_url.partition('/ai')[0].partition('/router/')[0]}/health"
+    return HttpRequest(method="GET", url=url, headers=dict(endpoint.headers))
+
+
+def _verdict(endpoint: Endpoint, status: int, message: str) -> tuple[str, str]:
+    if status in _REFUSED:
+        which = "Helicone" if endpoint.is_gateway else endpoint.provider
+        return "key_refused", f"the {which} key was refused ({status}): {message}"
+    if endpoint.is_gateway and status == 400:  # noqa: PLR2004  "missing model": the key was accepted
+        return "ok", "the gateway accepts the Helicone key"
+    if 200 <= status < 300:  # noqa: PLR2004
+        return "ok", "reachable" if endpoint.dialect == "rust" else "reachable, and the key is accepted"
+    if status in (404, 405):
+        return "unsupported", f"reachable, but it offers no list of models ({status}), so the key was not checked"
+    return "error", f"answered {status}: {message}"
+
+
+__all__ = ["check_providers"]

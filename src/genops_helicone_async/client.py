@@ -1,0 +1,260 @@
+"""The asynchronous adapter: puts the parts together and offers the verbs; no logic of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Any, Unpack
+
+import msgspec
+
+from ._edges.http import HttpStatistics, HttpTransport
+from ._edges.ids import RequestIds
+from ._edges.open_files import open_file_limit
+from ._edges.price_book import PriceBook
+from ._edges.slots import Slots, SlotStatistics
+from ._flow.attribution import Attribution
+from ._flow.checks import check_providers
+from ._flow.embed import Embedding
+from ._flow.fanout import ask_several
+from ._flow.many import ChatMany, OnError, Requests
+from ._flow.pipeline import Pipeline, Shared
+from ._flow.sinks import Sinks
+from ._flow.stream import ChatStream
+from ._rules.retry import RetryQuota
+from ._wire.headers import GatewayOptions
+from .chat_request import ChatOptions, EmbedRequest, Message, make_request
+from .config import DEFAULT_MAX_RESPONSE_BYTES, GivenSettings, Settings, resolve
+from .errors import ConfigurationError
+from .models import EmbeddingResponse, HeliconeResponse, MultiProviderResponse, ProviderCheck
+
+
+class AdapterStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """What an adapter is doing: its slots and HTTP counts on the running loop, and what is left of its retry quota."""
+
+    slots: SlotStatistics
+    http: HttpStatistics
+    retry_quota_left: int
+    retry_quota: int
+
+
+class GenOpsHeliconeAsyncAdapter:
+    """Sends chats through Helicone, from any number of tasks at once.
+
+    Use it with `async with`, or call `aclose()`, or neither: it opens on first use, and the end of the event loop
+    closes it. One adapter works on several event loops, one after the other or in different threads.
+
+    Args:
+        helicone_api_key: Helicone's key; unset, `HELICONE_API_KEY`.
+        provider_keys: provider → key. With Helicone's cloud these providers are called through their own Helicone
+            hosts with these keys, all others through the AI Gateway. Unset, `OPENAI_API_KEY` and its like.
+        default_attributes: attribution of every call (`team`, `project`, …), unless the call says otherwise.
+        gateway_url: the gateway, `HELICONE_GATEWAY_URL` or Helicone's cloud. A gateway of your own takes every call
+            with the Helicone key; provider keys are then sent nowhere.
+        gateway_dialect: `auto`, `helicone`, `proxy`, `rust` or `openai` (any OpenAI-compatible endpoint).
+        provider_urls: provider → base URL up to its version segment, for that provider's calls.
+        timeout_seconds: the deadline of a whole call, queueing, retries and failover included.
+        retry_attempts: waits and repeats a call may make beyond asking each candidate once.
+        max_connections: calls on their way at once; by default what the open-file limit allows, 10,000 at most.
+        max_response_bytes: the largest reply taken, 64 MiB by default.
+        enable_cost_tracking: whether calls are priced.
+        cost_currency: `USD`.
+        prices: overrides in dollars per million tokens: `{"openai/gpt-x": {"input": 1.0, "output": 2.0}}`.
+        gateway_fee_rates: `{"PTB": 0.03}`: what Helicone's credits cost on top, as a share.
+        gateway_options: caching, retries, rate limits and omission of bodies on Helicone's side.
+        allow_insecure_http: whether keys may travel over plain http to other machines.
+        trust_env: whether `HTTPS_PROXY` and its like are honoured.
+
+    Raises:
+        ConfigurationError: a setting is wrong, or there is no key to authenticate with; it names the remedy.
+    """
+
+    def __init__(
+        self,
+        helicone_api_key: str | None = None,
+        provider_keys: Mapping[str, str] | None = None,
+        *,
+        default_attributes: Mapping[str, str] | None = None,
+        gateway_url: str | None = None,
+        gateway_dialect: str = "auto",
+        provider_urls: Mapping[str, str] | None = None,
+        timeout_seconds: float = 30.0,
+        retry_attempts: int = 3,
+        max_connections: int | None = None,
+        max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES,
+        enable_cost_tracking: bool = True,
+        cost_currency: str = "USD",
+        prices: Mapping[Any, Any] | None = None,
+        gateway_fee_rates: Mapping[str, float] | None = None,
+        gateway_options: GatewayOptions | None = None,
+        allow_insecure_http: bool = False,
+        trust_env: bool = False,
+    ) -> None:
+        given = GivenSettings(
+            helicone_api_key=helicone_api_key,
+            provider_keys=provider_keys,
+            default_attributes=default_attributes,
+            gateway_url=gateway_url,
+            gateway_dialect=gateway_dialect,
+            provider_urls=provider_urls,
+            timeout_seconds=timeout_seconds,
+            retry_attempts=retry_attempts,
+            max_connections=max_connections,
+            max_response_bytes=max_response_bytes,
+            enable_cost_tracking=enable_cost_tracking,
+            cost_currency=cost_currency,
+            gateway_fee_rates=gateway_fee_rates,
+            prices=prices,
+            allow_insecure_http=allow_insecure_http,
+            trust_env=trust_env,
+        )
+        self._settings = settings = resolve(given, dict(os.environ), open_file_limit())
+        self._shared = Shared(
+            settings=settings,
+            prices=PriceBook(settings.prices),
+            attribution=Attribution(settings.default_attributes, gateway_options),
+            sinks=Sinks(),
+            quota=RetryQuota(),
+            new_id=RequestIds(),
+            random=random.Random().random,  # noqa: S311  jitter, no secret
+        )
+        self._pipelines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Pipeline] = weakref.WeakKeyDictionary()
+        self._last: tuple[weakref.ref[asyncio.AbstractEventLoop], Pipeline] | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        settings = self._settings
+        where = f"{settings.gateway_url} ({settings.gateway_dialect})"
+        return f"{type(self).__name__}({where}, providers={list(settings.candidates)}, closed={self._closed})"
+
+    async def __aenter__(self) -> GenOpsHeliconeAsyncAdapter:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Closes the running loop's connections; afterwards calls raise a `ConfigurationError`. Safe to repeat."""
+        self._closed = True
+        self._last = None
+        pipeline = self._pipelines.pop(asyncio.get_running_loop(), None)
+        if pipeline is not None:
+            await pipeline.transport.aclose()
+
+    async def chat_async(self, message: Message, **options: Unpack[ChatOptions]) -> HeliconeResponse:
+        """One answer to a message, which is a string or a list of OpenAI-style messages.
+
+        See `ChatRequest` for the keywords. Cancelling drops the connection.
+
+        Raises:
+            ConfigurationError: an argument is wrong; it is named, and nothing was sent.
+            HeliconeError: the call failed; `attempts` tells every attempt.
+            TypeError: an unknown keyword, or a value of the wrong type.
+        """
+        return await self._pipeline().run(make_request(message, options))
+
+    def stream_async(self, message: Message, **options: Unpack[ChatOptions]) -> ChatStream:
+        """A streamed answer: `async with adapter.stream_async(…) as stream: async for chunk in stream: …`.
+
+        Raises as `chat_async` does, on entering; a wrong argument is refused at once.
+        """
+        return self._pipeline().stream(make_request(message, options))
+
+    async def multi_provider_chat_async(
+        self,
+        message: Message,
+        providers: Sequence[str],
+        model_preferences: Mapping[str, str] | None = None,
+        routing_strategy: str = "fan_out",
+        **options: Unpack[ChatOptions],
+    ) -> MultiProviderResponse:
+        """One message to several providers: all at once with `fan_out`, else one routed call over them.
+
+        Raises:
+            AllProvidersFailedError: none answered.
+            HeliconeError: see `chat_async`.
+        """
+        routed: dict[str, Any] = {
+            **options,
+            "providers": providers,
+            "model_preferences": model_preferences,
+            "routing_strategy": routing_strategy,
+        }
+        return await ask_several(self._pipeline(), make_request(message, routed))
+
+    def chat_many(
+        self,
+        requests: Requests,
+        *,
+        max_in_flight: int = 256,
+        ordered: bool = False,
+        on_error: OnError = "yield",
+        **defaults: Unpack[ChatOptions],
+    ) -> ChatMany:
+        """Answers to many messages: `async for result in adapter.chat_many(…)`, in bounded memory.
+
+        `requests` is an iterable, synchronous or not, of messages, of mappings of `ChatRequest` fields, or of
+        `ChatRequest`s; it is read only as fast as results are taken. The other keywords are defaults for each row.
+        A bad row is a result with its error. See `ChatMany`.
+        """
+        pipeline = self._pipeline()
+        return ChatMany(
+            requests, pipeline.run, defaults, max_in_flight=max_in_flight, ordered=ordered, on_error=on_error
+        )
+
+    async def embed_async(
+        self, texts: str | Sequence[str], *, provider: str = "openai", model: str | None = None, **options: Any
+    ) -> EmbeddingResponse:
+        """Vectors for texts, in their order. `options` are the attribution, deadline and `extra_body` of a chat.
+
+        Raises:
+            ConfigurationError: the way to the provider offers no embeddings (the AI Gateway has none).
+            HeliconeError: see `chat_async`.
+        """
+        return await Embedding(self._pipeline(), EmbedRequest.of(texts, provider, model, options)).run()
+
+    async def validate_providers_async(self) -> dict[str, ProviderCheck]:
+        """Checks every configured provider with one cheap, unbilled request each, all at once; raises nothing."""
+        return await check_providers(self._pipeline())
+
+    def statistics(self) -> AdapterStatistics:
+        """What is going on, on the running event loop."""
+        pipeline = self._pipeline()
+        slots, transport = pipeline.slots, pipeline.transport
+        assert isinstance(slots, Slots)
+        assert isinstance(transport, HttpTransport)
+        quota = self._shared.quota
+        return AdapterStatistics(
+            slots=slots.statistics(),
+            http=transport.statistics(),
+            retry_quota_left=quota.left,
+            retry_quota=quota.capacity,
+        )
+
+    @property
+    def settings(self) -> Settings:
+        """The complete, checked settings; secrets do not show."""
+        return self._settings
+
+    def _pipeline(self) -> Pipeline:
+        """The pipeline of the running event loop."""
+        loop = asyncio.get_running_loop()
+        last = self._last
+        if last is not None and last[0]() is loop:
+            return last[1]
+        if self._closed:
+            raise ConfigurationError("the adapter is closed: make a new one")
+        pipeline = self._pipelines.get(loop)
+        if pipeline is None:
+            settings = self._settings
+            transport = HttpTransport(max_response_bytes=settings.max_response_bytes, trust_env=settings.trust_env)
+            pipeline = Pipeline(self._shared, transport, Slots(settings.max_connections), loop.time)
+            self._pipelines[loop] = pipeline
+        self._last = (weakref.ref(loop), pipeline)
+        return pipeline
+
+
+__all__ = ["AdapterStatistics", "GenOpsHeliconeAsyncAdapter"]
