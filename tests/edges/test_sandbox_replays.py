@@ -40,7 +40,7 @@ NOT_SIMULATED = re.compile(
     r"|ag_feedback.*|log_.*|bedrock_.*|oai_files_.*|oai_audio_.*|oai_responses_.*"  # other interfaces
     r"|ag_ptb_disallowed_in_list|ag_ptb_unparsable_usage_1"  # what earlier requests left behind
     r"|ag_stripe_customer|oai_token_limit_.*|gateway_fallback_(?!no_headers).*|.*_force_format"
-    r"|(ag|oai)_.*conn_(reset|abort)|ag_provider_(204|302|headers.*)|groq_root_get_redirect"  # the provider's own oddities
+    r"|(ag|oai)_.*conn_(reset|abort)|ag_provider_(204|302|headers.*)|groq_root_get_redirect"  # provider's oddities
     r"|ag_openai_stream_ct_without_charset|oai_stream_error_event|ag_usage_gemini_cached"  # its content type
     r"|ag_body_no_messages_byok|ag_embeddings_with_provider|oai_invalid_json|google_host_gemini|oai_models_get"
     r"|oai_api_base_.*|oai_key_in_path_.*|oai_two_keys_.*|gateway_target_unapproved"

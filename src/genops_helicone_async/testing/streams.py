@@ -119,11 +119,11 @@ def anthropic_script(answer: Answer, usage: Document | None) -> StreamScript:
     for index, (block, deltas) in enumerate(_anthropic_blocks(answer, choice)):
         start = {"type": "content_block_start", "index": index, "content_block": block}
         pieces.append(Piece("open", named_event(start)))
-        for number, delta in enumerate(deltas):
+        if index == 0:
+            pieces.append(Piece("open", named_event({"type": "ping"})))
+        for delta in deltas:
             event = {"type": "content_block_delta", "index": index, "delta": delta}
             pieces.append(Piece("content", named_event(event), 1))
-            if index == number == 0:
-                pieces.append(Piece("open", named_event({"type": "ping"})))
         pieces.append(Piece("open", named_event({"type": "content_block_stop", "index": index})))
     ending = {"stop_reason": STOP_REASONS[choice.finish], "stop_sequence": None}
     closing: Document = {"type": "message_delta", "delta": ending}
