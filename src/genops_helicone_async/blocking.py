@@ -5,17 +5,17 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, TypeVar, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from ._flow.many import ChatMany, OnError, Requests
 from ._flow.stream import ChatStream
 from ._wire.headers import GatewayOptions
-from .chat_request import ChatOptions, Message
+from .chat_request import ChatOptions, CommonOptions, Message
 from .client import AdapterStatistics, GenOpsHeliconeAsyncAdapter
 from .config import DEFAULT_MAX_RESPONSE_BYTES, Settings
 from .models import (
@@ -61,8 +61,8 @@ class _LoopThread:
 _thread = _LoopThread()
 
 
-def _call(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Runs a coroutine function or a plain one on the loop thread, in the caller's context."""
+def _call(function: Callable[..., Awaitable[Result]], *arguments: Any) -> Result:
+    """Runs a coroutine function on the loop thread, in the caller's context."""
     return _thread.portal().call(function, *arguments)
 
 
@@ -117,7 +117,7 @@ class GenOpsHeliconeAdapter:
     def __repr__(self) -> str:
         return f"{type(self).__name__}(over {self._adapter!r})"
 
-    def __enter__(self) -> GenOpsHeliconeAdapter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -133,7 +133,7 @@ class GenOpsHeliconeAdapter:
         async def run() -> HeliconeResponse:
             return await self._adapter.chat_async(message, **options)
 
-        return _returned(run)
+        return _call(run)
 
     def stream(self, message: Message, **options: Unpack[ChatOptions]) -> BlockingChatStream:
         """A streamed answer: `with adapter.stream(…) as stream: for chunk in stream: …`."""
@@ -141,7 +141,7 @@ class GenOpsHeliconeAdapter:
         async def make() -> ChatStream:
             return self._adapter.stream_async(message, **options)
 
-        return BlockingChatStream(_returned(make))
+        return BlockingChatStream(_call(make))
 
     def multi_provider_chat(
         self,
@@ -149,7 +149,7 @@ class GenOpsHeliconeAdapter:
         providers: Sequence[str],
         model_preferences: Mapping[str, str] | None = None,
         routing_strategy: str = "fan_out",
-        **options: Unpack[ChatOptions],
+        **options: Unpack[CommonOptions],
     ) -> MultiProviderResponse:
         """One message to several providers; see `GenOpsHeliconeAsyncAdapter.multi_provider_chat_async`."""
 
@@ -158,7 +158,7 @@ class GenOpsHeliconeAdapter:
                 message, providers, model_preferences, routing_strategy, **options
             )
 
-        return _returned(run)
+        return _call(run)
 
     def chat_many(
         self,
@@ -176,7 +176,7 @@ class GenOpsHeliconeAdapter:
                 requests, max_in_flight=max_in_flight, ordered=ordered, on_error=on_error, **defaults
             )
 
-        return _iterated(_returned(make))
+        return _iterated(_call(make))
 
     def embed(
         self, texts: str | Sequence[str], *, provider: str = "openai", model: str | None = None, **options: Any
@@ -186,11 +186,11 @@ class GenOpsHeliconeAdapter:
         async def run() -> EmbeddingResponse:
             return await self._adapter.embed_async(texts, provider=provider, model=model, **options)
 
-        return _returned(run)
+        return _call(run)
 
     def validate_providers(self) -> dict[str, ProviderCheck]:
         """Checks every configured provider; see `GenOpsHeliconeAsyncAdapter.validate_providers_async`."""
-        return _returned(self._adapter.validate_providers_async)
+        return _call(self._adapter.validate_providers_async)
 
     def statistics(self) -> AdapterStatistics:
         """What is going on, on the loop thread."""
@@ -198,7 +198,7 @@ class GenOpsHeliconeAdapter:
         async def read() -> AdapterStatistics:
             return self._adapter.statistics()
 
-        return _returned(read)
+        return _call(read)
 
     @property
     def settings(self) -> Settings:
@@ -206,19 +206,14 @@ class GenOpsHeliconeAdapter:
         return self._adapter.settings
 
 
-def _returned(function: Callable[[], Any]) -> Any:
-    return _call(function)
-
-
 def _iterated(many: ChatMany) -> Iterator[BulkResult]:
     """The results one by one; each step waits on the loop thread."""
-    done = object()
 
-    async def step() -> object:
-        return await anext(many, done)
+    async def step() -> BulkResult | None:
+        return await anext(many, None)
 
     try:
-        while (result := _call(step)) is not done:
+        while (result := _call(step)) is not None:
             yield result
     finally:
         _call(many.aclose)
@@ -230,7 +225,7 @@ class BlockingChatStream:
     def __init__(self, stream: ChatStream) -> None:
         self._stream = stream
 
-    def __enter__(self) -> BlockingChatStream:
+    def __enter__(self) -> Self:
         _call(self._stream.__aenter__)
         return self
 

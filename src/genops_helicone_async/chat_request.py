@@ -20,14 +20,11 @@ ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function
 REASONING_EFFORTS = frozenset({"none", "minimal", "low", "medium", "high", "xhigh"})
 
 
-class ChatOptions(TypedDict, total=False):
-    """The keywords of the verbs `chat`, `stream` and `chat_many`: the fields of `ChatRequest` but for `message`."""
+class CommonOptions(TypedDict, total=False):
+    """The keywords all chat verbs share: the fields of `ChatRequest` but for `message` and those of `ChatOptions`."""
 
     provider: str | None
     model: str | None
-    providers: Sequence[str] | None
-    model_preferences: Mapping[str, str] | None
-    routing_strategy: str | None
     provider_preferences: Mapping[str, Any] | None
     fallback_strategy: str | None
     max_cost: float | None
@@ -61,6 +58,14 @@ class ChatOptions(TypedDict, total=False):
     sla_tier: str | None
     sla_latency_ms: float | None
     attributes: Mapping[str, str] | None
+
+
+class ChatOptions(CommonOptions, total=False):
+    """The keywords of `chat`, `stream` and `chat_many`; `multi_provider_chat` has these three as arguments."""
+
+    providers: Sequence[str] | None
+    model_preferences: Mapping[str, str] | None
+    routing_strategy: str | None
 
 
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -389,4 +394,12 @@ _CHECKS: tuple[tuple[str, Any], ...] = (
     ("attributes", _check_attributes),
 )
 
-__all__ = ["MAX_MESSAGE_CHARS", "ChatOptions", "ChatRequest", "EmbedRequest", "Message", "make_request"]
+__all__ = [
+    "MAX_MESSAGE_CHARS",
+    "ChatOptions",
+    "ChatRequest",
+    "CommonOptions",
+    "EmbedRequest",
+    "Message",
+    "make_request",
+]

@@ -7,7 +7,7 @@ import os
 import random
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import Any, Unpack
+from typing import Any, Self, Unpack
 
 import msgspec
 
@@ -26,7 +26,7 @@ from ._flow.sinks import Sinks
 from ._flow.stream import ChatStream
 from ._rules.retry import RetryQuota
 from ._wire.headers import GatewayOptions
-from .chat_request import ChatOptions, EmbedRequest, Message, make_request
+from .chat_request import ChatOptions, CommonOptions, EmbedRequest, Message, make_request
 from .config import DEFAULT_MAX_RESPONSE_BYTES, GivenSettings, Settings, resolve
 from .errors import ConfigurationError
 from .models import EmbeddingResponse, HeliconeResponse, MultiProviderResponse, ProviderCheck
@@ -119,7 +119,7 @@ class GenOpsHeliconeAsyncAdapter:
             sinks=Sinks(),
             quota=RetryQuota(),
             new_id=RequestIds(),
-            random=random.Random().random,  # noqa: S311  jitter, no secret
+            random=random.Random().random,  # jitter, no secret
         )
         self._pipelines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Pipeline] = weakref.WeakKeyDictionary()
         self._last: tuple[weakref.ref[asyncio.AbstractEventLoop], Pipeline] | None = None
@@ -130,7 +130,7 @@ class GenOpsHeliconeAsyncAdapter:
         where = f"{settings.gateway_url} ({settings.gateway_dialect})"
         return f"{type(self).__name__}({where}, providers={list(settings.candidates)}, closed={self._closed})"
 
-    async def __aenter__(self) -> GenOpsHeliconeAsyncAdapter:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -169,7 +169,7 @@ class GenOpsHeliconeAsyncAdapter:
         providers: Sequence[str],
         model_preferences: Mapping[str, str] | None = None,
         routing_strategy: str = "fan_out",
-        **options: Unpack[ChatOptions],
+        **options: Unpack[CommonOptions],
     ) -> MultiProviderResponse:
         """One message to several providers: all at once with `fan_out`, else one routed call over them.
 

@@ -1,9 +1,9 @@
-"""The way in: deadline, attribution, who could answer, the budget's hold, a slot. The way out: everything given back."""
+"""The way in: attribution, who could answer, the budget's hold, a slot. The way out: everything is given back."""
 
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from ..chat_request import ChatRequest
 from ..errors import HeliconeError
@@ -27,7 +27,7 @@ class Admission:
         self.ticket: Ticket
         self.targets: list[Target]
 
-    async def __aenter__(self) -> Admission:
+    async def __aenter__(self) -> Self:
         """Admits the call.
 
         Raises:

@@ -52,7 +52,7 @@ class Attempts:
             if http.status not in _OK:
                 raise classify(http, target.endpoint, request_id=request_id, now_s=time.time())
             reply = decode_reply(http.body, http.status, target.endpoint, request_id)
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: BLE001  recorded, then raised
             raise self.failed(exc, ticket, target, request, started, until) from exc.__cause__
         return self.succeeded(ticket, target, request_id, started, reply, http)
 
@@ -79,7 +79,7 @@ class Attempts:
         headers = {"Content-Type": "application/json", "User-Agent": "genops-helicone-async", **endpoint.headers}
         if endpoint.dialect in ("helicone", "proxy"):
             headers.update(ticket.headers)
-        if len(self._remembered) >= 4096:  # noqa: PLR2004  a cap on memory
+        if len(self._remembered) >= 4096:  # a cap on memory
             self._remembered.clear()
         self._remembered[key] = (endpoint, ticket.headers, headers)
         return headers

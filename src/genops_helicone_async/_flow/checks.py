@@ -69,9 +69,9 @@ def _verdict(endpoint: Endpoint, status: int, message: str) -> tuple[str, str]:
     if status in _REFUSED:
         which = "Helicone" if endpoint.is_gateway else endpoint.provider
         return "key_refused", f"the {which} key was refused ({status}): {message}"
-    if endpoint.is_gateway and status == 400:  # noqa: PLR2004  "missing model": the key was accepted
+    if endpoint.is_gateway and status == 400:  # "missing model": the key was accepted
         return "ok", "the gateway accepts the Helicone key"
-    if 200 <= status < 300:  # noqa: PLR2004
+    if 200 <= status < 300:
         return "ok", "reachable" if endpoint.dialect == "rust" else "reachable, and the key is accepted"
     if status in (404, 405):
         return "unsupported", f"reachable, but it offers no list of models ({status}), so the key was not checked"

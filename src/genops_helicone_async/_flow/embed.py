@@ -68,14 +68,14 @@ class Embedding:
         request_id, started = request.headers["Helicone-Request-Id"], self._pipeline.clock()
         try:
             http = await self._pipeline.transport.send(request, until)
-            if not 200 <= http.status < 300:  # noqa: PLR2004
+            if not 200 <= http.status < 300:
                 raise classify(http, endpoint, request_id=request_id, now_s=time.time())
             try:
                 reply = decode_embeddings(http.body, len(self._request.texts))
             except msgspec.DecodeError as exc:
                 what = f"a body that holds no vectors ({exc})"
                 raise undecodable(what, http.status, endpoint, request_id=request_id) from exc
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: BLE001  recorded, then raised
             raise attempts.failed(exc, ticket, target, request, started, until) from exc.__cause__
         self._vectors = reply.ordered()
         return attempts.succeeded(ticket, target, request_id, started, _as_reply(reply, endpoint.provider), http)

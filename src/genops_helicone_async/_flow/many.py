@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from ..chat_request import ChatRequest, make_request
 from ..errors import ConfigurationError
@@ -53,7 +53,7 @@ class ChatMany:
     def __repr__(self) -> str:
         return f"ChatMany({self._window})"
 
-    async def __aenter__(self) -> ChatMany:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -122,7 +122,7 @@ class _Window:
                 item = next(self._source)
             except StopIteration:
                 self._exhausted = True
-            except Exception as exc:  # the caller's own iterator failed: what is in flight is still given
+            except Exception as exc:  # noqa: BLE001  the caller's own iterator failed: what is in flight is still given
                 self._exhausted, self._failure = True, exc
             else:
                 self._start(item)
@@ -188,7 +188,7 @@ class _Window:
     async def _one(self, index: int, item: Any) -> BulkResult:
         try:
             return BulkResult(index=index, request=item, response=await self._run(self._request(item)))
-        except Exception as exc:  # every row's error is a result of its own
+        except Exception as exc:  # noqa: BLE001  every row's error is a result of its own
             return BulkResult(index=index, request=item, error=exc)
 
     def _request(self, item: Any) -> ChatRequest:

@@ -47,8 +47,8 @@ class Transport(Protocol):
 class Prices(Protocol):
     """Prices by provider and model."""
 
-    def lookup(self, provider: str, model: str, now_s: float) -> Price | None | Any:
-        """The price, None if there is none, or a sentinel that is neither where it was not looked for yet."""
+    def lookup(self, provider: str, model: str, now_s: float) -> Any:
+        """The `Price`, None if there is none, or a sentinel that is neither where it was not looked for yet."""
         ...
 
     async def resolve(self, provider: str, model: str) -> Price | None:

@@ -52,7 +52,7 @@ def _only(provider: str, model: str) -> RoutingDecision:
         why = "the only candidate"
         candidate = Candidate(provider=provider, model=model, reason=why)
         decision = RoutingDecision(strategy="failover", candidates=(candidate,), selected=provider, reason=why)
-        if len(_remembered) < 4096:  # noqa: PLR2004  a cap, so that odd model names cannot fill memory
+        if len(_remembered) < 4096:  # a cap, so that odd model names cannot fill memory
             _remembered[provider, model] = decision
     return decision
 

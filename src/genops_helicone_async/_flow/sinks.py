@@ -33,7 +33,7 @@ class Sinks:
         for sink in self._sinks:
             try:
                 sink(record)
-            except Exception:
+            except Exception:  # noqa: BLE001  whatever a sink does, the call is unharmed
                 if id(sink) not in self._reported:
                     self._reported.add(id(sink))
                     _log.exception("a sink failed; this is reported once for %r", sink)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
@@ -61,7 +61,7 @@ class Openings:
         try:
             body = await self._pipeline.transport.open(request, until)
             return await self._first_content(request, target, started, body, until)
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: BLE001  recorded, then raised
             if body is not None:
                 body.close()
             raise self._attempts.failed(exc, ticket, target, request, started, until) from exc.__cause__
@@ -71,7 +71,7 @@ class Openings:
     ) -> OpenStream:
         endpoint, request_id = target.endpoint, request.headers["Helicone-Request-Id"]
         decoder = ReplyStream(endpoint, request_id)
-        if not 200 <= body.status < 300:  # noqa: PLR2004
+        if not 200 <= body.status < 300:
             refusal = HttpReply(status=body.status, headers=body.headers, body=await body.read_all(until))
             raise classify(refusal, endpoint, request_id=request_id, now_s=time.time())
         if _EVENT_STREAM not in body.headers.get("content-type", _EVENT_STREAM):
@@ -137,7 +137,7 @@ class ChatStream:
         """The text that has arrived so far."""
         return self._open.decoder.text if self._open is not None else ""
 
-    async def __aenter__(self) -> ChatStream:
+    async def __aenter__(self) -> Self:
         if self._entered:
             raise ConfigurationError("a stream can be entered only once: call stream again")
         self._entered = True
