@@ -53,6 +53,8 @@ _MAKERS = (
     "zai-org",
 )  # fmt: skip
 """First halves of `maker/model` names, as hosts of other makers' models have them."""
+_PREFIXES = frozenset({*_MAKERS, "accounts/fireworks/models", "models"})
+"""What may stand before a model's name without making it another model; `acme/llama-3.3-70b` is one of Acme's."""
 
 _CLAUDE_RELEASES = {
     "claude-3-haiku": "20240307",
@@ -84,7 +86,9 @@ def spellings(provider: str, model: str) -> tuple[str, ...]:
 def _other_spellings(provider: str, name: str) -> Iterator[str]:
     if alias := _ALIASES.get((provider, name)):
         yield alias
-    bare = name.rpartition("/")[2]
+    prefix, _, bare = name.rpartition("/")
+    if prefix and prefix not in _PREFIXES:
+        return
     names = [bare, *_claude_spellings(bare)]
     if provider == "bedrock":
         names += [f"{known}-{_CLAUDE_RELEASES[known]}" for known in names if known in _CLAUDE_RELEASES]
