@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from operator import attrgetter
 from typing import Any, TypedDict
 
 import msgspec
@@ -122,8 +123,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         check_message(self.message)
-        for name, check in _CHECKS:
-            value = getattr(self, name)
+        for (name, check), value in zip(_CHECKS, _checked_fields(self), strict=True):
             if value is not None:
                 check(name, value)
         if self.provider is not None and self.providers is not None:
@@ -253,7 +253,7 @@ def check_text(name: str, value: object) -> None:
         raise TypeError(f"`{name}` must be a string, not {type(value).__name__}")
     if len(value) > MAX_MESSAGE_CHARS:
         raise ConfigurationError(
-            f"`{name}` has {len(value):,} characters, more than any model can take (limit {MAX_MESSAGE_CHARS:,}): split it"
+            f"`{name}` has {len(value):,} characters, more than any model takes (limit {MAX_MESSAGE_CHARS:,}): split it"
         )
     if not value.isascii():
         try:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from .._providers import PROVIDERS
 from .._values import HttpRequest
-from .._wire.dialects import Endpoint, default_model
+from .._wire.dialects import Endpoint, default_model, endpoint_for
 from .._wire.failures import read_error
 from ..errors import ConfigurationError, HeliconeError
 from ..models import ProviderCheck
@@ -33,8 +34,8 @@ async def check_providers(pipeline: Pipeline) -> dict[str, ProviderCheck]:
 
 async def _check(pipeline: Pipeline, provider: str) -> ProviderCheck:
     try:
-        model = default_model(pipeline.settings, provider) if provider not in pipeline.settings.provider_urls else "any"
-        endpoint = (await pipeline.candidates.target(provider, model)).endpoint
+        model = default_model(pipeline.settings, provider) if provider in PROVIDERS else "any"
+        endpoint = endpoint_for(pipeline.settings, provider, model)
     except ConfigurationError as exc:
         return ProviderCheck(provider=provider, ok=False, status="no_key", detail=exc.message)
     request = _request(endpoint)
