@@ -13,7 +13,7 @@ else:
 
     def __getattr__(name: str) -> str:
         if name == "__version__":
-            from importlib.metadata import version
+            from genops_helicone_async import __version__
 
-            return version("genops-helicone-async")
+            return __version__
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
