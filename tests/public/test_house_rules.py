@@ -11,8 +11,8 @@ MAX_FILE_LINES = 320
 MAX_BODY_LINES = 40
 BANNED_WORDS = {"common", "helper", "helpers", "manager", "managers", "misc", "util", "utils"}
 
-# A broad `except` that swallows belongs to a sink, the root of a task or a caller's own code, and says so on its line:
-# `except Exception:  # noqa: BLE001  a failing sink must not break a request`
+# A broad `except` that swallows belongs to a sink, the root of a task or a caller's own code, and says so on its line,
+# behind the linter's code.
 REASON = re.compile(r"# noqa: BLE001\s+\S+ \S+")
 
 TESTS = Path(__file__).parents[1]
