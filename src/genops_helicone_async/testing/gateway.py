@@ -200,6 +200,10 @@ class SandboxGateway:
         """What was asked, in order of arrival; the control interface is left out."""
         return self._log.rows()
 
+    async def idle(self) -> None:
+        """Return once nothing is in flight and all is noted: after a client left, say. On the sandbox's loop."""
+        await self._server.idle()
+
     def statistics(self) -> SandboxStatistics:
         """Counters since the start or the last `reset`."""
         return self._server.statistics(faults_struck=self._state.faults.struck, cache_hits=self._state.cache.hits)

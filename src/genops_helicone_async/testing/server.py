@@ -99,6 +99,11 @@ class SandboxServer:
         await self._listener.wait_closed()
         self._listener = self._http = None
 
+    async def idle(self) -> None:
+        """Return once no request is in flight."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
     def statistics(self, *, faults_struck: int, cache_hits: int) -> SandboxStatistics:
         """The counters, with those kept elsewhere."""
         return SandboxStatistics(
