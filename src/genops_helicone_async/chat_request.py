@@ -394,6 +394,8 @@ _CHECKS: tuple[tuple[str, Any], ...] = (
     ("attributes", _check_attributes),
 )
 
+_checked_fields = attrgetter(*(name for name, _ in _CHECKS))
+
 __all__ = [
     "MAX_MESSAGE_CHARS",
     "ChatOptions",
