@@ -65,19 +65,18 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
 
 def rates_for(price: Price, input_tokens: int) -> Rates:
     """The rates that apply to a whole request with this many input tokens."""
-    tiers = price.tiers
-    rates = tiers[0][1]
-    if len(tiers) > 1:
-        for threshold, higher in tiers:
-            if input_tokens < threshold:
-                break
-            rates = higher
+    rates = price.tiers[0][1]
+    for threshold, higher in price.tiers:
+        if input_tokens < threshold:
+            break
+        rates = higher
     return rates
 
 
 def cost_pusd(price: Price, counts: TokenCounts) -> int:
     """The exact cost in pico-dollars of the tokens that were used."""
-    rates = rates_for(price, counts.input)
+    tiers = price.tiers
+    rates = tiers[0][1] if len(tiers) == 1 else rates_for(price, counts.input)
     cost = rates.request + counts.input * rates.input + counts.output * rates.output
     if cached := counts.cached:
         cost += cached * (rates.cache_read - rates.input)

@@ -20,6 +20,7 @@ _DEEPINFRA_LLAMA = UnlistedPrice(Decimal("0.10"), Decimal("0.32"), "deepinfra.co
 UNLISTED_PRICES: dict[tuple[str, str], UnlistedPrice] = {
     ("deepinfra", "meta-llama/llama-3.3-70b-instruct-turbo"): _DEEPINFRA_LLAMA,
     ("deepinfra", "meta-llama/llama-3.3-70b-instruct"): _DEEPINFRA_LLAMA,
+    # 109 million parameters: that file's row `together-ai-embedding-up-to-150m`
     ("together", "baai/bge-base-en-v1.5"): UnlistedPrice(
         Decimal("0.008"), Decimal(0), "LiteLLM model_prices_and_context_window.json", "2026-11-23"
     ),
