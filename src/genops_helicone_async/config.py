@@ -107,6 +107,8 @@ def resolve(given: GivenSettings, environ: Mapping[str, str], open_file_limit: i
         ConfigurationError: a setting is wrong, or nothing is there to authenticate with.
         TypeError: a setting has the wrong type.
     """
+    if given.cost_currency != "USD":
+        raise ConfigurationError(f"`cost_currency` is {given.cost_currency!r}: this version accounts in USD only")
     gateway_url = check_url("gateway_url", given.gateway_url or environ.get("HELICONE_GATEWAY_URL") or CLOUD_GATEWAY)
     if given.gateway_dialect not in DIALECTS:
         raise ConfigurationError(f"`gateway_dialect` is {given.gateway_dialect!r}: use one of {', '.join(DIALECTS)}")

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ..chat_request import ChatRequest
-from ..errors import HeliconeError
+from ..errors import ConfigurationError, HeliconeError
 from .route import worst_case
 from .settle import record_of
 from .ticket import Target, Ticket
@@ -36,6 +36,8 @@ class Admission:
             DeadlineExceededError: its turn did not come in time.
         """
         pipeline, request = self._pipeline, self._request
+        if request.custom_metrics or request.cache:
+            raise _not_set_up(request)
         started = pipeline.clock()
         timeout_s = request.timeout_seconds or pipeline.settings.timeout_s
         merged, headers = pipeline.attribution.of(request)
@@ -75,6 +77,14 @@ class Admission:
             if isinstance(exc, HeliconeError):
                 exc.attempts = tuple(ticket.attempts)
             pipeline.sinks.emit(record_of(ticket, pipeline.clock(), error=exc))
+
+
+def _not_set_up(request: ChatRequest) -> ConfigurationError:
+    """Why a call cannot have what it asks for: nothing is ever silently left out."""
+    if request.cache:
+        return ConfigurationError("`cache` is True, but this adapter has no cache: leave it out")
+    names = ", ".join(map(repr, request.custom_metrics or ()))
+    return ConfigurationError(f"`custom_metrics` names {names}, which no one has registered: leave it out")
 
 
 __all__ = ["Admission"]
