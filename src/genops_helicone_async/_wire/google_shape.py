@@ -91,6 +91,11 @@ class GoogleStream:
         self.served_model: str | None = None
         self.error: bytes | None = None
 
+    @property
+    def observed(self) -> TokenCounts | None:
+        """What is known of the tokens so far, even of a stream that breaks off."""
+        return self.usage
+
     def event(self, data: bytes) -> StreamChunk | None:
         """The chunk of one event, None where the event adds nothing to the answer.
 

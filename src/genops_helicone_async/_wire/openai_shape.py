@@ -9,10 +9,24 @@ import msgspec
 from .._values import Reply, TokenCounts
 from ..chat_request import ChatRequest
 from ..models import StreamChunk, ToolCall, ToolCallDelta
-from .schema import response_format_of
+from .request_json import encode_body
+from .schema import ANSWER_TOOL, answer_tool_for, may_force_answer, response_format_of
 from .usage import ABSENT, decode_openai_usage, openai_counts, read_usage, reported_cost_usd
 
 _REASONING_PREFIXES = ("o1", "o3", "o4", "gpt-5")
+_SENT_AS_GIVEN = (
+    "temperature", "top_p", "stop", "seed", "tools", "tool_choice", "response_format", "reasoning_effort",
+)  # fmt: skip
+_FINISH = {
+    "function_call": "tool_calls",
+    "tool_use": "tool_calls",
+    "end_turn": "stop",
+    "eos": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_length": "length",
+}
+"""What providers write instead of OpenAI's own words."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -37,7 +51,7 @@ class _Message(msgspec.Struct):
 
 
 class _Choice(msgspec.Struct):
-    index: int = 0
+    index: int | None = 0
     message: _Message | None = None
     delta: _Message | None = None
     finish_reason: str | None = None
@@ -53,34 +67,45 @@ class _Body(msgspec.Struct):
 _decode_body = msgspec.json.Decoder(_Body).decode
 
 
-def encode_chat(request: ChatRequest, model: str, provider: str, *, stream: bool, stream_usage: bool) -> bytes:
-    """The request's body. `model` is the name on the wire; only fields the caller set are sent."""
+def encode_chat(
+    request: ChatRequest, model: str, provider: str, *, stream: bool, stream_usage: bool, answer_by_tool: bool = False
+) -> bytes:
+    """The request's body. `model` is the name on the wire; only fields the caller set are sent.
+
+    `answer_by_tool` asks for a structured answer by a tool call, where the gateway would drop `response_format`.
+
+    Raises:
+        ConfigurationError: a value has no form in JSON, or the answer tool cannot be made.
+    """
     body: dict[str, Any] = {"model": model, "messages": request.messages()}
     if request.max_tokens is not None:
-        renamed = provider in ("openai", "azure") and model.startswith(_REASONING_PREFIXES)
+        name = model.removeprefix(f"{provider}/")
+        renamed = provider in ("openai", "azure") and name.startswith(_REASONING_PREFIXES)
         body["max_completion_tokens" if renamed else "max_tokens"] = request.max_tokens
-    for name in (
-        "temperature",
-        "top_p",
-        "stop",
-        "seed",
-        "tools",
-        "tool_choice",
-        "response_format",
-        "reasoning_effort",
-    ):
+    for name in _SENT_AS_GIVEN:
         value = getattr(request, name)
         if value is not None:
             body[name] = value
-    if request.response_model is not None and "response_format" not in body:
+    if answer_by_tool:
+        _ask_by_tool(body, request)
+    elif request.response_model is not None and "response_format" not in body:
         body["response_format"] = response_format_of(request.response_model)
     if stream:
         body["stream"] = True
         if stream_usage:
             body["stream_options"] = {"include_usage": True}
-    if request.extra_body:
-        body.update(request.extra_body)
-    return _encode(body)
+    return encode_body(body, request)
+
+
+def _ask_by_tool(body: dict[str, Any], request: ChatRequest) -> None:
+    """Puts the answer tool in the place of `response_format`; forced by name, since `required` fails for Claude."""
+    tool = answer_tool_for(request)
+    if tool is None:
+        return
+    body.pop("response_format", None)
+    body["tools"] = [*(request.tools or ()), tool]
+    forced = {"type": "function", "function": {"name": ANSWER_TOOL}}
+    body["tool_choice"] = forced if may_force_answer(request) else "auto"
 
 
 def decode_chat(body: bytes, *, gateway: bool, provider: str) -> Reply | None:
@@ -90,9 +115,9 @@ def decode_chat(body: bytes, *, gateway: bool, provider: str) -> Reply | None:
         msgspec.DecodeError: the body is not JSON or a field has an impossible type.
     """
     decoded = _decode_body(body)
-    if not decoded.choices:
+    if not decoded.choices or _says_something(decoded.error):
         return None
-    choice = decoded.choices[0]
+    choice = _first_choice(decoded.choices)
     message = choice.message or choice.delta or _Message()
     content, reasoning = text_of(message.content), reasoning_of(message)
     usage = read_usage(decoded.usage, decode_openai_usage)
@@ -101,7 +126,7 @@ def decode_chat(body: bytes, *, gateway: bool, provider: str) -> Reply | None:
         counts = openai_counts(usage, gateway=gateway, streamed=False, provider=provider)
     return Reply(
         content=content or message.refusal or "",
-        finish_reason=choice.finish_reason,
+        finish_reason=_finish(choice),
         usage=counts,
         tool_calls=_tool_calls(message),
         reasoning=reasoning or None,
@@ -114,7 +139,8 @@ def text_of(content: str | list[Any] | None) -> str:
     """The text of a `content`: a string, or the text parts of a list joined."""
     if content is None or isinstance(content, str):
         return content or ""
-    return "".join(part.get("text") or "" for part in content if isinstance(part, dict) and part.get("type") == "text")
+    parts = [part for part in content if isinstance(part, dict) and part.get("type") == "text"]
+    return "".join(part["text"] for part in parts if isinstance(part.get("text"), str))
 
 
 def reasoning_of(message: _Message) -> str:
@@ -124,8 +150,17 @@ def reasoning_of(message: _Message) -> str:
             return value
     if isinstance(message.content, list):
         parts = [part.get("thinking") for part in message.content if isinstance(part, dict)]
-        return "".join(text_of(part) if isinstance(part, list) else part for part in parts if part)
+        return "".join(text_of(part) for part in parts if isinstance(part, str | list))
     return ""
+
+
+def _first_choice(choices: list[_Choice]) -> _Choice:
+    return next((choice for choice in choices if not choice.index), choices[0])
+
+
+def _finish(choice: _Choice) -> str | None:
+    """Why the answer ended, in OpenAI's words; some servers write an empty text until it has."""
+    return _FINISH.get(choice.finish_reason or "", choice.finish_reason) or None
 
 
 def _tool_calls(message: _Message) -> tuple[ToolCall, ...]:
@@ -154,6 +189,8 @@ class OpenAiStream:
     """Turns the events of a chat stream into chunks and remembers usage, finish reason and any error."""
 
     __slots__ = (
+        "_begun",
+        "_calls",
         "_gateway",
         "_provider",
         "error",
@@ -166,11 +203,18 @@ class OpenAiStream:
     def __init__(self, *, gateway: bool, provider: str) -> None:
         self._gateway = gateway
         self._provider = provider
+        self._begun = 0
+        self._calls: dict[int, tuple[int, str]] = {}
         self.finish_reason: str | None = None
         self.usage: TokenCounts | None = None
         self.reported_cost_usd: float | None = None
         self.served_model: str | None = None
         self.error: bytes | None = None
+
+    @property
+    def observed(self) -> TokenCounts | None:
+        """What is known of the tokens so far, even of a stream that breaks off."""
+        return self.usage
 
     def event(self, data: bytes) -> StreamChunk | None:
         """The chunk of one event, None where the event adds nothing to the answer.
@@ -193,31 +237,36 @@ class OpenAiStream:
             self.served_model = decoded.model
         if not decoded.choices:
             return None
-        choice = decoded.choices[0]
+        choice = _first_choice(decoded.choices)
         if choice.index:
             return None
-        return self._chunk(choice.delta or choice.message or _Message(), choice.finish_reason)
+        return self._chunk(choice.delta or choice.message or _Message(), _finish(choice))
 
     def _chunk(self, delta: _Message, finish_reason: str | None) -> StreamChunk | None:
-        if finish_reason is not None:
-            self.finish_reason = finish_reason
+        self.finish_reason = finish_reason or self.finish_reason
         content, reasoning = text_of(delta.content) or delta.refusal or "", reasoning_of(delta)
-        calls: tuple[ToolCallDelta, ...] = ()
-        if delta.tool_calls:
-            calls = tuple(_tool_call_delta(position, call) for position, call in enumerate(delta.tool_calls))
-        if not (content or reasoning or calls or finish_reason):
+        calls = delta.tool_calls or ()
+        if delta.function_call is not None:
+            calls = [_ToolCall(index=0, function=delta.function_call)]
+        deltas = tuple(self._call_delta(position, call) for position, call in enumerate(calls))
+        if not (content or reasoning or deltas or finish_reason):
             return None
-        return StreamChunk(content=content, reasoning=reasoning, tool_calls=calls, finish_reason=finish_reason)
+        return StreamChunk(content=content, reasoning=reasoning, tool_calls=deltas, finish_reason=finish_reason)
 
-
-def _tool_call_delta(position: int, call: _ToolCall) -> ToolCallDelta:
-    function = call.function or _Function()
-    return ToolCallDelta(
-        index=position if call.index is None else call.index,
-        id=call.id or "",
-        name=function.name or "",
-        arguments=_arguments(function.arguments),
-    )
+    def _call_delta(self, position: int, call: _ToolCall) -> ToolCallDelta:
+        """A piece of a call. Another id on a known index is another call: Gemini gives every call the index 0."""
+        function = call.function or _Function()
+        index = position if call.index is None else call.index
+        begun = self._calls.get(index)
+        if begun is None or (call.id and function.name and call.id != begun[1]):
+            begun = self._calls[index] = (self._begun, call.id or "")
+            self._begun += 1
+        return ToolCallDelta(
+            index=begun[0],
+            id=call.id or "",
+            name=function.name or "",
+            arguments=_arguments(function.arguments),
+        )
 
 
 __all__ = ["OpenAiStream", "decode_chat", "encode_chat", "text_of"]

@@ -47,7 +47,10 @@ def schema_of(model: type) -> dict[str, Any]:
     defs = schema.pop("$defs", {})
     reference = schema.pop("$ref", None)
     if reference is not None:
-        schema = {**defs[reference.rsplit("/", 1)[-1]], **schema}
+        name = reference.rsplit("/", 1)[-1]
+        schema = {**defs[name], **schema}
+        if reference.encode() not in msgspec.json.encode(defs):  # every token of it is paid for
+            del defs[name]
     if schema.get("type") != "object":
         raise ConfigurationError(
             f"`response_model` {model.__name__} is no object: give a Struct, dataclass or Pydantic model"
@@ -69,24 +72,34 @@ def response_format_of(model: type) -> dict[str, Any]:
     }
 
 
-def answer_tool_of(request: ChatRequest) -> dict[str, Any] | None:
-    """A tool whose arguments are the answer, for Claude, which is given no `response_format`; None where none is asked.
+@lru_cache(maxsize=256)
+def answer_tool_of(model: type) -> dict[str, Any]:
+    """A tool whose arguments are the answer, for providers that cannot be given a `response_format`."""
+    return _answer_tool(model.__name__, schema_of(model))
+
+
+def answer_tool_for(request: ChatRequest) -> dict[str, Any] | None:
+    """The answer tool of a call with a `response_model` or a JSON schema as its `response_format`, else None.
 
     Raises:
-        ConfigurationError: the class has no JSON schema, or a tool of the call has the answer's name.
+        ConfigurationError: the class has no JSON schema, or one of the call's own tools has the answer tool's name.
     """
     if request.response_model is not None:
-        title, schema = request.response_model.__name__, schema_of(request.response_model)
+        tool = answer_tool_of(request.response_model)
     else:
         wanted = (request.response_format or {}).get("json_schema")
         if not isinstance(wanted, Mapping) or not isinstance(wanted.get("schema"), Mapping):
             return None
-        title, schema = wanted.get("name") or "JSON", wanted["schema"]
-    if any((tool.get("function") or tool).get("name") == ANSWER_TOOL for tool in request.tools or ()):
+        tool = _answer_tool(str(wanted.get("name") or "JSON"), wanted["schema"])
+    if any((own.get("function") or own).get("name") == ANSWER_TOOL for own in request.tools or ()):
         raise ConfigurationError(
-            f"`tools` holds a tool named {ANSWER_TOOL!r}, the name under which Claude gives a structured answer: rename it"
+            f"`tools` holds a tool named {ANSWER_TOOL!r}, under which Claude gives its structured answer: rename yours"
         )
-    described = f"Give the answer as {title}. Call this exactly once, when you know the answer."
+    return tool
+
+
+def _answer_tool(title: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    described = f"Give the answer as {title}. Call this exactly once."
     return {"type": "function", "function": {"name": ANSWER_TOOL, "description": described, "parameters": schema}}
 
 
@@ -119,9 +132,12 @@ def parse(model: type, text: str) -> Any:
     text = text.strip()
     if fenced := _FENCED.fullmatch(text):
         text = fenced[1]
-    if hasattr(model, "model_validate_json"):
-        return model.model_validate_json(text)
-    return msgspec.json.decode(text, type=model)
+    try:
+        if hasattr(model, "model_validate_json"):
+            return model.model_validate_json(text)
+        return msgspec.json.decode(text, type=model)
+    except RecursionError as exc:
+        raise ValueError("the JSON is nested too deeply") from exc
 
 
 def _close(node: Any) -> None:
@@ -152,4 +168,12 @@ def _can_be_strict(node: Any) -> bool:
     return all(_can_be_strict(item) for item in node.values())
 
 
-__all__ = ["answer_tool_of", "may_force_answer", "parse", "response_format_of", "schema_of", "take_answer"]
+__all__ = [
+    "answer_tool_for",
+    "answer_tool_of",
+    "may_force_answer",
+    "parse",
+    "response_format_of",
+    "schema_of",
+    "take_answer",
+]
