@@ -11,7 +11,9 @@ from .._values import Reply, TokenCounts
 from ..chat_request import ChatRequest
 from ..errors import ConfigurationError
 from ..models import StreamChunk, ToolCall, ToolCallDelta
-from .schema import answer_tool_of
+from .anthropic_turns import turns_of
+from .request_json import encode_body
+from .schema import ANSWER_TOOL, answer_tool_for, may_force_answer
 from .usage import ABSENT, AnthropicUsage, anthropic_counts, decode_anthropic_usage, read_usage
 
 DEFAULT_MAX_TOKENS = 4096
@@ -26,8 +28,8 @@ _FINISH = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
+_LEAST_THINKING = 1024
 _THINKING_BUDGETS = {"minimal": 1024, "low": 1024, "medium": 4096, "high": 16384, "xhigh": 32768}
-_encode = msgspec.json.Encoder().encode
 
 
 class _Block(msgspec.Struct):
@@ -69,35 +71,40 @@ _decode_event = msgspec.json.Decoder(_Event).decode
 def encode_messages(request: ChatRequest, model: str, *, stream: bool) -> bytes:
     """The request's body in the Messages shape; what the shape cannot say is left to `extra_body`.
 
+    A `temperature` above 1 is sent as 1, and none beside thinking, with which Messages takes no other. `max_tokens`
+    covers thinking too: the thinking budget is what fits into half of it.
+
     Raises:
         ConfigurationError: a message or tool cannot be said in this shape.
     """
-    system, messages = _split(request.messages())
-    body: dict[str, Any] = {
-        "model": model,
-        "max_tokens": request.max_tokens or DEFAULT_MAX_TOKENS,
-        "messages": messages,
-    }
+    messages = request.messages()
+    system, turns = turns_of(messages)
+    body: dict[str, Any] = {"model": model, "max_tokens": request.max_tokens or DEFAULT_MAX_TOKENS, "messages": turns}
     if system:
         body["system"] = system
-    for name in ("temperature", "top_p"):
-        value = getattr(request, name)
-        if value is not None:
-            body[name] = min(value, 1.0)
+    # After a tool's result Messages wants the thoughts of before, which OpenAI-style messages do not carry.
+    budget = 0 if messages[-1]["role"] == "tool" else _thinking_budget(request)
+    if budget:
+        body["thinking"] = {"type": "enabled", "budget_tokens": budget}
+        body["max_tokens"] = request.max_tokens or budget + DEFAULT_MAX_TOKENS
+    elif request.temperature is not None:
+        body["temperature"] = min(request.temperature, 1.0)
+    if request.top_p is not None and not budget:
+        body["top_p"] = request.top_p
     if request.stop is not None:
         body["stop_sequences"] = [request.stop] if isinstance(request.stop, str) else list(request.stop)
     _add_tools(body, request)
-    budget = _THINKING_BUDGETS.get(request.reasoning_effort or "")
-    if budget is not None:
-        body["thinking"] = {"type": "enabled", "budget_tokens": budget}
-        body["max_tokens"] = max(body["max_tokens"], budget + 1024)
     if stream:
         body["stream"] = True
-    if request.user_id is not None:
-        body["metadata"] = {"user_id": request.user_id}
-    if request.extra_body:
-        body.update(request.extra_body)
-    return _encode(body)
+    return encode_body(body, request)
+
+
+def _thinking_budget(request: ChatRequest) -> int:
+    """Tokens to think with; 0 where none were asked for, or where `max_tokens` leaves no room for the least of them."""
+    budget = _THINKING_BUDGETS.get(request.reasoning_effort or "", 0)
+    if request.max_tokens is not None:
+        budget = min(budget, request.max_tokens // 2)
+    return budget if budget >= _LEAST_THINKING else 0
 
 
 def _add_tools(body: dict[str, Any], request: ChatRequest) -> None:
@@ -107,9 +114,10 @@ def _add_tools(body: dict[str, Any], request: ChatRequest) -> None:
         choice = {"type": {"auto": "auto", "none": "none", "required": "any"}[request.tool_choice]}
     elif request.tool_choice is not None:
         choice = {"type": "tool", "name": _function_name(request.tool_choice)}
-    if request.response_model is not None:
-        tools.append(_tool(answer_tool_of(request.response_model)))
-        choice = {"type": "tool", "name": "answer"}
+    answer = answer_tool_for(request)
+    if answer is not None:
+        tools.append(_tool(answer))
+        choice = {"type": "tool", "name": ANSWER_TOOL} if may_force_answer(request) else {"type": "auto"}
     if tools:
         body["tools"] = tools
         if choice is not None:
@@ -130,61 +138,7 @@ def _tool(tool: Mapping[str, Any]) -> Mapping[str, Any]:
         return tool
     parameters = function.get("parameters") or {"type": "object", "properties": {}}
     native = {"name": function["name"], "input_schema": parameters}
-    return {**native, "description": function["description"]} if "description" in function else native
-
-
-def _split(messages: list[Mapping[str, Any]]) -> tuple[list[Any], list[dict[str, Any]]]:
-    """System blocks, and turns in which neighbours of the same role are one."""
-    system: list[Any] = []
-    turns: list[dict[str, Any]] = []
-    for message in messages:
-        blocks = _blocks(message)
-        if message["role"] in ("system", "developer"):
-            system += blocks
-            continue
-        role = "assistant" if message["role"] == "assistant" else "user"
-        if turns and turns[-1]["role"] == role:
-            turns[-1]["content"] += blocks
-        else:
-            turns.append({"role": role, "content": blocks})
-    if not turns:
-        raise ConfigurationError("`message` holds only system text: Anthropic needs at least one user message")
-    return system, turns
-
-
-def _blocks(message: Mapping[str, Any]) -> list[Any]:
-    content = message.get("content")
-    parts = [{"type": "text", "text": content}] if isinstance(content, str) and content else content or []
-    blocks = [_part(part) for part in parts]
-    if message["role"] == "tool":
-        return [{"type": "tool_result", "tool_use_id": message.get("tool_call_id", ""), "content": blocks}]
-    for call in message.get("tool_calls") or ():
-        function = call.get("function") or {}
-        arguments = function.get("arguments") or "{}"
-        try:
-            decoded = msgspec.json.decode(arguments) if isinstance(arguments, str) else arguments
-        except msgspec.DecodeError as exc:
-            raise ConfigurationError(
-                f"`message`: the arguments of tool call {call.get('id')!r} are not JSON ({exc})"
-            ) from exc
-        blocks.append(
-            {"type": "tool_use", "id": call.get("id", ""), "name": function.get("name", ""), "input": decoded}
-        )
-    return blocks
-
-
-def _part(part: Mapping[str, Any]) -> Mapping[str, Any]:
-    if part.get("type") != "image_url":
-        return part
-    image = part.get("image_url")
-    url = image.get("url") if isinstance(image, Mapping) else image
-    if not isinstance(url, str) or not url:
-        raise ConfigurationError("`message`: an `image_url` part has no url")
-    if not url.startswith("data:"):
-        return {"type": "image", "source": {"type": "url", "url": url}}
-    head, _, data = url[5:].partition(",")
-    kind = head.split(";")[0] or "image/png"
-    return {"type": "image", "source": {"type": "base64", "media_type": kind, "data": data}}
+    return {**native, "description": function["description"]} if function.get("description") else native
 
 
 def decode_messages(body: bytes) -> Reply | None:
@@ -213,15 +167,28 @@ def decode_messages(body: bytes) -> Reply | None:
 
 
 class AnthropicStream:
-    """Turns Messages stream events into chunks and remembers usage, finish reason and any error."""
+    """Turns Messages stream events into chunks and remembers usage, finish reason and any error.
 
-    __slots__ = ("_calls", "_counted", "error", "finish_reason", "reported_cost_usd", "served_model", "usage")
+    `usage` is None until the output is counted, at the end; `observed` tells the input as soon as it is known.
+    """
+
+    __slots__ = (
+        "_calls",
+        "_counted",
+        "error",
+        "finish_reason",
+        "observed",
+        "reported_cost_usd",
+        "served_model",
+        "usage",
+    )
 
     def __init__(self) -> None:
         self._calls: dict[int, int] = {}
         self._counted = AnthropicUsage()
         self.finish_reason: str | None = None
         self.usage: TokenCounts | None = None
+        self.observed: TokenCounts | None = None
         self.reported_cost_usd: float | None = None
         self.served_model: str | None = None
         self.error: bytes | None = None
@@ -241,12 +208,13 @@ class AnthropicStream:
         elif kind == "message_start" and event.message is not None:
             self.served_model = event.message.model
             self._count(event.message.usage)
-            self.usage = None  # the output is not counted yet
         elif kind == "content_block_start" and event.content_block is not None:
             return self._block(event.index, event.content_block)
-        elif kind == "message_delta" and event.delta is not None:
-            self._count(event.usage)
-            if reason := event.delta.stop_reason:
+        elif kind == "message_delta":
+            if self._count(event.usage):
+                self.usage = self.observed
+            reason = event.delta.stop_reason if event.delta is not None else None
+            if reason:
                 self.finish_reason = _FINISH.get(reason, reason)
                 return StreamChunk(finish_reason=self.finish_reason)
         return None
@@ -262,21 +230,22 @@ class AnthropicStream:
             return StreamChunk(content=delta.text)
         if delta.thinking:
             return StreamChunk(reasoning=delta.thinking)
-        if delta.partial_json:
-            position = self._calls.setdefault(index, len(self._calls))
-            return StreamChunk(tool_calls=(ToolCallDelta(index=position, arguments=delta.partial_json),))
+        if delta.partial_json and index in self._calls:  # a tool that runs on Anthropic's side is none of the caller's
+            delta_of = ToolCallDelta(index=self._calls[index], arguments=delta.partial_json)
+            return StreamChunk(tool_calls=(delta_of,))
         return None
 
-    def _count(self, raw: msgspec.Raw) -> None:
-        """Later figures replace earlier ones; those a later event leaves out stay."""
+    def _count(self, raw: msgspec.Raw) -> bool:
+        """Takes figures over; later ones replace earlier ones, those a later event leaves out stay."""
         usage = read_usage(raw, decode_anthropic_usage)
         if usage is None:
-            return
+            return False
         for name in usage.__struct_fields__:
             value = getattr(usage, name)
             if value is not None:
                 setattr(self._counted, name, value)
-        self.usage = anthropic_counts(self._counted)
+        self.observed = anthropic_counts(self._counted)
+        return True
 
 
 __all__ = ["DEFAULT_MAX_TOKENS", "AnthropicStream", "decode_messages", "encode_messages"]
