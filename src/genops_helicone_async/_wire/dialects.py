@@ -46,6 +46,13 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the AI Gateway writes the replies, with its own way of counting tokens and telling errors."""
         return self.dialect == "helicone"
 
+    @property
+    def answers_by_tool(self) -> bool:
+        """Whether a structured answer must come as a tool call: Claude natively, and where a gateway speaks to it."""
+        gateway = self.dialect in ("helicone", "rust")
+        is_claude = self.provider == "anthropic" or self.model.startswith("claude")
+        return self.shape == "anthropic" or (gateway and is_claude)
+
     def __repr__(self) -> str:
         return f"Endpoint({self.provider}/{self.model} via {self.dialect} at {self.host})"
 

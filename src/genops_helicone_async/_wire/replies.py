@@ -6,6 +6,8 @@ unconverted; `stream: true` may be answered with plain JSON), so the shape is re
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from .._values import Reply, TokenCounts
@@ -17,8 +19,20 @@ from .failures import read_error, stream_error, undecodable
 from .google_shape import GoogleStream, decode_generate_content
 from .openai_shape import OpenAiStream, decode_chat
 from .sse import SseParser
+from .usage import ABSENT
 
 _Decoder = OpenAiStream | AnthropicStream | GoogleStream
+
+
+class _Signs(msgspec.Struct, rename="camel"):
+    """What tells the shape of a stream's event."""
+
+    type: Any = None
+    candidates: msgspec.Raw = ABSENT
+    prompt_feedback: msgspec.Raw = ABSENT
+
+
+_decode_signs = msgspec.json.Decoder(_Signs).decode
 
 
 def decode_reply(body: bytes, status: int, endpoint: Endpoint, request_id: str) -> Reply:
@@ -30,15 +44,21 @@ def decode_reply(body: bytes, status: int, endpoint: Endpoint, request_id: str) 
     """
     try:
         reply = _any_shape(body, endpoint)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        if _is_error(body):
+            raise stream_error(body, endpoint, request_id=request_id) from exc
         what = "an empty body" if not body.strip() else f"a body that is no valid reply ({exc})"
         raise undecodable(what, status, endpoint, request_id=request_id) from exc
     if reply is not None:
         return reply
-    error = read_error(body)
-    if isinstance(error.decoded, dict) and error.decoded.get("error"):
+    if _is_error(body):
         raise stream_error(body, endpoint, request_id=request_id)
     raise undecodable("JSON that holds no answer", status, endpoint, request_id=request_id)
+
+
+def _is_error(body: bytes) -> bool:
+    decoded = read_error(body).decoded
+    return isinstance(decoded, dict) and bool(decoded.get("error"))
 
 
 def _any_shape(body: bytes, endpoint: Endpoint) -> Reply | None:
@@ -105,12 +125,14 @@ class ReplyStream:
     def _decode(self, events: list[bytes]) -> list[StreamChunk]:
         chunks = []
         for data in events:
+            if data == b"[DONE]":
+                continue
             decoder = self._decoder
             try:
-                if decoder is None or data.startswith(b'{"type":"message_start"'):
+                if decoder is None or (b'"message_start"' in data[:64] and not self.has_content):
                     decoder = self._decoder = self._pick(data)
                 chunk = decoder.event(data)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 self.broken_event = True
                 continue
             if chunk is not None:
@@ -119,12 +141,13 @@ class ReplyStream:
         return chunks
 
     def _pick(self, data: bytes) -> _Decoder:
-        """The decoder for the shape of a stream's first event."""
-        if isinstance(self._decoder, AnthropicStream) or b'"message_start"' in data[:200]:
+        """The decoder for the shape of an event that comes before any content."""
+        signs = _decode_signs(data)
+        if signs.type in ("message_start", "ping"):
             return self._decoder if isinstance(self._decoder, AnthropicStream) else AnthropicStream()
-        if b'"candidates"' in data or b'"promptFeedback"' in data:
+        if bytes(signs.candidates) or bytes(signs.prompt_feedback):
             return GoogleStream()
-        return OpenAiStream(gateway=self._endpoint.is_gateway, provider=self._endpoint.provider)
+        return self._decoder or OpenAiStream(gateway=self._endpoint.is_gateway, provider=self._endpoint.provider)
 
     def _remember(self, chunk: StreamChunk) -> None:
         if chunk.content:
@@ -154,6 +177,11 @@ class ReplyStream:
     def text(self) -> str:
         """The text so far."""
         return "".join(self._texts)
+
+    @property
+    def observed(self) -> TokenCounts | None:
+        """The tokens known so far; of a stream that broke off the input is exact and the output what was reported."""
+        return self._decoder.observed if self._decoder is not None else None
 
     def error(self) -> HeliconeError | None:
         """The error an event inside the stream reported, None without one."""
