@@ -1,9 +1,11 @@
 """The sandbox gateway: a local stand-in for Helicone and the providers behind it, for tests and demos."""
 
 import asyncio
+import sys
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from types import TracebackType
 from typing import Any, Self
 
@@ -116,6 +118,9 @@ class SandboxGateway:
 
     async def start(self) -> Self:
         """Listen on the port."""
+        if "genai_prices" not in sys.modules:
+            # Its data takes long to import, and the first reply must not wait for it on the loop.
+            await asyncio.to_thread(import_module, "genai_prices")
         self._port = await self._server.start(self._host, self._port)
         return self
 
