@@ -15,7 +15,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from ._flow.many import ChatMany, OnError, Requests
 from ._flow.stream import ChatStream
 from ._wire.headers import GatewayOptions
-from .chat_request import ChatOptions, CommonOptions, Message
+from .chat_request import ChatOptions, Message, SharedOptions
 from .client import AdapterStatistics, GenOpsHeliconeAsyncAdapter
 from .config import DEFAULT_MAX_RESPONSE_BYTES, Settings
 from .models import (
@@ -149,7 +149,7 @@ class GenOpsHeliconeAdapter:
         providers: Sequence[str],
         model_preferences: Mapping[str, str] | None = None,
         routing_strategy: str = "fan_out",
-        **options: Unpack[CommonOptions],
+        **options: Unpack[SharedOptions],
     ) -> MultiProviderResponse:
         """One message to several providers; see `GenOpsHeliconeAsyncAdapter.multi_provider_chat_async`."""
 

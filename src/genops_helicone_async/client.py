@@ -26,7 +26,7 @@ from ._flow.sinks import Sinks
 from ._flow.stream import ChatStream
 from ._rules.retry import RetryQuota
 from ._wire.headers import GatewayOptions
-from .chat_request import ChatOptions, CommonOptions, EmbedRequest, Message, make_request
+from .chat_request import ChatOptions, EmbedRequest, Message, SharedOptions, make_request
 from .config import DEFAULT_MAX_RESPONSE_BYTES, GivenSettings, Settings, resolve
 from .errors import ConfigurationError
 from .models import EmbeddingResponse, HeliconeResponse, MultiProviderResponse, ProviderCheck
@@ -169,7 +169,7 @@ class GenOpsHeliconeAsyncAdapter:
         providers: Sequence[str],
         model_preferences: Mapping[str, str] | None = None,
         routing_strategy: str = "fan_out",
-        **options: Unpack[CommonOptions],
+        **options: Unpack[SharedOptions],
     ) -> MultiProviderResponse:
         """One message to several providers: all at once with `fan_out`, else one routed call over them.
 

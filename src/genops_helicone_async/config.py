@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from ._providers import DEFAULT_PROVIDERS, PROVIDERS, canonical
-from .chat_request import check_label
+from ._arguments import check_label
 from .errors import ConfigurationError
 
 CLOUD_GATEWAY = "https://ai-gateway.helicone.ai"

@@ -1,0 +1,181 @@
+"""What an argument must be, checked before anything is sent: each check names the argument and the remedy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .errors import ConfigurationError
+
+MAX_MESSAGE_CHARS = 32 * 1024 * 1024
+"""Longest text of one request, in characters: above the largest context window on sale (10 million tokens)."""
+ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+REASONING_EFFORTS = frozenset({"none", "minimal", "low", "medium", "high", "xhigh"})
+
+
+def check_message(message: object) -> None:
+    """Refuses a message that no provider could take, naming what is wrong with it."""
+    if isinstance(message, str):
+        if not message or message.isspace():
+            raise ConfigurationError("`message` is empty: give the text to send")
+        check_text("message", message)
+        return
+    if isinstance(message, bytes | bytearray | memoryview):
+        raise TypeError("`message` is bytes: decode it first, for example message.decode('utf-8')")
+    if message is None or isinstance(message, Mapping) or not isinstance(message, Sequence):
+        raise TypeError(f"`message` must be a string or a list of messages, not {type(message).__name__}")
+    if not message:
+        raise ConfigurationError("`message` is an empty list: give at least one message")
+    for position, item in enumerate(message):
+        _check_one_message(position, item)
+
+
+def _check_one_message(position: int, item: object) -> None:
+    where = f"`message[{position}]`"
+    if not isinstance(item, Mapping):
+        raise TypeError(f"{where} must be a mapping with `role` and `content`, not {type(item).__name__}")
+    role = item.get("role")
+    if role not in ROLES:
+        raise ConfigurationError(f"{where} has role {role!r}: use one of {', '.join(sorted(ROLES))}")
+    content = item.get("content")
+    if content is None:
+        if role != "assistant" or not (item.get("tool_calls") or item.get("function_call")):
+            raise ConfigurationError(f"{where} has no `content`; only an assistant message with tool calls may lack it")
+        return
+    if isinstance(content, str):
+        check_text(f"message[{position}].content", content)
+        return
+    if not isinstance(content, Sequence) or isinstance(content, bytes | bytearray):
+        raise TypeError(f"{where}: `content` must be a string or a list of parts, not {type(content).__name__}")
+    if not content:
+        raise ConfigurationError(f"{where}: `content` is an empty list")
+    for index, part in enumerate(content):
+        if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
+            raise TypeError(
+                f"{where}: `content[{index}]` must be a mapping with a `type`, such as 'text' or 'image_url'"
+            )
+        if isinstance(part.get("text"), str):
+            check_text(f"message[{position}].content[{index}].text", part["text"])
+
+
+def check_text(name: str, value: object) -> None:
+    """Refuses what is no text, too long, or not expressible in UTF-8."""
+    if not isinstance(value, str):
+        raise TypeError(f"`{name}` must be a string, not {type(value).__name__}")
+    if len(value) > MAX_MESSAGE_CHARS:
+        raise ConfigurationError(
+            f"`{name}` has {len(value):,} characters, more than any model takes (limit {MAX_MESSAGE_CHARS:,}): split it"
+        )
+    if not value.isascii():
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError as exc:
+            raise ConfigurationError(
+                f"`{name}` holds an unpaired surrogate at character {exc.start}, which is not valid text: "
+                "decode the source with errors='replace'"
+            ) from None
+
+
+def check_label(name: str, value: object) -> None:
+    """Refuses what cannot travel in a header: no text, empty, or with control characters."""
+    if not isinstance(value, str):
+        raise TypeError(f"`{name}` must be a string, not {type(value).__name__}")
+    if not value or value.isspace():
+        raise ConfigurationError(f"`{name}` is empty: leave it out or give a value")
+    if not value.isprintable() and any(ord(char) < 32 or 127 <= ord(char) < 160 for char in value):
+        raise ConfigurationError(f"`{name}` holds a control character or a line break, which no header may carry")
+    check_text(name, value)
+
+
+def check_number(low: float, high: float, what: str) -> Any:
+    def check(name: str, value: object) -> None:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"`{name}` must be a number, not {type(value).__name__}")
+        if not (math.isfinite(value) and low <= value <= high):
+            raise ConfigurationError(f"`{name}` is {value!r}: it must be {what}")
+
+    return check
+
+
+def check_positive(name: str, value: object) -> None:
+    check_number(0, math.inf, "a positive, finite number")(name, value)
+    if not value:
+        raise ConfigurationError(f"`{name}` is 0: it must be a positive, finite number")
+
+
+def check_int(low: int, what: str) -> Any:
+    def check(name: str, value: object) -> None:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"`{name}` must be an integer, not {type(value).__name__}")
+        if value < low or value >= 2**63:
+            raise ConfigurationError(f"`{name}` is {value}: it must be {what}")
+
+    return check
+
+
+def check_bool(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"`{name}` must be True or False, not {type(value).__name__}")
+
+
+def check_mapping(name: str, value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"`{name}` must be a mapping, not {type(value).__name__}")
+    for key in value:
+        if not isinstance(key, str) or not key:
+            raise TypeError(f"`{name}` has the key {key!r}: keys must be non-empty strings")
+
+
+def check_attributes(name: str, value: object) -> None:
+    check_mapping(name, value)
+    for key, text in value.items():  # type: ignore[attr-defined]
+        check_label(f"{name}[{key!r}]", text)
+
+
+def check_providers(name: str, value: object) -> None:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise TypeError(f"`{name}` must be a list of provider names, not {type(value).__name__}")
+    if not value:
+        raise ConfigurationError(f"`{name}` is an empty list: name at least one provider or leave it out")
+    for item in value:
+        check_label(name, item)
+    if len(set(value)) != len(value):
+        raise ConfigurationError(f"`{name}` names a provider twice: {list(value)}")
+
+
+def check_stop(name: str, value: object) -> None:
+    for item in [value] if isinstance(value, str) else value if isinstance(value, Sequence) else [None]:
+        check_text(name, item)
+        if not item:
+            raise ConfigurationError(f"`{name}` holds an empty text: name what should end the answer")
+
+
+def check_tools(name: str, value: object) -> None:
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        raise TypeError(f"`{name}` must be a list of tool definitions, not {type(value).__name__}")
+    for index, tool in enumerate(value):
+        if not isinstance(tool, Mapping) or "type" not in tool:
+            raise TypeError(f"`{name}[{index}]` must be a mapping with a `type`, usually 'function'")
+        function = tool.get("function")
+        if tool["type"] == "function" and not (isinstance(function, Mapping) and isinstance(function.get("name"), str)):
+            raise ConfigurationError(f"`{name}[{index}]` is a function tool without `function.name`")
+
+
+def check_tool_choice(name: str, value: object) -> None:
+    if isinstance(value, str) and value not in {"auto", "none", "required"}:
+        raise ConfigurationError(
+            f"`{name}` is {value!r}: use 'auto', 'none', 'required' or a mapping naming a function"
+        )
+    if not isinstance(value, str | Mapping):
+        raise TypeError(f"`{name}` must be a string or a mapping, not {type(value).__name__}")
+
+
+def check_effort(name: str, value: object) -> None:
+    if value not in REASONING_EFFORTS:
+        raise ConfigurationError(f"`{name}` is {value!r}: use one of {', '.join(sorted(REASONING_EFFORTS))}")
+
+
+def check_response_model(name: str, value: object) -> None:
+    if not isinstance(value, type):
+        raise TypeError(f"`{name}` must be a class (msgspec Struct, dataclass or Pydantic model), not {value!r}")
