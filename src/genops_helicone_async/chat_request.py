@@ -243,8 +243,8 @@ _checked_fields = attrgetter(*(name for name, _ in _CHECKS))
 __all__ = [
     "ChatOptions",
     "ChatRequest",
-    "SharedOptions",
     "EmbedRequest",
     "Message",
+    "SharedOptions",
     "make_request",
 ]

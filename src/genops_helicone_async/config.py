@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from ._providers import DEFAULT_PROVIDERS, PROVIDERS, canonical
 from ._arguments import check_label
+from ._providers import DEFAULT_PROVIDERS, PROVIDERS, canonical
 from .errors import ConfigurationError
 
 CLOUD_GATEWAY = "https://ai-gateway.helicone.ai"

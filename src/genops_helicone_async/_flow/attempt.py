@@ -13,6 +13,7 @@ from .._wire.dialects import Endpoint
 from .._wire.failures import classify
 from .._wire.openai_shape import encode_chat
 from .._wire.replies import decode_reply
+from .._wire.schema import take_answer
 from ..chat_request import ChatRequest
 from ..errors import Attempt, Billed, DeadlineExceededError, HeliconeError, ProviderError
 from ..models import PUSD_PER_USD
@@ -89,6 +90,8 @@ class Attempts:
     ) -> Outcome:
         """Puts a successful attempt on the ticket, with its charge."""
         charge, counts = charge_of(ticket.request, target, reply, http.headers, self._fees)
+        if ticket.request.response_model is not None or ticket.request.response_format is not None:
+            reply = take_answer(reply)
         duration_s = self._clock() - started
         ticket.attempts.append(Attempt(
             provider=target.endpoint.provider, model=target.endpoint.model, request_id=request_id,
@@ -147,7 +150,7 @@ def encode(request: ChatRequest, endpoint: Endpoint, *, stream: bool) -> bytes:
         return encode_messages(request, endpoint.wire_model, stream=stream)
     return encode_chat(
         request, endpoint.wire_model, endpoint.provider, stream=stream,
-        stream_usage=endpoint.stream_usage and not endpoint.is_gateway,
+        stream_usage=endpoint.stream_usage and not endpoint.is_gateway, answer_by_tool=endpoint.answers_by_tool,
     )  # fmt: skip
 
 
