@@ -175,7 +175,10 @@ async def test_embeddings_cost_their_input() -> None:
 
 async def test_own_prices_win() -> None:
     """A price given for (provider, model) replaces the list's, and makes an unknown model known."""
-    prices = {("openai", "gpt-4o-mini"): (1, 2), ("google-ai-studio", "my-model"): {"input": "0.000001", "output": 0}}
+    prices: Any = {
+        ("openai", "gpt-4o-mini"): (1, 2),
+        ("google-ai-studio", "my-model"): {"input": "0.000001", "output": 0},
+    }
     async with SandboxGateway(latency_scale=0, prices=prices) as gateway:
         await ask(gateway, "openai", model="gpt-4o-mini", max_tokens=4)
         await ask(gateway, "gemini", model="my-model", max_tokens=4)

@@ -58,9 +58,9 @@ def test_sync_chat_stream_and_tools(gateway: SandboxGateway, endpoint: str, mode
     assert chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
     assert whole.choices[0].finish_reason == "stop"
     assert called.choices[0].finish_reason == "tool_calls"
-    (call,) = called.choices[0].message.tool_calls or ()
-    assert call.type == "function"
-    arguments = json.loads(call.function.arguments)
+    calls: Any = called.choices[0].message.tool_calls
+    assert [call.type for call in calls] == ["function"]
+    arguments = json.loads(calls[0].function.arguments)
     assert isinstance(arguments["city"], str)
     assert 1 <= arguments["days"] <= 7
 
@@ -126,9 +126,11 @@ def test_structured_output(gateway: SandboxGateway) -> None:
 
 def test_errors_are_the_sdks_own(gateway: SandboxGateway) -> None:
     """Refused keys, unknown models and rate limits raise the SDK's exceptions."""
-    with openai.OpenAI(base_url=gateway.openai_url, api_key="bad-key", max_retries=0) as client:
-        with pytest.raises(openai.AuthenticationError, match="Incorrect API key"):
-            client.chat.completions.create(model="gpt-4o-mini", messages=MESSAGES)
+    with (
+        openai.OpenAI(base_url=gateway.openai_url, api_key="bad-key", max_retries=0) as client,
+        pytest.raises(openai.AuthenticationError, match="Incorrect API key"),
+    ):
+        client.chat.completions.create(model="gpt-4o-mini", messages=MESSAGES)
     with openai.OpenAI(**place(gateway, "openai")) as client:
         with pytest.raises(openai.NotFoundError, match="unknown-1"):
             client.chat.completions.create(model="unknown-1", messages=MESSAGES)

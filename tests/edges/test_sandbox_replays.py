@@ -102,9 +102,10 @@ def _organisation(case: dict[str, Any]) -> str:
 
 
 def _target(gateway: SandboxGateway, case: dict[str, Any]) -> str:
-    host, path = case["request"]["host"].split(".")[0], case["request"]["path"]
+    path: str = case["request"]["path"]
+    host = case["request"]["host"].split(".")[0]
     if host == "ai-gateway":
-        return gateway.url + path
+        return f"{gateway.url}{path}"
     return f"{gateway.url}/hosts/{HOSTS.get(host, host)}{path}"
 
 

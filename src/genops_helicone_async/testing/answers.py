@@ -9,7 +9,7 @@ import msgspec
 from .asks import Ask, Tool
 from .json_values import value_for
 from .prices import Usage
-from .tokens import count_tokens, split_tokens
+from .tokens import split_tokens
 
 Finish = Literal["stop", "length", "tool_calls"]
 
@@ -174,8 +174,3 @@ def _tool_choice(tool: Tool, rng: random.Random, room: int | None, number: int) 
 def _compose(rng: random.Random, topic: str) -> str:
     sentences = [_SENTENCES[rng.randrange(len(_SENTENCES))] for _ in range(rng.randint(1, 5))]
     return " ".join((f"About {topic!r}:", *sentences))
-
-
-def embedding_tokens(texts: list[str]) -> int:
-    """What an embedding request is billed for."""
-    return sum(count_tokens(text) for text in texts)

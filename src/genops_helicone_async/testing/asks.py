@@ -1,7 +1,8 @@
 """What a request asks of a model, whatever shape it came in: prompt, limits, tools, wanted JSON."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 
@@ -15,6 +16,25 @@ class AskRefused(ValueError):
         super().__init__(message)
         self.message = message
         self.param = param
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _refusing(read: Callable[P, T]) -> Callable[P, T]:
+    """Turn a body of unexpected types into a refusal."""
+
+    @wraps(read)
+    def reading(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return read(*args, **kwargs)
+        except AskRefused:
+            raise
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+            raise AskRefused("Invalid type for a value in the request body.") from error
+
+    return reading
 
 
 class Tool(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +67,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     reports_cost: bool = False
 
 
+@_refusing
 def openai_ask(body: Mapping[str, Any], model: str | None = None) -> Ask:
     """Read a Chat Completions body; `model` wins over the body's own."""
     model = model or body.get("model")
@@ -85,6 +106,7 @@ def openai_ask(body: Mapping[str, Any], model: str | None = None) -> Ask:
     )
 
 
+@_refusing
 def anthropic_ask(body: Mapping[str, Any]) -> Ask:
     """Read an Anthropic Messages body."""
     model = body.get("model")
@@ -125,6 +147,7 @@ def anthropic_ask(body: Mapping[str, Any]) -> Ask:
     )
 
 
+@_refusing
 def gemini_ask(body: Mapping[str, Any], model: str, *, stream: bool) -> Ask:
     """Read a `generateContent` body."""
     contents = body.get("contents")
@@ -137,6 +160,7 @@ def gemini_ask(body: Mapping[str, Any], model: str, *, stream: bool) -> Ask:
     if system := _text_of((body.get("systemInstruction") or {}).get("parts")):
         texts.insert(0, system)
     config = body.get("generationConfig") or {}
+    _check_numbers(config)
     tools = tuple(
         Tool(name=str(declared.get("name", "")), schema=declared.get("parameters"))
         for tool in body.get("tools") or ()
@@ -167,7 +191,7 @@ def _check_numbers(body: Mapping[str, Any], highest_temperature: float = 2.0) ->
         isinstance(temperature, (int, float)) and 0 <= temperature <= highest_temperature
     ):
         raise AskRefused(f"Invalid 'temperature': {temperature!r} is out of range.", "temperature")
-    for name in ("max_tokens", "max_completion_tokens"):
+    for name in ("max_tokens", "max_completion_tokens", "maxOutputTokens", "n"):
         value = body.get(name)
         if value is not None and not (isinstance(value, int) and value >= 1):
             raise AskRefused(f"Invalid '{name}': integer below minimum value. Expected >= 1.", name)

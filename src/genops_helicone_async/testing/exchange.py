@@ -31,7 +31,7 @@ class Arrival(msgspec.Struct, kw_only=True):
         """The body as JSON, None where it is none."""
         try:
             return msgspec.json.decode(self.body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
 
 

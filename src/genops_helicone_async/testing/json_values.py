@@ -16,13 +16,23 @@ _FORMATS = {
 _MAX_DEPTH = 12
 
 
+class UnusableSchema(ValueError):
+    """The schema contradicts itself, or is none."""
+
+
 def value_for(schema: Any, rng: random.Random) -> Any:
     """A value that satisfies the schema.
 
     Knows types, `properties`, `items`, `prefixItems`, `enum`, `const`, `$ref` within the document, `anyOf`,
     `oneOf`, `allOf`, bounds of numbers, strings and arrays, and the usual formats; other keywords are ignored.
+
+    Raises:
+        UnusableSchema: A keyword has a value of the wrong type, or a `$ref` leads in a circle.
     """
-    return _value(schema, rng, schema, 0)
+    try:
+        return _value(schema, rng, schema, 0)
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise UnusableSchema(f"the sandbox cannot satisfy this JSON schema: {error}") from error
 
 
 def _value(schema: Any, rng: random.Random, root: Any, depth: int) -> Any:

@@ -21,7 +21,10 @@ from .replies import (
 )
 from .state import SandboxState
 from .streams import StreamScript, anthropic_script, gemini_script, openai_script
+from .tokens import count_tokens
 from .upstream import Broken, Call, Produced
+
+MOST_DIMENSIONS = 4096
 
 
 async def answer_as_provider(
@@ -61,7 +64,10 @@ async def answer_as_provider(
 def _ask(path: str, body: dict[str, Any], arrival: Arrival) -> Ask | None:
     if path.endswith("/chat/completions"):
         deployment = path.partition("/deployments/")[2].partition("/")[0]
-        return openai_ask(body, body.get("model") or deployment or None)
+        ask = openai_ask(body, body.get("model") or deployment or None)
+        if arrival.dialect == "proxy" and arrival.headers.get("helicone-stream-usage", "").lower() == "true":
+            return msgspec.structs.replace(ask, include_usage=True)
+        return ask
     if path.endswith("/messages"):
         return anthropic_ask(body)
     verb = path.rpartition(":")[2]
@@ -139,12 +145,13 @@ async def _embed(state: SandboxState, arrival: Arrival, provider: Provider, body
     model, asked = body.get("model"), body.get("input")
     if not isinstance(model, str) or not model:
         raise AskRefused("you must provide a model parameter", "model")
-    texts = [asked] if isinstance(asked, str) else asked
-    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
-        raise AskRefused("'$.input' is invalid: a string or a list of strings is expected.", "input")
+    inputs = _embedding_inputs(asked)
+    dimensions = body.get("dimensions")
+    if dimensions is not None and not (isinstance(dimensions, int) and 1 <= dimensions <= MOST_DIMENSIONS):
+        raise AskRefused(f"Invalid 'dimensions': expected 1 to {MOST_DIMENSIONS}.", "dimensions")
     arrival.model = model
     call = Call(provider=provider, request_id=arrival.request_id)
-    outcome = await state.upstream.embed(call, model, texts, body.get("dimensions"))
+    outcome = await state.upstream.embed(call, model, inputs, dimensions)
     if isinstance(outcome, Refusal):
         return _refused(outcome)
     if isinstance(outcome, Broken):
@@ -156,3 +163,23 @@ async def _embed(state: SandboxState, arrival: Arrival, provider: Provider, body
     else:
         del document["usage"]
     return Reply(headers=outcome.headers, body=msgspec.json.encode(document), fault=outcome.fault)
+
+
+def _embedding_inputs(asked: Any) -> list[tuple[str, int]]:
+    """Each text with its tokens; a text may also come as a list of token numbers."""
+    several = [asked] if isinstance(asked, str) or (asked and _is_tokens(asked)) else asked
+    if not isinstance(several, list) or not several:
+        raise AskRefused("'$.input' is invalid: a string or a list of strings is expected.", "input")
+    inputs = []
+    for one in several:
+        if isinstance(one, str):
+            inputs.append((one, count_tokens(one)))
+        elif one and _is_tokens(one):
+            inputs.append((str(one), len(one)))
+        else:
+            raise AskRefused("'$.input' is invalid: a string or a list of strings is expected.", "input")
+    return inputs
+
+
+def _is_tokens(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(number, int) for number in value)

@@ -125,7 +125,7 @@ class SandboxServer:
         return self._http()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        prefix = request.path.split("/", 2)[1]
+        prefix = request.path.lstrip("/").partition("/")[0]
         name, dialect = self._dialects.get(prefix) or self._dialects[""]
         if name == "control":
             reply = await dialect(await _read(request, name))

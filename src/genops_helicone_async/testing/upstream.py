@@ -8,11 +8,12 @@ from typing import Literal
 
 import msgspec
 
-from .answers import CACHEABLE_TOKENS, Answer, answer, embedding, embedding_tokens
+from .answers import CACHEABLE_TOKENS, Answer, answer, embedding
 from .asks import Ask
 from .bill import Bill, BillRow
 from .credits import Credits
 from .faults import CUTTING, NOTHING_PRODUCED, Fault, FaultPlan
+from .json_values import UnusableSchema
 from .prices import PriceBook, Usage
 from .prompt_memory import PromptMemory
 from .provider_errors import Refusal, refusal, scripted_refusal
@@ -136,7 +137,10 @@ class Upstream:
         refused, limits = self._refuses(call, ask.model, fault)
         if refused is not None:
             return refused
-        reply = self._answer(provider, ask)
+        try:
+            reply = self._answer(provider, ask)
+        except UnusableSchema as error:
+            return refusal(provider, 400, f"Invalid schema: {error}")
         first_s, pace_s = self._latency(provider)
         await _pause(first_s if ask.stream else first_s + pace_s * reply.usage.output_tokens)
         kind = "stream" if ask.stream else "chat"
@@ -154,9 +158,9 @@ class Upstream:
         )
 
     async def embed(
-        self, call: Call, model: str, texts: list[str], dimensions: int | None
+        self, call: Call, model: str, inputs: list[tuple[str, int]], dimensions: int | None
     ) -> Refusal | Broken | Embedded:
-        """Embed texts as the provider would, in its own time."""
+        """Embed texts, given with their tokens, as the provider would, in its own time."""
         fault = await self._strike(call, model, stream=False)
         if fault is not None and (fault.kind in NOTHING_PRODUCED or fault.kind == "endless"):
             return Broken(fault=fault, streaming=False)
@@ -165,8 +169,8 @@ class Upstream:
             return refused
         await _pause(self._latency(call.provider)[0])
         size = dimensions or _DIMENSIONS.get(model, 1536)
-        vectors = [embedding(text, seed=self._seed, model=model, dimensions=size) for text in texts]
-        usage = Usage(input_tokens=embedding_tokens(texts))
+        vectors = [embedding(text, seed=self._seed, model=model, dimensions=size) for text, _ in inputs]
+        usage = Usage(input_tokens=sum(tokens for _, tokens in inputs))
         meter = Meter(self._bill, self._credits, call, model, usage, "embedding")
         meter.settle(completed=fault is None or fault.kind not in CUTTING)
         self._serial += 1
