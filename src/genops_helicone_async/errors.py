@@ -177,6 +177,14 @@ class InsufficientCreditsError(HeliconeError):
     """The prepaid credits at the gateway, or the account at the provider, cannot pay for the call."""
 
 
+class LedgerError(HeliconeError):
+    """The store of budgets and receipts cannot be read or written; the message names the store and the remedy.
+
+    Calls under a budget are refused while it lasts (nothing is sent unaccounted); what was already spent is kept in
+    memory and written when the store takes it again.
+    """
+
+
 class RoutingError(HeliconeError):
     """The call cannot be routed: a strategy named no known provider, or no candidate is left."""
 
@@ -212,6 +220,7 @@ __all__ = [
     "GatewayError",
     "HeliconeError",
     "InsufficientCreditsError",
+    "LedgerError",
     "ProviderError",
     "RateLimitExceededError",
     "RoutingError",

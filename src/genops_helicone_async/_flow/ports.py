@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from .._rules.ledger import Account, LedgerRow, Movement, Refusal, Scope, Wait
 from .._rules.prices import Price
 from .._values import HttpReply, HttpRequest
 
@@ -88,6 +89,48 @@ class Budget(Protocol):
         ...
 
 
+class Ledger(Protocol):
+    """Accounts and rows of what was spent; in memory, in a file, or shared by many machines.
+
+    One process's steps take effect in the order in which they are called. Money is in pico-dollars.
+    """
+
+    def hold_nowait(self, scopes: Sequence[Scope], amount_pusd: int, *, enforce: bool) -> Refusal | None | Wait:
+        """Sets the amount aside in every scope or in none; `WAIT` where the store has to be asked: then use `hold`."""
+        ...
+
+    async def hold(self, scopes: Sequence[Scope], amount_pusd: int, *, enforce: bool) -> Refusal | None:
+        """The same, asking the store. Cancelling leaves nothing held.
+
+        Raises:
+            LedgerError: the store cannot be used; nothing is held.
+        """
+        ...
+
+    def settle(
+        self,
+        scopes: Sequence[Scope],
+        held_pusd: int,
+        rows: Sequence[LedgerRow],
+        booked: Callable[[tuple[Movement, ...]], None],
+    ) -> Awaitable[None] | None:
+        """Replaces a hold by the rows' costs, exactly once; rows known by their `request_id` are not booked again.
+
+        Never fails and never waits: what a store cannot take now is kept and tried again. `booked` is called on the
+        event loop when it is done. Gives None where it is done at once, else what to await to be sure that it is
+        durable; that raises `LedgerError` where it is not.
+        """
+        ...
+
+    def accounts(self, scopes: Sequence[Scope]) -> list[Account]:
+        """What is spent and held in each scope, as far as this process knows without waiting."""
+        ...
+
+    async def aclose(self) -> None:
+        """Writes what is still to be written and gives back what is held; raises `LedgerError` where it cannot."""
+        ...
+
+
 class _NoHold:
     __slots__ = ()
 
@@ -106,4 +149,4 @@ class NoBudget:
         return self._hold
 
 
-__all__ = ["BodyStream", "Budget", "Hold", "NoBudget", "Prices", "Slots", "Transport"]
+__all__ = ["BodyStream", "Budget", "Hold", "Ledger", "NoBudget", "Prices", "Slots", "Transport"]

@@ -1,0 +1,87 @@
+"""The ledger of one process: accounts and rows in memory, gone with it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+
+from .._rules.ledger import Account, Accounts, LedgerRow, Movement, Refusal, Scope, Wait
+
+KEPT_ROWS = 100_000
+"""Rows kept for reports and for knowing repeats; the accounts stay exact beyond."""
+
+
+class LedgerStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows booked so far and their sum in pico-dollars; rows still to be written to a durable store."""
+
+    rows: int
+    booked_pusd: int
+    unwritten: int = 0
+
+
+class MemoryLedger:
+    """Every step is done when it returns. One per adapter; steps may come from several threads' event loops."""
+
+    __slots__ = ("_accounts", "_booked_pusd", "_count", "_known", "_rows")
+
+    def __init__(self) -> None:
+        self._accounts = Accounts()
+        self._rows: deque[LedgerRow] = deque(maxlen=KEPT_ROWS)
+        self._known: set[str] = set()
+        self._booked_pusd = 0
+        self._count = 0
+
+    def __repr__(self) -> str:
+        return f"MemoryLedger({self._count} rows, ${self._booked_pusd / 1e12:.6f})"
+
+    def statistics(self) -> LedgerStatistics:
+        """Rows and their sum."""
+        return LedgerStatistics(rows=self._count, booked_pusd=self._booked_pusd)
+
+    def rows(self) -> list[LedgerRow]:
+        """The latest rows, oldest first, at most `KEPT_ROWS`."""
+        return list(self._rows)
+
+    def hold_nowait(self, scopes: Sequence[Scope], amount_pusd: int, *, enforce: bool) -> Refusal | Wait | None:
+        """Sets the amount aside in every scope, or says which has no room."""
+        return self._accounts.hold(scopes, amount_pusd, enforce=enforce)
+
+    async def hold(self, scopes: Sequence[Scope], amount_pusd: int, *, enforce: bool) -> Refusal | None:
+        """The same; it never has to wait."""
+        return self._accounts.hold(scopes, amount_pusd, enforce=enforce)
+
+    def settle(
+        self,
+        scopes: Sequence[Scope],
+        held_pusd: int,
+        rows: Sequence[LedgerRow],
+        booked: Callable[[tuple[Movement, ...]], None],
+    ) -> Awaitable[None] | None:
+        """Replaces a hold by the rows' costs; rows already booked are left out."""
+        cost_pusd = 0
+        for row in rows:
+            if row.request_id not in self._known:
+                self._remember(row)
+                cost_pusd += row.cost_pusd
+        self._booked_pusd += cost_pusd
+        booked(self._accounts.settle(scopes, held_pusd, cost_pusd))
+        return None
+
+    def accounts(self, scopes: Sequence[Scope]) -> list[Account]:
+        """Copies of the scopes' accounts."""
+        return [msgspec.structs.replace(self._accounts.of(scope.key)) for scope in scopes]
+
+    async def aclose(self) -> None:
+        """Nothing has to be written."""
+
+    def _remember(self, row: LedgerRow) -> None:
+        if len(self._rows) == KEPT_ROWS:
+            self._known.discard(self._rows[0].request_id)
+        self._rows.append(row)
+        self._known.add(row.request_id)
+        self._count += 1
+
+
+__all__ = ["KEPT_ROWS", "LedgerStatistics", "MemoryLedger"]
