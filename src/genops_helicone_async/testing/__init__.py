@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from .faults import Fault, FaultKind, FaultPlan
     from .gateway import DEFAULT_KEY, SandboxGateway, serve_forever
     from .request_log import SeenRequest
+    from .scripted import ScriptedTransport
     from .server import SandboxStatistics
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "FaultPlan",
     "SandboxGateway",
     "SandboxStatistics",
+    "ScriptedTransport",
     "SeenRequest",
     "serve_forever",
 ]
@@ -31,6 +33,7 @@ _HOMES = {
     "FaultPlan": "faults",
     "SandboxGateway": "gateway",
     "SandboxStatistics": "server",
+    "ScriptedTransport": "scripted",
     "SeenRequest": "request_log",
     "serve_forever": "gateway",
 }
