@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import msgspec
 
-from .prices import PUSD_PER_USD, PriceBook, Usage, gateway_fee_pusd
+from ._simulated.prices import PUSD_PER_USD, PriceBook, Usage, gateway_fee_pusd
 
 
 class BillRow(msgspec.Struct, frozen=True, kw_only=True):

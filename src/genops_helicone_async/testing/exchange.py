@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
+from ._simulated.streams import StreamScript
+from ._simulated.upstream import Meter
 from .faults import Fault
-from .streams import StreamScript
-from .upstream import Meter
 
 Headers = Mapping[str, str]
 

@@ -8,8 +8,8 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from .providers import canonical_name
-from .rate_limits import TokenBucket
+from ._helicone.rate_limits import TokenBucket
+from ._simulated.catalogue import canonical_name
 
 FaultKind = Literal[
     "cut",

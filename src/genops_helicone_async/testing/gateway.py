@@ -9,21 +9,21 @@ from importlib import import_module
 from types import TracebackType
 from typing import Any, Self
 
-from .ai_gateway import AiGateway
+from ._helicone.ai_gateway import AiGateway
+from ._helicone.headers import is_key_shaped
+from ._helicone.proxy_hosts import ProxyHosts
+from ._helicone.rust import RustGateway
+from ._simulated.catalogue import HOSTED
+from ._simulated.openai_endpoint import OpenAiApi
+from ._simulated.prices import PriceOverride
+from ._simulated.upstream import UnknownModels
 from .bill import Bill
 from .control import Control
 from .exchange import Arrival, Reply
 from .faults import FaultPlan
-from .helicone_headers import is_key_shaped
-from .openai_api import OpenAiApi
-from .prices import PriceOverride
-from .providers import HOSTED
-from .proxy_hosts import ProxyHosts
 from .request_log import RequestLog, SeenRequest
-from .rust import RustGateway
 from .server import SandboxServer, SandboxStatistics
 from .state import SandboxState
-from .upstream import UnknownModels
 
 DEFAULT_KEY = "sk-helicone-sandbox-sandbox-sandbox-sandbox"
 DEFAULT_REQUESTS_KEPT = 100_000

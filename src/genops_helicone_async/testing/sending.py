@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from aiohttp import hdrs
 from aiohttp.web import BaseRequest, Response, StreamResponse
 
+from ._simulated.streams import Piece, StreamScript
 from .exchange import Reply, Stream
 from .faults import Fault
-from .streams import Piece, StreamScript
 
 EVENTS_PER_WRITE = 16
 DRIPS = 10

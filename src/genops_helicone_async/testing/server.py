@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
     from aiohttp.http_parser import RawRequestMessage
 
+from ._helicone.headers import helicone_id
 from .exchange import Arrival, Reply, Stream
-from .helicone_headers import helicone_id
 from .request_log import RequestLog, SeenHeaders, SeenRequest
 from .sending import ClientGone, is_unreadable_to_gateway, send, send_bare_500
 

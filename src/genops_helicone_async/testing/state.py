@@ -3,15 +3,15 @@
 import time
 from collections.abc import Collection, Mapping
 
-from .attempts import AttemptPlanner
+from ._helicone.attempts import AttemptPlanner
+from ._helicone.credits import Credits
+from ._helicone.rate_limits import PolicyLimits
+from ._helicone.response_cache import ResponseCache
+from ._simulated.catalogue import PROVIDERS, canonical_name
+from ._simulated.prices import PriceBook, PriceOverride
+from ._simulated.upstream import UnknownModels, Upstream
 from .bill import Bill
-from .credits import Credits
 from .faults import FaultPlan
-from .prices import PriceBook, PriceOverride
-from .providers import PROVIDERS, canonical_name
-from .rate_limits import PolicyLimits
-from .response_cache import ResponseCache
-from .upstream import UnknownModels, Upstream
 
 REFUSED_KEY = "bad-key"
 """A provider key that is always refused."""
@@ -59,7 +59,6 @@ class SandboxState:
             book=self.book,
             bill=self.bill,
             faults=self.faults,
-            credit=self.credits,
             cached_prompts=cached_prompts,
             unknown_models=unknown_models,
         )

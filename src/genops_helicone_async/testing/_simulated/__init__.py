@@ -1,0 +1,1 @@
+"""The simulated providers: what they sell, say, charge and how they word it."""
