@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -24,9 +25,10 @@ class LedgerStatistics(msgspec.Struct, frozen=True, kw_only=True):
 class MemoryLedger:
     """Every step is done when it returns. One per adapter; steps may come from several threads' event loops."""
 
-    __slots__ = ("_accounts", "_booked_pusd", "_count", "_known", "_rows")
+    __slots__ = ("_accounts", "_booked_pusd", "_count", "_known", "_lock", "_rows")
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._accounts = Accounts()
         self._rows: deque[LedgerRow] = deque(maxlen=KEPT_ROWS)
         self._known: set[str] = set()
@@ -46,11 +48,13 @@ class MemoryLedger:
 
     def hold_nowait(self, scopes: Sequence[Scope], amount_pusd: int, *, enforce: bool) -> Refusal | Wait | None:
         """Sets the amount aside in every scope, or says which has no room."""
-        return self._accounts.hold(scopes, amount_pusd, enforce=enforce)
+        with self._lock:
+            return self._accounts.hold(scopes, amount_pusd, enforce=enforce)
 
     async def hold(self, scopes: Sequence[Scope], amount_pusd: int, *, enforce: bool) -> Refusal | None:
         """The same; it never has to wait."""
-        return self._accounts.hold(scopes, amount_pusd, enforce=enforce)
+        with self._lock:
+            return self._accounts.hold(scopes, amount_pusd, enforce=enforce)
 
     def settle(
         self,
@@ -60,18 +64,20 @@ class MemoryLedger:
         booked: Callable[[tuple[Movement, ...]], None],
     ) -> Awaitable[None] | None:
         """Replaces a hold by the rows' costs; rows already booked are left out."""
-        cost_pusd = 0
-        for row in rows:
-            if row.request_id not in self._known:
+        with self._lock:
+            new = [row for row in rows if row.request_id not in self._known]
+            for row in new:
                 self._remember(row)
-                cost_pusd += row.cost_pusd
-        self._booked_pusd += cost_pusd
-        booked(self._accounts.settle(scopes, held_pusd, cost_pusd))
+            cost_pusd = sum(row.cost_pusd for row in new)
+            self._booked_pusd += cost_pusd
+            movements = self._accounts.settle(scopes, held_pusd, cost_pusd)
+        booked(movements)
         return None
 
     def accounts(self, scopes: Sequence[Scope]) -> list[Account]:
         """Copies of the scopes' accounts."""
-        return [msgspec.structs.replace(self._accounts.of(scope.key)) for scope in scopes]
+        with self._lock:
+            return [msgspec.structs.replace(self._accounts.of(scope.key)) for scope in scopes]
 
     async def aclose(self) -> None:
         """Nothing has to be written."""

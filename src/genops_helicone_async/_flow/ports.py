@@ -95,7 +95,7 @@ class Ledger(Protocol):
     One process's steps take effect in the order in which they are called. Money is in pico-dollars.
     """
 
-    def hold_nowait(self, scopes: Sequence[Scope], amount_pusd: int, *, enforce: bool) -> Refusal | None | Wait:
+    def hold_nowait(self, scopes: Sequence[Scope], amount_pusd: int, *, enforce: bool) -> Refusal | Wait | None:
         """Sets the amount aside in every scope or in none; `WAIT` where the store has to be asked: then use `hold`."""
         ...
 
