@@ -109,13 +109,7 @@ def resolve(given: GivenSettings, environ: Mapping[str, str], open_file_limit: i
     """
     if given.cost_currency != "USD":
         raise ConfigurationError(f"`cost_currency` is {given.cost_currency!r}: this version accounts in USD only")
-    gateway_url = check_url("gateway_url", given.gateway_url or environ.get("HELICONE_GATEWAY_URL") or CLOUD_GATEWAY)
-    if given.gateway_dialect not in DIALECTS:
-        raise ConfigurationError(f"`gateway_dialect` is {given.gateway_dialect!r}: use one of {', '.join(DIALECTS)}")
-    is_cloud = gateway_url in (CLOUD_GATEWAY, CLOUD_GATEWAY + "/v1")
-    dialect = given.gateway_dialect
-    if dialect == "auto" and not is_cloud:
-        dialect = "helicone"
+    gateway_url, dialect, is_cloud = _gateway(given, environ)
     urls = {
         canonical(name): check_url(f"provider_urls[{name!r}]", url)
         for name, url in _pairs("provider_urls", given.provider_urls)
@@ -123,11 +117,9 @@ def resolve(given: GivenSettings, environ: Mapping[str, str], open_file_limit: i
     keys = _provider_keys(given, environ, frozenset(urls))
     helicone_key = _helicone_key(given, environ)
     if not given.allow_insecure_http and (helicone_key or keys):
-        for name, url in [
-            ("gateway_url", gateway_url),
-            *((f"provider_urls[{p!r}]", u) for p, u in urls.items()),
-        ]:
-            _refuse_plain_http(name, url)
+        _refuse_plain_http("gateway_url", gateway_url)
+        for name, url in urls.items():
+            _refuse_plain_http(f"provider_urls[{name!r}]", url)
     settings = Settings(
         helicone_api_key=helicone_key,
         provider_keys=keys,
@@ -149,6 +141,16 @@ def resolve(given: GivenSettings, environ: Mapping[str, str], open_file_limit: i
     )
     _check_authentication(settings)
     return settings
+
+
+def _gateway(given: GivenSettings, environ: Mapping[str, str]) -> tuple[str, str, bool]:
+    """The gateway's URL, the dialect spoken there, and whether it is Helicone's cloud."""
+    url = check_url("gateway_url", given.gateway_url or environ.get("HELICONE_GATEWAY_URL") or CLOUD_GATEWAY)
+    dialect = given.gateway_dialect
+    if dialect not in DIALECTS:
+        raise ConfigurationError(f"`gateway_dialect` is {dialect!r}: use one of {', '.join(DIALECTS)}")
+    is_cloud = url in (CLOUD_GATEWAY, CLOUD_GATEWAY + "/v1")
+    return url, "helicone" if dialect == "auto" and not is_cloud else dialect, is_cloud
 
 
 def check_url(name: str, url: object) -> str:
