@@ -39,20 +39,19 @@ class Admission:
         if request.custom_metrics or request.cache:
             raise _not_set_up(request)
         started = pipeline.clock()
-        timeout_s = request.timeout_seconds or pipeline.settings.timeout_s
         merged, headers = pipeline.attribution.of(request)
-        self.targets = targets = await pipeline.candidates.of(request)
-        self.ticket = Ticket(
+        self.ticket = ticket = Ticket(
             request=request,
             attribution=merged,
             headers=headers,
             started=started,
-            deadline=started + timeout_s,
-            hold=pipeline.budget.hold(merged, lambda: max((worst_case(request, t) or 0) for t in targets)),
+            deadline=started + (request.timeout_seconds or pipeline.settings.timeout_s),
         )
         try:
+            self.targets = targets = await pipeline.candidates.of(request, ticket.deadline)
+            ticket.hold = pipeline.budget.hold(merged, lambda: max((worst_case(request, t) or 0) for t in targets))
             if not pipeline.slots.take_nowait():
-                await pipeline.slots.take(self.ticket.deadline)
+                await pipeline.slots.take(ticket.deadline)
             self._slot = True
         except BaseException as exc:
             self.close(exc)

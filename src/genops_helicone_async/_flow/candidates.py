@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 
@@ -10,7 +11,7 @@ from .._rules.prices import Price
 from .._wire.dialects import default_model, dialect_of, endpoint_for
 from ..chat_request import ChatRequest
 from ..config import Settings
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, DeadlineExceededError
 from .ports import Prices
 from .ticket import Target
 
@@ -27,17 +28,18 @@ class Candidates:
         self._prices = prices
         self._remembered: dict[tuple[str, str], Target] = {}
 
-    async def of(self, request: ChatRequest) -> list[Target]:
-        """The targets in the order given; waits only where a price was never looked up.
+    async def of(self, request: ChatRequest, deadline: float | None = None) -> list[Target]:
+        """The targets in the order given; waits, until `deadline` on the loop's clock, only for prices never looked up.
 
         Raises:
             ConfigurationError: a provider or model is unknown or lacks what it needs.
+            DeadlineExceededError: a price was not found in time.
         """
         if request.provider is not None and request.model is not None and request.provider in PROVIDERS:
-            return [await self.target(request.provider, request.model)]
-        return [await self.target(provider, model) for provider, model in self._names(request)]
+            return [await self.target(request.provider, request.model, deadline)]
+        return [await self.target(provider, model, deadline) for provider, model in self._names(request)]
 
-    async def target(self, provider: str, model: str) -> Target:
+    async def target(self, provider: str, model: str, deadline: float | None = None) -> Target:
         """One target, its price looked up if it has not been."""
         key = (provider, model)
         target = self._remembered.get(key)
@@ -45,13 +47,23 @@ class Candidates:
         if self._settings.enable_cost_tracking:
             price = self._prices.lookup(provider, model, time.time())
             if price is not None and not isinstance(price, Price):
-                price = await self._prices.resolve(provider, model)
+                price = await self._found(provider, model, deadline)
         if target is None or target.price is not price:
             target = Target(endpoint=endpoint_for(self._settings, provider, model), price=price)
             if len(self._remembered) >= _MOST_REMEMBERED:
                 self._remembered.clear()
             self._remembered[key] = target
         return target
+
+    async def _found(self, provider: str, model: str, deadline: float | None) -> Price | None:
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._prices.resolve(provider, model)
+        except TimeoutError as exc:
+            raise DeadlineExceededError(
+                f"the deadline passed while the price of {provider}/{model} was looked up for the first time: "
+                "raise timeout_seconds"
+            ) from exc
 
     def _names(self, request: ChatRequest) -> list[tuple[str, str]]:
         preferences = {canonical(name): model for name, model in (request.model_preferences or {}).items()}

@@ -138,15 +138,18 @@ class _NoHold:
         """Nothing was held."""
 
 
+NO_HOLD: Hold = _NoHold()
+"""The hold of a call for which nothing is set aside."""
+
+
 class NoBudget:
     """The budget of an adapter that has none: every call is granted."""
 
     __slots__ = ()
-    _hold = _NoHold()
 
     def hold(self, attribution: Mapping[str, str], worst_case_pusd: Callable[[], int]) -> Hold:
         """Grants without looking at the price."""
-        return self._hold
+        return NO_HOLD
 
 
-__all__ = ["BodyStream", "Budget", "Hold", "Ledger", "NoBudget", "Prices", "Slots", "Transport"]
+__all__ = ["NO_HOLD", "BodyStream", "Budget", "Hold", "Ledger", "NoBudget", "Prices", "Slots", "Transport"]

@@ -12,7 +12,7 @@ from .._wire.dialects import Endpoint
 from ..chat_request import ChatRequest
 from ..errors import Attempt
 from ..models import CostSource, EmbeddingResponse, HeliconeResponse, RoutingDecision
-from .ports import Hold
+from .ports import NO_HOLD, Hold
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,14 +49,14 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ticket(msgspec.Struct, kw_only=True):
-    """One admitted call. Times are seconds on the loop's clock; `failed_pusd` is what failed attempts may have cost."""
+    """One call that has begun. Times are seconds on the loop's clock; `failed_pusd` is what failed attempts may have cost."""
 
     request: ChatRequest
     attribution: Mapping[str, str]
     headers: Mapping[str, str]
     started: float
     deadline: float
-    hold: Hold
+    hold: Hold = NO_HOLD
     attempts: list[Attempt] = msgspec.field(default_factory=list)
     routing: RoutingDecision | None = None
     failed_pusd: int = 0
