@@ -109,19 +109,20 @@ class GoogleStream:
             return None
         self.usage = reply.usage or self.usage
         self.served_model = reply.served_model or self.served_model
-        self.finish_reason = reply.finish_reason or self.finish_reason
         deltas = tuple(
             ToolCallDelta(index=self._calls + index, id=call.id, name=call.name, arguments=call.arguments)
             for index, call in enumerate(reply.tool_calls)
         )
         self._calls += len(deltas)
-        if not (reply.content or reply.reasoning or deltas or reply.finish_reason):
+        finish_reason = "tool_calls" if reply.finish_reason == "stop" and self._calls else reply.finish_reason
+        self.finish_reason = finish_reason or self.finish_reason
+        if not (reply.content or reply.reasoning or deltas or finish_reason):
             return None
         return StreamChunk(
             content=reply.content,
             reasoning=reply.reasoning or "",
             tool_calls=deltas,
-            finish_reason=reply.finish_reason,
+            finish_reason=finish_reason,
         )
 
 
