@@ -36,8 +36,18 @@ _OUT_OF_MONEY = frozenset(
 _TRANSIENT_TYPES = frozenset(
     {"server_error", "api_error", "overloaded_error", "internal_server_error", "timeout_error"}
 )
-_KEY_LIKE = re.compile(r"\b(?:sk|pk|rk|gsk|xai|key|AIza|ya29)[-_.][A-Za-z0-9_\-.]{8,}|\bAIza[A-Za-z0-9_\-]{20,}")
+_KEY_LIKE = re.compile(
+    r"\b(?:sk|pk|rk|gsk|csk|xai|key|pplx|fw|nvapi|hf|ya29)[-_.][A-Za-z0-9_\-.]{8,}"
+    r"|\bAIza[A-Za-z0-9_\-]{20,}|(?<=\bBearer )[^\s\"',;]{8,}",
+    re.IGNORECASE,
+)
+_TITLE = re.compile(r"<(?:!doctype|html)\b.*?<title>\s*([^<]+?)\s*</title>", re.IGNORECASE | re.DOTALL)
+_NO_CREDIT = re.compile(r"credit balance is too low|insufficient balance", re.IGNORECASE)
+_RUST_REFUSALS = re.compile(
+    r"unsupported (?:endpoint|provider)|model mapping|mapper|\broute[rs]?\b|server misconfigured", re.IGNORECASE
+)
 _LONGEST_MESSAGE = 600
+_LONGEST_PAGE = 20_000
 
 
 class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +62,8 @@ class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
 def classify(reply: HttpReply, endpoint: Endpoint, *, request_id: str, now_s: float) -> HeliconeError:
     """The error a non-2xx reply stands for. `now_s` is the wall clock in Unix seconds, for dates in Retry-After."""
     body = read_error(reply.body)
+    if not body.message:
+        body = msgspec.structs.replace(body, message=f"{endpoint.host} answered {reply.status} without a word")
     facts: dict[str, Any] = {
         "request_id": request_id,
         "http_status": reply.status,
@@ -75,8 +87,8 @@ def read_error(body: bytes) -> ErrorBody:
     """Message, code and type of an error body in any of the shapes seen, JSON or text, secrets scrubbed."""
     try:
         decoded = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return ErrorBody(message=_shorten(body.decode("utf-8", "replace")))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ErrorBody(message=_shorten(_page_title(body.decode("utf-8", "replace"))))
     if isinstance(decoded, list) and decoded:
         decoded = decoded[0]  # Google wraps its error in a list
     if not isinstance(decoded, dict):
@@ -84,13 +96,28 @@ def read_error(body: bytes) -> ErrorBody:
     error = decoded.get("error")
     inner: Mapping[str, Any] = error if isinstance(error, dict) else {}
     message = inner.get("message") or (error if isinstance(error, str) else None)
-    message = decoded.get("helicone-message") or message or decoded.get("message") or decoded.get("detail")
+    message = decoded.get("helicone-message") or message or decoded.get("message") or _detail(decoded.get("detail"))
     return ErrorBody(
         message=_shorten(message if isinstance(message, str) else body.decode("utf-8", "replace")),
         code=_text(inner.get("code")) or _text(inner.get("status")),
         type=_text(inner.get("type")),
         decoded=decoded,
     )
+
+
+def _detail(detail: Any) -> Any:
+    """FastAPI's `detail`: a text, or a list of what is wrong where."""
+    if not (isinstance(detail, list) and detail and isinstance(detail[0], dict)):
+        return detail
+    place = detail[0].get("loc")
+    where = ".".join(map(str, place)) if isinstance(place, list) else ""
+    return f"{where}: {detail[0].get('msg')}".removeprefix(": ")
+
+
+def _page_title(text: str) -> str:
+    """The title of an HTML page, of which nothing else is worth quoting; any other text as it is."""
+    match = _TITLE.search(text[:_LONGEST_PAGE])
+    return match[1] if match else text
 
 
 def stream_error(data: bytes, endpoint: Endpoint, *, request_id: str) -> HeliconeError:
@@ -152,6 +179,8 @@ def _from_details(body: ErrorBody, details: list[dict[str, Any]], facts: dict[st
         return RateLimitExceededError(text, limited_by=limited_by, retry_safe=True, throttled=True, **facts)
     if status in (401, 403):
         return AuthenticationError(message, which="provider", retry_safe=retry_safe, **facts)
+    if status == 402 or (status == 400 and _NO_CREDIT.search(message)):
+        return InsufficientCreditsError(message, **facts)
     return ProviderError(message, retry_safe=retry_safe, **facts)
 
 
@@ -183,13 +212,14 @@ def _made_by_gateway(
     if endpoint.dialect == "proxy" and not _is_helicone_text(reply, is_text):
         return None
     if is_text and status == 401:
-        return AuthenticationError(body.message or "the Helicone key was refused", which="helicone", **facts)
+        return AuthenticationError(body.message, which="helicone", **facts)
     if is_text and status >= 500:
-        return GatewayError(body.message or f"the gateway answered {status}", retry_safe=True, billed="maybe", **facts)
+        return GatewayError(body.message, retry_safe=True, billed="maybe", **facts)
     if is_text and status == 429:
         return RateLimitExceededError(body.message, limited_by="helicone", retry_safe=True, throttled=True, **facts)
     if is_text or (isinstance(decoded, dict) and isinstance(decoded.get("error"), str)):
-        return GatewayError(body.message or f"the gateway answered {status}", **facts)
+        retry_safe = _is_transient(status)
+        return GatewayError(body.message, retry_safe=retry_safe, **facts)
     return None
 
 
@@ -201,7 +231,7 @@ def _is_helicone_text(reply: HttpReply, is_text: bool) -> bool:
 def _limited_by_helicone(reply: HttpReply, body: ErrorBody, facts: dict[str, Any]) -> HeliconeError:
     if facts["retry_after_s"] is None:
         reset = reply.headers.get("helicone-ratelimit-reset", "")
-        facts = {**facts, "retry_after_s": float(reset) if reset.isdigit() else None}
+        facts = {**facts, "retry_after_s": float(reset) if reset.isascii() and reset.isdigit() else None}
     return RateLimitExceededError(body.message, limited_by="helicone", retry_safe=True, throttled=True, **facts)
 
 
@@ -210,15 +240,15 @@ def _made_by_rust_gateway(status: int, body: ErrorBody, facts: dict[str, Any]) -
         return AuthenticationError(body.message, which="helicone", **facts)
     if status == 429 and body.message == "Too many requests":
         return RateLimitExceededError(body.message, limited_by="helicone", retry_safe=True, throttled=True, **facts)
-    refused = "Unsupported" in body.message or "mapp" in body.message or "router" in body.message.lower()
-    if refused and status in (400, 404, 500):
+    if status in (400, 404, 500) and _RUST_REFUSALS.search(body.message):
         return GatewayError(body.message, **facts)
     return None
 
 
 def _from_provider(status: int, body: ErrorBody, facts: dict[str, Any]) -> HeliconeError:
-    message = body.message or f"{facts['provider']} answered {status}"
-    if status == 402 or (status == 429 and {body.code, body.type} & _OUT_OF_MONEY):
+    message = body.message or f"{facts['provider']} reported {status}"
+    broke = {body.code, body.type} & _OUT_OF_MONEY or _NO_CREDIT.search(body.message)
+    if status == 402 or (broke and status in (400, 403, 429)):
         return InsufficientCreditsError(message, **facts)
     if status == 429:
         return RateLimitExceededError(message, retry_safe=True, throttled=True, **facts)
