@@ -1,4 +1,4 @@
-"""What the tests of the flow are built from: settings on a scripted or a real transport, a budget and a sink that remember."""
+"""What the tests of the flow are built from: a pipeline on any transport, a budget and a sink that remember."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -115,7 +115,7 @@ class Rig:
         return self.pipeline.stream(make_request(message, options))
 
     def assert_settled(self, *, calls: int = 1) -> None:
-        """Nothing is left of the calls: no slot taken; every hold settled once, to what the attempts cost; a record each."""
+        """No slot is taken, every hold was settled once to what its attempts cost, and each call has one record."""
         told = self.slots.statistics()
         assert (told.taken, told.waiting) == (0, 0)
         assert [len(hold.settled) for hold in self.budget.holds] == [1] * len(self.budget.holds)

@@ -4,10 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, get_args
 
-import anyio
 import pytest
-from flow_parts import KEY, Rig
-from loopback import Exchange, LoopbackServer, chat_body, chat_events
+from flow_parts import Rig
 from stepping import Stepped, When
 
 from genops_helicone_async._edges.http import HttpTransport
@@ -15,6 +13,7 @@ from genops_helicone_async._flow.embed import Embedding
 from genops_helicone_async.chat_request import EmbedRequest
 from genops_helicone_async.testing import ScriptedTransport
 from genops_helicone_async.testing.scripted import chat_answer, error_answer, stream_answer
+from loopback import Exchange, LoopbackServer, chat_body, chat_events
 
 pytestmark = pytest.mark.anyio
 

@@ -9,21 +9,28 @@ _VARIANT = "89ab"
 
 
 class RequestIds:
-    """Makes UUIDv4 texts about four times faster than `uuid.uuid4`, from the same source of randomness."""
+    """Makes UUIDv4 texts about four times faster than `uuid.uuid4`, from the same source of randomness.
 
-    __slots__ = ("_at", "_hex", "_pid")
+    One instance serves any number of threads: each id leaves the stock by `list.pop`, which no two threads share.
+    """
+
+    __slots__ = ("_pid", "_stock")
 
     def __init__(self) -> None:
-        self._hex = ""
-        self._at = 0
+        self._stock: list[str] = []
         self._pid = 0
 
     def __call__(self) -> str:
         """A new id; never the same in a process and its forks."""
-        if self._at >= len(self._hex) or self._pid != os.getpid():
-            self._hex, self._at, self._pid = os.urandom(16 * _BLOCK).hex(), 0, os.getpid()
-        h = self._hex[self._at : self._at + 32]
-        self._at += 32
+        if self._pid != os.getpid():
+            self._stock, self._pid = [], os.getpid()
+        try:
+            h = self._stock.pop()
+        except IndexError:
+            random = os.urandom(16 * _BLOCK).hex()
+            stock = [random[at : at + 32] for at in range(0, len(random), 32)]
+            h = stock.pop()
+            self._stock = stock
         return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{_VARIANT[int(h[16], 16) & 3]}{h[17:20]}-{h[20:]}"
 
 

@@ -49,7 +49,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ticket(msgspec.Struct, kw_only=True):
-    """One call that has begun. Times are seconds on the loop's clock; `failed_pusd` is what failed attempts may have cost."""
+    """One call that has begun. Times are seconds on the loop's clock; `failed_pusd` what failed attempts may cost."""
 
     request: ChatRequest
     attribution: Mapping[str, str]
