@@ -38,7 +38,9 @@ def value_for(schema: Any, rng: random.Random) -> Any:
 def _value(schema: Any, rng: random.Random, root: Any, depth: int) -> Any:
     if not isinstance(schema, dict):
         return _WORDS[rng.randrange(len(_WORDS))]
-    if "$ref" in schema and depth < 4 * _MAX_DEPTH:
+    if depth > 4 * _MAX_DEPTH:
+        raise ValueError("it never ends")
+    if "$ref" in schema:
         return _value(_resolve(schema["$ref"], root), rng, root, depth + 1)
     if "const" in schema:
         return schema["const"]
