@@ -6,6 +6,8 @@ Latin-1. Control characters and line breaks are refused, never stripped.
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Literal
@@ -15,11 +17,15 @@ import msgspec
 
 from ..errors import ConfigurationError
 
-_POLICY = re.compile(r"(\d+(?:\.\d+)?);w=(\d+)(?:;u=(request|cents))?(?:;s=([\w-]+))?", re.IGNORECASE)
+_POLICY = re.compile(
+    r"(\d{1,15}(?:\.\d{1,15})?);w=(\d{1,9})(?:;u=(request|cents))?(?:;s=([\w-]+))?", re.IGNORECASE | re.ASCII
+)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _MAX_WINDOW_S = 31_536_000
 _MAX_CACHE_AGE_S = 365 * 24 * 3600
 _MAX_VALUE_CHARS = 8192
+_MAX_NAME_CHARS = 128
+_UNQUOTED = " !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
 OFFICIAL_PROPERTIES = {
     "team": "Helicone-Property-Team",
@@ -88,17 +94,17 @@ def header_value(name: str, value: object) -> str:
     """
     if not isinstance(value, str):
         raise TypeError(f"the value of `{name}` must be text, not {type(value).__name__}")
-    if len(value) > _MAX_VALUE_CHARS:
-        raise ConfigurationError(
-            f"the value of `{name}` has {len(value)} characters, more than {_MAX_VALUE_CHARS}: shorten it"
-        )
-    if value.isascii():
-        if value.isprintable():
-            return value
-        raise ConfigurationError(f"the value of `{name}` holds a control character or a line break: remove it")
     if any(ord(char) < 32 or 127 <= ord(char) < 160 for char in value):
         raise ConfigurationError(f"the value of `{name}` holds a control character or a line break: remove it")
-    return quote(value, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")
+    try:
+        encoded = value if value.isascii() else quote(value, safe=_UNQUOTED)
+    except UnicodeEncodeError:
+        raise ConfigurationError(f"the value of `{name}` holds an unpaired surrogate, which is no text") from None
+    if len(encoded) > _MAX_VALUE_CHARS:
+        raise ConfigurationError(
+            f"the value of `{name}` takes {len(encoded)} characters in a header, over {_MAX_VALUE_CHARS}: shorten it"
+        )
+    return encoded
 
 
 def header_name(prefix: str, name: str) -> str:
@@ -107,15 +113,17 @@ def header_name(prefix: str, name: str) -> str:
     Raises:
         ConfigurationError: the name cannot be part of a header's name.
     """
-    spelled = "-".join(word[:1].upper() + word[1:] for word in re.split(r"[\s_]+", name.strip()))
-    if not _TOKEN.fullmatch(spelled):
-        raise ConfigurationError(f"the attribute name {name!r} cannot be a header's: use letters, digits, `_` and `-`")
+    spelled = "-".join(word[:1].upper() + word[1:] for word in re.split(r"[ _]+", name.strip(" ")))
+    if not _TOKEN.fullmatch(spelled) or len(spelled) > _MAX_NAME_CHARS:
+        raise ConfigurationError(
+            f"the attribute name {name[:_MAX_NAME_CHARS]!r} cannot be a header's: use letters, digits, `_` and `-`"
+        )
     return prefix + spelled
 
 
 def attribution_headers(attribution: Mapping[str, str]) -> dict[str, str]:
     """User, session and property headers of a call's attribution; anything unknown travels as a property."""
-    headers = {}
+    headers: dict[str, str] = {}
     for name, value in attribution.items():
         if name == "user_id":
             header = "Helicone-User-Id"
@@ -156,33 +164,50 @@ def cache_headers(cache: GatewayCache) -> dict[str, str]:
 
     Raises:
         ConfigurationError: a bucket over 20 or a lifetime out of 1 s … 365 days.
+        TypeError: a figure is no integer, or the ignored keys are one text.
     """
     if not cache.enabled:
         return {}
     headers = {"Helicone-Cache-Enabled": "true"}
     if cache.ttl_s is not None:
-        if not 1 <= cache.ttl_s <= _MAX_CACHE_AGE_S:
-            raise ConfigurationError(f"`ttl_s` is {cache.ttl_s}: Helicone's cache keeps answers 1 s to 365 days")
+        _whole_number("ttl_s", cache.ttl_s, 1, _MAX_CACHE_AGE_S, "Helicone's cache keeps answers 1 s to 365 days")
         headers["Cache-Control"] = f"max-age={cache.ttl_s}"
-    if not 1 <= cache.bucket_size <= 20:
-        raise ConfigurationError(f"`bucket_size` is {cache.bucket_size}: Helicone's cache takes 1 to 20")
+    _whole_number("bucket_size", cache.bucket_size, 1, 20, "Helicone's cache takes 1 to 20")
     if cache.bucket_size > 1:
         headers["Helicone-Cache-Bucket-Max-Size"] = str(cache.bucket_size)
     if cache.seed is not None:
         headers["Helicone-Cache-Seed"] = header_value("seed", cache.seed)
     if cache.ignore_keys:
-        quoted = ",".join(msgspec.json.encode(key).decode() for key in cache.ignore_keys)
-        headers["Helicone-Cache-Ignore-Keys"] = header_value("ignore_keys", quoted)
+        headers["Helicone-Cache-Ignore-Keys"] = header_value("ignore_keys", _quoted(cache.ignore_keys))
     return headers
+
+
+def _quoted(keys: tuple[str, ...]) -> str:
+    """Names as JSON strings, all ASCII: the worker reads the header as what stands between the brackets of a list."""
+    if isinstance(keys, str):
+        raise TypeError("`ignore_keys` must be a tuple of names, not one text")
+    for key in keys:
+        header_value("ignore_keys", key)
+    return ",".join(json.dumps(key) for key in keys)
+
+
+def _whole_number(name: str, value: object, low: int, high: float, bounds: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"`{name}` must be an integer, not {type(value).__name__}")
+    if not low <= value <= high:
+        raise ConfigurationError(f"`{name}` is {value}: {bounds}")
 
 
 def retry_headers(retry: GatewayRetry | None) -> dict[str, str]:
     """Headers that switch on retries inside the gateway; none at all otherwise, since `false` switches them on too."""
     if retry is None:
         return {}
-    if retry.attempts < 1 or retry.factor <= 0 or not 0 < retry.min_timeout_ms <= retry.max_timeout_ms:
+    _whole_number("attempts", retry.attempts, 1, math.inf, "attempts are counted in all, the first one included")
+    for name in ("min_timeout_ms", "max_timeout_ms"):
+        _whole_number(name, getattr(retry, name), 1, math.inf, "give milliseconds, 1 or more")
+    if not (0 < retry.factor < math.inf) or retry.min_timeout_ms > retry.max_timeout_ms:
         raise ConfigurationError(
-            f"gateway retries {retry} make no sense: attempts >= 1, 0 < min_timeout_ms <= max_timeout_ms"
+            f"gateway retries {retry} make no sense: `factor` is above 0, `min_timeout_ms` not above `max_timeout_ms`"
         )
     return {
         "Helicone-Retry-Enabled": "true",
@@ -218,7 +243,8 @@ def rate_limit_header(policy: RateLimitPolicy | str, carried: Mapping[str, str])
 
 
 def _policy_text(policy: RateLimitPolicy) -> str:
-    text = f"{policy.quota:g};w={policy.window_s}"
+    quota = f"{policy.quota:.6f}".rstrip("0").rstrip(".")  # `g` would write a million as 1e+06
+    text = f"{quota};w={policy.window_s}"
     text += f";u={policy.unit}" if policy.unit != "request" else ""
     return text if policy.segment is None else f"{text};s={policy.segment}"
 
