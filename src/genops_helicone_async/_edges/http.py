@@ -262,7 +262,7 @@ def _translate(exc: Exception, request: HttpRequest) -> HeliconeError:
     if isinstance(exc, TimeoutError):
         return DeadlineExceededError(f"{host} did not answer before the deadline", billed=billed)
     if isinstance(exc, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError | ssl.SSLError):
-        return GatewayError(f"TLS with {host} failed: {_reason(exc)}")
+        return GatewayError(f"TLS with {host} failed: {_reason(exc)}", code="tls_failure")
     if isinstance(exc, aiohttp.ClientConnectorDNSError):
         return GatewayError(
             f"the host name of {host} cannot be resolved: check the URL or the network", retry_safe=True
