@@ -6,6 +6,7 @@ Everything here is data. The request side is in `chat_request.py`, errors and at
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
@@ -194,6 +195,32 @@ class MultiProviderResponse(msgspec.Struct, frozen=True, kw_only=True):
         return self.billed_cost
 
 
+class BudgetStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One budget as it stands, in dollars. `held` is set aside for calls on their way.
+
+    `name` is `daily`, `monthly`, `team:research`, …; `scope` the part before the colon; `period` `day` or `month`.
+    """
+
+    name: str
+    scope: str
+    period: str
+    limit: float
+    settled: float
+    held: float
+    remaining: float
+    resets_at: datetime
+
+
+class BudgetAlert(msgspec.Struct, frozen=True, kw_only=True):
+    """Spending has passed a share (`threshold`) of a budget's limit; dollars, and Unix seconds."""
+
+    name: str
+    threshold: float
+    settled: float
+    limit: float
+    at_s: float
+
+
 class BulkResult(msgspec.Struct, frozen=True, kw_only=True):
     """One row of `chat_many`: `index` counts the requests as they were read; `response` or `error` is set."""
 
@@ -225,6 +252,8 @@ class ProviderCheck(msgspec.Struct, frozen=True, kw_only=True):
 
 __all__ = [
     "PUSD_PER_USD",
+    "BudgetAlert",
+    "BudgetStatus",
     "BulkResult",
     "Candidate",
     "CostSource",

@@ -1,0 +1,102 @@
+"""Cost trackers: every call made inside a `with` block counts, in tasks and threads started there too."""
+
+from __future__ import annotations
+
+import math
+import threading
+from contextvars import ContextVar, Token
+from typing import Self
+
+from .._rules.ledger import Accounts, LedgerRow, Refusal, Scope
+from ..errors import ConfigurationError
+from ..models import PUSD_PER_USD
+from .tally import SessionSummary, Tally
+
+_active: ContextVar[tuple[CostTracker, ...]] = ContextVar("genops_helicone_trackers", default=())
+
+
+class CostTracker:
+    """Adds up the calls begun in its `with` or `async with` block, those of tasks started inside included.
+
+    Trackers nest: an inner call counts in all around it. Concurrent blocks do not mix. With a `budget` in dollars,
+    calls that could exceed it are refused before anything is sent.
+    """
+
+    __slots__ = ("_accounts", "_lock", "_scope", "_tally", "_tokens")
+
+    def __init__(self, session_id: str | None = None, *, budget: float | None = None) -> None:
+        limit: int | None = None
+        if budget is not None:
+            if isinstance(budget, bool) or not isinstance(budget, int | float):
+                raise TypeError(f"`budget` must be a number of dollars, not {type(budget).__name__}")
+            if not (math.isfinite(budget) and budget >= 0):
+                raise ConfigurationError(f"`budget` is {budget!r}: give a finite number of dollars, 0 or more")
+            limit = round(budget * PUSD_PER_USD)
+        if session_id is not None and (not isinstance(session_id, str) or not session_id):
+            raise ConfigurationError("`session_id` must be a non-empty text, or left out")
+        self._tally = Tally(session_id or "")
+        self._scope = Scope(name=f"session:{session_id or 'unnamed'}", limit_pusd=limit)
+        self._accounts = Accounts()
+        self._lock = threading.Lock()
+        self._tokens: list[Token[tuple[CostTracker, ...]]] = []
+
+    def __repr__(self) -> str:
+        summary = self._tally.summary()
+        return f"CostTracker({summary.session_id!r}, {summary.request_count} calls, ${summary.total_cost:.6f})"
+
+    def __enter__(self) -> Self:
+        self._tokens.append(_active.set((*_active.get(), self)))
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        _active.reset(self._tokens.pop())
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.__exit__(*exc)
+
+    def get_session_summary(self) -> SessionSummary:
+        """What the block's calls came to so far; calls still on their way are not in it."""
+        return self._tally.summary()
+
+    @property
+    def has_limit(self) -> bool:
+        """Whether the tracker has a budget of its own."""
+        return self._scope.limit_pusd is not None
+
+    def hold(self, amount_pusd: int, *, enforce: bool) -> Refusal | None:
+        """Sets an amount of the tracker's own budget aside."""
+        with self._lock:
+            return self._accounts.hold((self._scope,), amount_pusd, enforce=enforce)
+
+    def settle(self, held_pusd: int, rows: list[LedgerRow], *, failed: bool, cached: bool) -> None:
+        """Replaces the hold by what the call cost, and counts the call."""
+        with self._lock:
+            self._accounts.settle((self._scope,), held_pusd, sum(row.cost_pusd for row in rows))
+        self._tally.add(rows, failed=failed, cached=cached)
+
+    def release(self, held_pusd: int) -> None:
+        """Gives a hold back without a call."""
+        with self._lock:
+            self._accounts.settle((self._scope,), held_pusd, 0)
+
+
+def active_trackers() -> tuple[CostTracker, ...]:
+    """The trackers around the running code, outermost first."""
+    return _active.get()
+
+
+def multi_provider_cost_tracking(session_id: str | None = None, *, budget: float | None = None) -> CostTracker:
+    """Tracks what the calls in a block cost: `with multi_provider_cost_tracking(…) as tracker: …`.
+
+    Works with `with` and `async with`, nested and concurrent, for every adapter, synchronous or not.
+
+    Raises:
+        ConfigurationError: `session_id` or `budget` makes no sense.
+    """
+    return CostTracker(session_id, budget=budget)
+
+
+__all__ = ["CostTracker", "active_trackers", "multi_provider_cost_tracking"]
