@@ -121,6 +121,16 @@ async def test_usage_is_forced_on_streams(client: Client) -> None:
     assert asked[-2]["usage"]["prompt_tokens"] == 8
 
 
+@pytest.mark.parametrize("model", ["mistral-small-latest", "sonar"])
+async def test_some_providers_stream_usage_unasked(client: Client, gateway: SandboxGateway, model: str) -> None:
+    """Mistral and Perplexity put usage on the last chunk without being asked."""
+    provider = {"sonar": "perplexity"}.get(model, "mistral")
+    body = {"model": model, "messages": MESSAGES, "stream": True}
+    events = (await client.proxied(provider, "/chat/completions", body)).events
+    assert events[-2]["choices"][0]["finish_reason"] == "stop"
+    assert events[-2]["usage"]["completion_tokens"] == gateway.bill.rows[0].output_tokens
+
+
 async def test_claudes_prompt_tokens_depend_on_streaming(session: aiohttp.ClientSession) -> None:
     """Converted Claude usage leaves cached tokens out of `prompt_tokens`, unless streamed."""
     async with SandboxGateway(latency_scale=0, cached_prompts=True) as gateway:

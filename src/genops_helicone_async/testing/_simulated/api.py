@@ -58,7 +58,9 @@ async def answer_as_provider(
         return _refused(outcome)
     if isinstance(outcome, Broken):
         return Reply(fault=outcome.fault, streaming=outcome.streaming)
-    return _render(path, provider, ask, outcome)
+    # A plain OpenAI-compatible endpoint has OpenAI's habits, whoever is behind it.
+    unasked = provider.usage_unasked and arrival.dialect != "openai"
+    return _render(path, provider, ask, outcome, usage_unasked=unasked)
 
 
 def _ask(path: str, body: dict[str, Any], arrival: Arrival) -> Ask | None:
@@ -97,11 +99,11 @@ def _refused(made: Refusal) -> Reply:
     return Reply(status=made.status, headers=made.headers, body=made.body, content_type=made.content_type)
 
 
-def _render(path: str, provider: Provider, ask: Ask, made: Produced) -> Reply | Stream:
+def _render(path: str, provider: Provider, ask: Ask, made: Produced, *, usage_unasked: bool) -> Reply | Stream:
     if ask.stream:
         return Stream(
             headers={**made.headers, "Cache-Control": "no-cache"},
-            script=_script(path, provider, ask, made),
+            script=_script(path, provider, ask, made, usage_unasked=usage_unasked),
             meter=made.meter,
             pace_s=made.pace_s,
             cost_pusd=made.cost_pusd,
@@ -125,14 +127,14 @@ def _render(path: str, provider: Provider, ask: Ask, made: Produced) -> Reply | 
     )
 
 
-def _script(path: str, provider: Provider, ask: Ask, made: Produced) -> StreamScript:
+def _script(path: str, provider: Provider, ask: Ask, made: Produced, *, usage_unasked: bool) -> StreamScript:
     answer, fault = made.answer, made.fault
     if path.endswith("/messages"):
         usage = shown_usage(anthropic_usage(answer.usage), fault)
         return anthropic_script(answer, usage)
     if path.endswith("/chat/completions"):
         usage = shown_usage(_openai_usage(provider, ask, made), fault)
-        return openai_script(answer, usage, include_usage=ask.include_usage)
+        return openai_script(answer, usage, include_usage=ask.include_usage, on_finish=usage_unasked)
     return gemini_script(answer, shown_usage(gemini_usage(answer.usage), fault))
 
 

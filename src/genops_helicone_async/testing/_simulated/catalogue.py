@@ -24,6 +24,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     """Its name on the AI Gateway, where it differs."""
     gateway_priority: int | None = 4
     """Its rank among stored keys on the AI Gateway; None where the AI Gateway does not know it."""
+    usage_unasked: bool = False
+    """Whether its streams carry usage on the last chunk without `stream_options`."""
     models: tuple[str, ...] = ()
     """Some of its own model ids, for its model list and for bare names."""
 
@@ -89,6 +91,7 @@ _ALL = (
     Provider(
         name="mistral",
         price_id="mistral",
+        usage_unasked=True,
         ttft_s=0.35,
         tokens_per_s=110,
         models=("mistral-small-latest", "mistral-large-latest", "open-mistral-nemo", "mistral-embed"),
@@ -124,6 +127,7 @@ _ALL = (
     Provider(
         name="perplexity",
         price_id="perplexity",
+        usage_unasked=True,
         base_path="",
         ttft_s=1.1,
         models=("sonar", "sonar-pro", "sonar-reasoning"),

@@ -57,8 +57,14 @@ def gemini_error_event(message: str) -> bytes:
     return data_event({"error": {"code": 503, "message": message, "status": "UNAVAILABLE"}})
 
 
-def openai_script(answer: Answer, usage: Document | None, *, include_usage: bool, done: bool = True) -> StreamScript:
-    """A stream of `chat.completion.chunk`s; the usage chunk comes only when asked for."""
+def openai_script(
+    answer: Answer, usage: Document | None, *, include_usage: bool, done: bool = True, on_finish: bool = False
+) -> StreamScript:
+    """A stream of `chat.completion.chunk`s; usage comes in a chunk of its own when asked for.
+
+    With `on_finish` it comes, asked for or not, on the last chunk with a choice.
+    """
+    include_usage = include_usage and not on_finish
     head: Document = {
         "id": openai_id(answer),
         "object": "chat.completion.chunk",
@@ -71,7 +77,9 @@ def openai_script(answer: Answer, usage: Document | None, *, include_usage: bool
 
     def chunk(index: int, delta: Document, finish: str | None = None) -> bytes:
         choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
-        return data_event({**head, "choices": [choice], **tail})
+        last = finish and index == len(answer.choices) - 1
+        told = {"usage": usage} if on_finish and last and usage is not None else tail
+        return data_event({**head, "choices": [choice], **told})
 
     pieces: list[Piece] = []
     for index, choice in enumerate(answer.choices):
