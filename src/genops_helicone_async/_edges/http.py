@@ -97,7 +97,7 @@ class HttpTransport:
         """
         try:
             async with asyncio.timeout_at(deadline):
-                stream = await self._open(request)
+                stream = await self._open(request, deadline)
                 try:
                     return HttpReply(status=stream.status, headers=stream.headers, body=await stream.collect())
                 finally:
@@ -109,11 +109,13 @@ class HttpTransport:
         """Sends the request and returns when the reply's head is here; raises as `send` does."""
         try:
             async with asyncio.timeout_at(deadline):
-                return await self._open(request)
+                return await self._open(request, deadline)
         except TimeoutError as exc:
             raise _translate(exc, request) from exc
 
-    async def _open(self, request: HttpRequest) -> HttpStream:
+    async def _open(self, request: HttpRequest, deadline: float) -> HttpStream:
+        if deadline <= asyncio.get_running_loop().time():  # a connection that stands ready would send at once
+            raise DeadlineExceededError("the deadline passed before anything was sent")
         session = self._session
         if session is None:
             session = await self._open_session()
