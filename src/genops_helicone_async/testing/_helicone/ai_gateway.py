@@ -81,9 +81,10 @@ class AiGateway:
         in_path = next((one for one in path.split("/") if one.startswith(("sk-helicone", "pk-helicone"))), None)
         named = headers.get("helicone-auth") or (f"Bearer {in_path}" if in_path else sent)
         key = named.removeprefix("Bearer ")
-        if key == named or not is_key_shaped(key):
+        known = key != named and self._state.knows_helicone_key(key)
+        if not known and (key == named or not is_key_shaped(key)):
             return text_reply(401, "Invalid Helicone API key")
-        if not self._state.knows_helicone_key(key):
+        if not known:
             return text_reply(401, "Organization not found")
         return f"sk{key[2:]}"
 
