@@ -167,7 +167,7 @@ async def test_reset_comes_before_any_byte(gateway: SandboxGateway, caller: Call
     with pytest.raises(aiohttp.ClientOSError):
         await caller.text(where)
     assert len(gateway.bill) == 0
-    assert not gateway.requests[-1].cancelled
+    assert [(seen.cancelled, seen.status) for seen in gateway.requests] == [(False, 0)]
 
 
 @pytest.mark.parametrize("kind", ["reset_mid_body", "cut", "cut_mid_utf8"])
@@ -300,6 +300,7 @@ async def test_html_instead_of_json(gateway: SandboxGateway, caller: Caller) -> 
         assert response.status == 502
         assert response.content_type == "text/html"
         assert "<html>" in await response.text()
+    assert gateway.requests[-1].status == 502
     assert len(gateway.bill) == 0
 
 

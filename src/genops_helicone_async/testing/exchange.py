@@ -47,6 +47,8 @@ class Reply(msgspec.Struct, kw_only=True):
     fault: Fault | None = None
     streaming: bool = False
     """The request asked for a stream, which shapes what a fault sends in its place."""
+    bare: bool = False
+    """Answer as a crashed runtime does: a 500 without a type, connection closed."""
 
 
 class Stream(msgspec.Struct, kw_only=True):

@@ -10,7 +10,7 @@ from aiohttp.web import BaseRequest, Response, StreamResponse
 
 from ._simulated.streams import Piece, StreamScript
 from .exchange import Reply, Stream
-from .faults import Fault
+from .faults import CUTTING, Fault
 
 EVENTS_PER_WRITE = 16
 DRIPS = 10
@@ -26,6 +26,10 @@ class ClientGone(Exception):
     """The client closed the connection before the reply was out."""
 
 
+class Dropped(Response):
+    """Stands for no reply at all: the connection was dropped before a byte went out."""
+
+
 async def send(request: BaseRequest, reply: Reply | Stream) -> StreamResponse:
     """Send a reply; faults that break the connection break it here."""
     try:
@@ -36,14 +40,6 @@ async def send(request: BaseRequest, reply: Reply | Stream) -> StreamResponse:
         raise ClientGone from error
 
 
-async def send_bare_500(request: BaseRequest) -> StreamResponse:
-    """Answer as the worker's runtime does when the worker itself fails: no type, connection closed."""
-    if request.transport is not None:
-        request.transport.write(_BARE_500)
-        request.transport.close()
-    return Response()
-
-
 def abort(request: BaseRequest, *, reset: bool) -> StreamResponse:
     """Drop the connection, with a TCP reset or without."""
     transport = request.transport
@@ -52,10 +48,12 @@ def abort(request: BaseRequest, *, reset: bool) -> StreamResponse:
         if reset and raw is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_OFF)
         transport.abort()
-    return Response()
+    return Dropped()
 
 
 async def _send_reply(request: BaseRequest, reply: Reply) -> StreamResponse:
+    if reply.bare:
+        return _crash(request)
     fault = reply.fault
     if fault is not None:
         breaking = _BREAKERS.get(fault.kind)
@@ -70,6 +68,13 @@ async def _send_reply(request: BaseRequest, reply: Reply) -> StreamResponse:
     if reply.chunked:
         response.enable_chunked_encoding()
     return response
+
+
+def _crash(request: BaseRequest) -> StreamResponse:
+    if request.transport is not None:
+        request.transport.write(_BARE_500)
+        request.transport.close()
+    return Response(status=500)
 
 
 def _disfigured(reply: Reply, fault: Fault) -> Reply:
@@ -187,7 +192,7 @@ async def _send_stream(request: BaseRequest, stream: Stream) -> StreamResponse:
                     sent.clear()
                     await asyncio.sleep(_ENDLESS_PAUSE_S)
         await _flush(response, batch, sent)
-        completed = fault is None or fault.kind not in _ENDINGS
+        completed = fault is None or fault.kind not in CUTTING
     finally:
         stream.meter.settle(output_tokens=written, completed=completed)
     if fault is not None and fault.kind in ("reset_mid_body", "cut_mid_utf8"):
@@ -198,9 +203,6 @@ async def _send_stream(request: BaseRequest, stream: Stream) -> StreamResponse:
     if fault is None and stream.keep is not None:
         stream.keep(b"".join(sent))
     return response
-
-
-_ENDINGS = frozenset({"cut", "cut_mid_utf8", "error_event", "reset_mid_body", "truncated_json"})
 
 
 async def _flush(response: StreamResponse, batch: list[bytes], sent: list[bytes]) -> None:
@@ -214,17 +216,15 @@ async def _flush(response: StreamResponse, batch: list[bytes], sent: list[bytes]
 def _disturbed(script: StreamScript, fault: Fault | None) -> Iterator[Piece]:
     """The events of a stream as the fault lets them through."""
     pieces = script.pieces
-    if fault is None or fault.kind not in (*_ENDINGS, "no_finish_reason", "endless"):
-        yield from pieces
-        return
-    if fault.kind == "no_finish_reason":
+    if fault is not None and fault.kind == "no_finish_reason":
         yield from (piece for piece in pieces if piece.kind != "finish")
-        return
-    if fault.kind == "endless":
+    elif fault is None or fault.kind not in CUTTING:
+        yield from pieces
+    elif fault.kind == "endless":
         yield from _without_end(pieces)
-        return
-    yield from _up_to(pieces, fault)
-    yield from _last_words(script, fault)
+    else:
+        yield from _up_to(pieces, fault)
+        yield from _last_words(script, fault)
 
 
 def _up_to(pieces: list[Piece], fault: Fault) -> Iterator[Piece]:
@@ -260,10 +260,3 @@ def _without_end(pieces: list[Piece]) -> Iterator[Piece]:
         yield piece
     while contents:
         yield from contents
-
-
-def is_unreadable_to_gateway(reply: Reply | Stream) -> bool:
-    """Whether the AI Gateway's worker would fail on what its provider sent: a body of 200 that is no JSON."""
-    return (
-        isinstance(reply, Reply) and reply.fault is not None and reply.fault.kind == "not_json" and not reply.streaming
-    )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 from ._helicone.headers import helicone_id
 from .exchange import Arrival, Reply, Stream
 from .request_log import RequestLog, SeenHeaders, SeenRequest
-from .sending import ClientGone, is_unreadable_to_gateway, send, send_bare_500
+from .sending import ClientGone, Dropped, send
 
 LARGEST_BODY_BYTES = 256 * 2**20
 BACKLOG = 8192
@@ -147,12 +147,9 @@ class SandboxServer:
         number = self.log.arrive(_seen(arrival, self._clock()))
         status, cancelled = 0, False
         try:
-            reply = await dialect(arrival)
-            status = reply.status if isinstance(reply, Reply) else 200
-            if name == "ai_gateway" and is_unreadable_to_gateway(reply):
-                status = 500
-                return await send_bare_500(request)
-            return await send(request, reply)
+            response = await send(request, await dialect(arrival))
+            status = 0 if isinstance(response, Dropped) else response.status
+            return response
         except (asyncio.CancelledError, ClientGone) as error:
             cancelled = True
             if isinstance(error, ClientGone):

@@ -163,6 +163,9 @@ class AiGateway:
         if isinstance(outcome, Refusal):
             return detail("request_failed", outcome.message, outcome.status, attempt.source)
         if isinstance(outcome, Broken):
+            # The worker cannot read a whole reply that is no JSON, and fails itself.
+            if outcome.fault.kind == "not_json" and not outcome.streaming:
+                return Reply(status=500, bare=True)
             return Reply(fault=outcome.fault, streaming=outcome.streaming)
         self._take_cents(verdict, outcome)
         rendered = render(arrival, attempt, outcome, ask, native=native)
