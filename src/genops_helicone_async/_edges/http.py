@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import ssl
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import msgspec
@@ -21,6 +23,7 @@ CONNECT_TIMEOUT_S = 10.0
 """Longest wait for a TCP and TLS handshake; the call's deadline may be nearer."""
 KEEP_ALIVE_S = 30.0
 _MOST_URLS = 4096
+_LONGEST_REASON = 200  # characters
 
 
 class HttpStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +65,7 @@ class HttpTransport:
         "_session",
         "_tls",
         "_trust_env",
-        "_urls",
+        "_ways",
     )
 
     def __init__(self, *, max_response_bytes: int, trust_env: bool = False, tls: ssl.SSLContext | None = None) -> None:
@@ -71,7 +74,7 @@ class HttpTransport:
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
         self._keeper: AsyncGenerator[None, None] | None = None
-        self._urls: dict[str, URL] = {}
+        self._ways: dict[str, tuple[URL, URL | None]] = {}
         self._counts = [0, 0, 0]
         self._closed = False
 
@@ -121,9 +124,11 @@ class HttpTransport:
             session = await self._open_session()
         self._counts[0] += 1
         try:
+            url, proxy = self._way(request.url)
             response = await session.request(
                 request.method,
-                self._url(request.url),
+                url,
+                proxy=proxy,
                 data=_Body(request) if request.body else None,
                 headers=request.headers,
                 allow_redirects=False,
@@ -142,13 +147,15 @@ class HttpTransport:
         if keeper is not None:
             await keeper.aclose()
 
-    def _url(self, text: str) -> URL:
-        url = self._urls.get(text)
-        if url is None:
-            if len(self._urls) >= _MOST_URLS:
-                self._urls.clear()
-            url = self._urls[text] = URL(text, encoded=True)
-        return url
+    def _way(self, text: str) -> tuple[URL, URL | None]:
+        """The parsed URL and the proxy on the way there, remembered."""
+        way = self._ways.get(text)
+        if way is None:
+            if len(self._ways) >= _MOST_URLS:
+                self._ways.clear()
+            url = URL(text, encoded=True)
+            way = self._ways[text] = (url, _proxy_for(url) if self._trust_env else None)
+        return way
 
     async def _open_session(self) -> aiohttp.ClientSession:
         if self._closed:
@@ -162,12 +169,17 @@ class HttpTransport:
             ),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
             cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=self._trust_env,
         )
         self._session = session
         self._keeper = _keep(session)
         await anext(self._keeper)
         return session
+
+
+def _proxy_for(url: URL) -> URL | None:
+    """The proxy of the environment; aiohttp's own `trust_env` would also send what it finds in ~/.netrc."""
+    proxy = getproxies().get(url.scheme)
+    return URL(proxy) if proxy and not proxy_bypass(url.host or "") else None
 
 
 async def _keep(session: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
@@ -226,7 +238,9 @@ class HttpStream:
         except BaseException as exc:
             self.close()
             if isinstance(exc, Exception):
-                raise _translate(exc, self._request) from exc
+                error = _translate(exc, self._request)
+                error.http_status = error.status_code = self.status
+                raise error from exc
             raise
         self._size += len(data)
         if self._size > self._limit:
@@ -265,6 +279,10 @@ def _translate(exc: Exception, request: HttpRequest) -> HeliconeError:
         return DeadlineExceededError(f"{host} did not answer before the deadline", billed=billed)
     if isinstance(exc, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError | ssl.SSLError):
         return GatewayError(f"TLS with {host} failed: {_reason(exc)}", code="tls_failure")
+    if isinstance(exc, aiohttp.ClientHttpProxyError):
+        return GatewayError(
+            f"the proxy refused to connect to {host}: {exc.status} {exc.message}", retry_safe=exc.status >= 500
+        )
     if isinstance(exc, aiohttp.ClientConnectorDNSError):
         return GatewayError(
             f"the host name of {host} cannot be resolved: check the URL or the network", retry_safe=True
@@ -285,11 +303,17 @@ def _translate(exc: Exception, request: HttpRequest) -> HeliconeError:
 
 
 def _reason(exc: Exception) -> str:
-    """What went wrong in a few words, without addresses of objects or of internal code."""
+    """What went wrong in one short line, without addresses of objects or of internal code."""
+    if isinstance(exc, aiohttp.ServerDisconnectedError):
+        return "no whole reply"
     if isinstance(exc, aiohttp.ClientConnectorCertificateError):
         return str(exc.certificate_error)
     inner = exc.os_error if isinstance(exc, aiohttp.ClientConnectorError) else exc
-    return (inner.strerror if isinstance(inner, OSError) else None) or str(inner) or type(inner).__name__
+    if isinstance(inner, OSError) and inner.errno is not None and not isinstance(inner, ssl.SSLError):
+        text = os.strerror(inner.errno)
+    else:
+        text = exc.message if isinstance(exc, aiohttp.ClientResponseError) else str(inner)
+    return " ".join(text.split())[:_LONGEST_REASON] or type(inner).__name__
 
 
 __all__ = ["HttpStatistics", "HttpStream", "HttpTransport"]
