@@ -438,3 +438,23 @@ def test_a_probability_beyond_one_is_refused() -> None:
     """A probability lies between 0 and 1."""
     with pytest.raises(ValueError, match=r"between 0 and 1, not 1\.5"):
         Fault(kind="hang", probability=1.5)
+
+
+@pytest.mark.parametrize("kind", ["down", "up", "set_hidden_limit", "add"])
+def test_an_unknown_provider_is_refused(kind: str) -> None:
+    """A misspelt provider is named at once; it would never be hit."""
+    plan = SandboxGateway().faults
+    act: dict[str, Any] = {
+        "down": plan.down,
+        "up": plan.up,
+        "set_hidden_limit": lambda name: plan.set_hidden_limit(name, 60),
+        "add": lambda name: plan.add(Fault(kind="hang", provider=name)),
+    }
+    with pytest.raises(ValueError, match="simulates no provider 'opnai'; it has anthropic, azure"):
+        act[kind]("opnai")
+
+
+def test_a_limit_of_nothing_is_refused() -> None:
+    """A hidden limit lets something through."""
+    with pytest.raises(ValueError, match="requests_per_minute above 0"):
+        SandboxGateway().faults.set_hidden_limit("openai", 0)

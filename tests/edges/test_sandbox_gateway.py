@@ -148,6 +148,16 @@ async def test_a_key_given_is_known_whatever_its_shape() -> None:
             assert reply.status == 200
 
 
+def test_settings_that_make_no_sense_are_refused() -> None:
+    """Time does not run backwards, and keys belong to providers that exist."""
+    with pytest.raises(ValueError, match="latency_scale must be 0 or more, not -1"):
+        SandboxGateway(latency_scale=-1)
+    with pytest.raises(ValueError, match="simulates no provider 'nobody'"):
+        SandboxGateway(provider_keys={"nobody": "k"})
+    with pytest.raises(ValueError, match="simulates no provider 'nobody'"):
+        SandboxGateway(byok=("nobody",))
+
+
 async def test_latency_has_a_scale() -> None:
     """The waiting time of the same call grows with `latency_scale`."""
     waited = []
@@ -220,6 +230,8 @@ async def test_faults_can_be_scripted_from_outside() -> None:
     [
         ("faults", {"kind": "explode"}),
         ("faults", {"kind": "hang", "probability": 2}),
+        ("faults", {"kind": "hang", "retryafter": 2}),
+        ("down", {"provider": "opnai"}),
         ("down", {"provider": "openai", "form": 1}),
         ("limits", {"provider": "openai"}),
     ],

@@ -3,7 +3,7 @@
 import math
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -39,7 +39,7 @@ CUTTING = frozenset({"cut", "cut_mid_utf8", "endless", "error_event", "reset_mid
 """Faults under which the reply is written, and billed as far as it went, but never arrives whole."""
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True):
+class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One scripted fault.
 
     Attributes:
@@ -79,6 +79,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.kind not in get_args(FaultKind):
             raise ValueError(f"unknown fault kind {self.kind!r}; known: {', '.join(get_args(FaultKind))}")
+        if self.provider is not None:
+            canonical_name(self.provider)
         if not 0 <= self.probability <= 1:
             raise ValueError(f"probability must be between 0 and 1, not {self.probability!r}")
 
@@ -162,6 +164,8 @@ class FaultPlan:
 
     def set_hidden_limit(self, provider: str, requests_per_minute: float, burst: int = 1) -> None:
         """Let a provider answer 429 with `Retry-After` beyond this rate."""
+        if not requests_per_minute > 0 or burst < 1:
+            raise ValueError("a hidden limit needs requests_per_minute above 0 and a burst of at least 1")
         bucket = TokenBucket(burst, requests_per_minute / 60, self._clock())
         self._limits[canonical_name(provider)] = (burst, bucket)
 
@@ -202,7 +206,7 @@ class FaultPlan:
         remaining = max(0, math.floor(bucket.balance(now_s)))
         return _rate_headers(provider, burst, remaining, wait_s, bucket.wait_s(burst, now_s))
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Fault]:
         return iter([armed.fault for armed in self._armed])
 
     def __len__(self) -> int:

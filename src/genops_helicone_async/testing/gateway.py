@@ -70,6 +70,8 @@ class SandboxGateway:
         keep_requests: bool | int = True,
         keep_bill_rows: bool = True,
     ) -> None:
+        if not latency_scale >= 0:
+            raise ValueError(f"latency_scale must be 0 or more, not {latency_scale!r}")
         self._host = host
         self._port = port
         self._api_keys = tuple(api_keys)

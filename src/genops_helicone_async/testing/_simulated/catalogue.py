@@ -196,9 +196,15 @@ _BY_MODEL = {model: provider for provider in reversed(HOSTED) for model in provi
 
 
 def canonical_name(name: str) -> str:
-    """The sandbox's name of a provider: `gemini` for the AI Gateway's `google-ai-studio`."""
-    provider = BY_GATEWAY_NAME.get(name)
-    return provider.name if provider else name
+    """The sandbox's name of a provider: `gemini` for the AI Gateway's `google-ai-studio`.
+
+    Raises:
+        ValueError: No simulated provider has that name.
+    """
+    provider = BY_GATEWAY_NAME.get(name) or PROVIDERS.get(name)
+    if provider is None:
+        raise ValueError(f"the sandbox simulates no provider {name!r}; it has {', '.join(sorted(PROVIDERS))}")
+    return provider.name
 
 
 def provider_of_bare_model(model: str) -> Provider:
