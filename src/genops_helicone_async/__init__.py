@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from .blocking import BlockingChatStream, GenOpsHeliconeAdapter, instrument_helicone
     from .chat_request import ChatOptions, ChatRequest
     from .client import GenOpsHeliconeAsyncAdapter
+    from .cost_intelligence import (
+        CostComparison,
+        MigrationAnalysis,
+        MigrationOption,
+        compare_provider_costs,
+        estimate_migration_costs,
+    )
     from .errors import (
         AllProvidersFailedError,
         Attempt,
@@ -55,6 +62,13 @@ _HOMES = {
     "blocking": ("BlockingChatStream", "GenOpsHeliconeAdapter", "instrument_helicone"),
     "chat_request": ("ChatOptions", "ChatRequest"),
     "client": ("GenOpsHeliconeAsyncAdapter",),
+    "cost_intelligence": (
+        "CostComparison",
+        "MigrationAnalysis",
+        "MigrationOption",
+        "compare_provider_costs",
+        "estimate_migration_costs",
+    ),
     "errors": (
         "AllProvidersFailedError",
         "Attempt",
@@ -101,6 +115,7 @@ __all__ = [
     "ChatRequest",
     "ChatStream",
     "ConfigurationError",
+    "CostComparison",
     "DeadlineExceededError",
     "DecodeError",
     "EmbeddingResponse",
@@ -115,6 +130,8 @@ __all__ = [
     "HeliconeUsage",
     "InsufficientCreditsError",
     "LedgerError",
+    "MigrationAnalysis",
+    "MigrationOption",
     "MultiProviderResponse",
     "ProviderCheck",
     "ProviderError",
@@ -126,6 +143,8 @@ __all__ = [
     "StreamInterruptedError",
     "ToolCall",
     "ToolCallDelta",
+    "compare_provider_costs",
+    "estimate_migration_costs",
     "instrument_helicone",
 ]
 
