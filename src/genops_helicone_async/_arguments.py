@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import math
+import ipaddress
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from .errors import ConfigurationError
 
@@ -36,7 +38,7 @@ def _check_one_message(position: int, item: object) -> None:
     if not isinstance(item, Mapping):
         raise TypeError(f"{where} must be a mapping with `role` and `content`, not {type(item).__name__}")
     role = item.get("role")
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         raise ConfigurationError(f"{where} has role {role!r}: use one of {', '.join(sorted(ROLES))}")
     content = item.get("content")
     if content is None:
@@ -92,14 +94,14 @@ def check_number(low: float, high: float, what: str) -> Any:
     def check(name: str, value: object) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise TypeError(f"`{name}` must be a number, not {type(value).__name__}")
-        if not (math.isfinite(value) and low <= value <= high):
+        if not low <= value <= high:
             raise ConfigurationError(f"`{name}` is {value!r}: it must be {what}")
 
     return check
 
 
 def check_positive(name: str, value: object) -> None:
-    check_number(0, math.inf, "a positive, finite number")(name, value)
+    check_number(0, sys.float_info.max, "a positive, finite number")(name, value)
     if not value:
         raise ConfigurationError(f"`{name}` is 0: it must be a positive, finite number")
 
@@ -172,6 +174,7 @@ def check_tool_choice(name: str, value: object) -> None:
 
 
 def check_effort(name: str, value: object) -> None:
+    check_text(name, value)
     if value not in REASONING_EFFORTS:
         raise ConfigurationError(f"`{name}` is {value!r}: use one of {', '.join(sorted(REASONING_EFFORTS))}")
 
@@ -179,3 +182,40 @@ def check_effort(name: str, value: object) -> None:
 def check_response_model(name: str, value: object) -> None:
     if not isinstance(value, type):
         raise TypeError(f"`{name}` must be a class (msgspec Struct, dataclass or Pydantic model), not {value!r}")
+
+
+def check_url(name: str, url: object) -> str:
+    """An http(s) URL with a host and without user, query or fragment, its trailing slashes dropped."""
+    if not isinstance(url, str):
+        raise TypeError(f"`{name}` must be a URL as text, not {type(url).__name__}")
+    if any(ord(char) <= 32 or ord(char) == 127 for char in url):
+        raise ConfigurationError(f"`{name}` holds white space or a control character")
+    if not {"@", "?", "#"}.isdisjoint(url):
+        raise ConfigurationError(f"`{name}` must not hold a user, a query or a fragment: give scheme, host and path")
+    try:
+        parts = urlsplit(url)
+        port_ok = parts.port is None or parts.port > 0
+    except ValueError as exc:
+        raise ConfigurationError(f"`{name}` is no valid URL ({exc})") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_ok:
+        raise ConfigurationError(f"`{name}` is {url!r}: give an http(s) URL such as https://ai-gateway.helicone.ai")
+    if parts.path.rstrip("/").endswith(("/chat/completions", "/messages")):
+        raise ConfigurationError(f"`{name}` ends with an endpoint's path: give the URL up to the version segment")
+    return url.rstrip("/")
+
+
+def refuse_plain_http(name: str, url: str) -> None:
+    """Refuses an address at which the network could read the keys; loopback is no network."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme == "https" or host == "localhost" or host.endswith(".localhost"):
+        return
+    try:
+        if ipaddress.ip_address(host).is_loopback:
+            return
+    except ValueError:
+        pass
+    raise ConfigurationError(
+        f"`{name}` is plain http to {host}, which would show the keys to the network: use https, "
+        "or set allow_insecure_http=True if the network is yours"
+    )

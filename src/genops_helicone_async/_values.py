@@ -37,6 +37,9 @@ class HttpRequest(msgspec.Struct, kw_only=True):
     body: bytes = b""
     sent: bool = False
 
+    def __repr__(self) -> str:
+        return f"HttpRequest({self.method} {self.url.partition('?')[0]}, {len(self.body)} bytes, sent={self.sent})"
+
 
 class HttpReply(msgspec.Struct, frozen=True, kw_only=True):
     """A whole reply: `headers` looks names up without regard to case."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
-from ._arguments import check_label
+from ._arguments import check_int, check_label, check_positive, check_url, refuse_plain_http
 from ._providers import DEFAULT_PROVIDERS, PROVIDERS, canonical
 from .errors import ConfigurationError
 
@@ -18,6 +16,10 @@ CLOUD_GATEWAY = "https://ai-gateway.helicone.ai"
 DIALECTS = ("auto", "helicone", "proxy", "rust", "openai")
 ATTRIBUTE_NAMES = ("team", "project", "customer_id", "environment", "cost_center", "feature", "user_id")
 DEFAULT_MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+PLACES = (
+    "AZURE_OPENAI_ENDPOINT", "GOOGLE_CLOUD_LOCATION", "GOOGLE_CLOUD_PROJECT", "OPENAI_API_VERSION", "VERTEX_PROJECT",
+)  # fmt: skip
+"""What the environment tells of places; `Settings` keeps these variables and no other, for others hold keys."""
 
 
 class Secret:
@@ -49,7 +51,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything an adapter was told, complete and checked.
 
     `gateway_url` has no trailing slash; `is_cloud` says that it is Helicone's own AI Gateway; `candidates` are the
-    providers a call may go to when it names none. Times are seconds.
+    providers a call may go to when it names none. `environ` has the variables in `PLACES`. Times are seconds.
     """
 
     helicone_api_key: Secret | None
@@ -96,6 +98,9 @@ class GivenSettings(msgspec.Struct, kw_only=True):
     allow_insecure_http: bool = False
     trust_env: bool = False
 
+    def __repr__(self) -> str:
+        return "GivenSettings(<not shown: the keys are still plain text>)"
+
 
 def resolve(given: GivenSettings, environ: Mapping[str, str], open_file_limit: int) -> Settings:
     """Completes the given settings from the environment and checks them.
@@ -116,10 +121,12 @@ def resolve(given: GivenSettings, environ: Mapping[str, str], open_file_limit: i
     }
     keys = _provider_keys(given, environ, frozenset(urls))
     helicone_key = _helicone_key(given, environ)
-    if not given.allow_insecure_http and (helicone_key or keys):
-        _refuse_plain_http("gateway_url", gateway_url)
+    if not given.allow_insecure_http:
+        if helicone_key is not None:
+            refuse_plain_http("gateway_url", gateway_url)
         for name, url in urls.items():
-            _refuse_plain_http(f"provider_urls[{name!r}]", url)
+            if helicone_key is not None or name in keys:
+                refuse_plain_http(f"provider_urls[{name!r}]", url)
     settings = Settings(
         helicone_api_key=helicone_key,
         provider_keys=keys,
@@ -135,9 +142,9 @@ def resolve(given: GivenSettings, environ: Mapping[str, str], open_file_limit: i
         max_response_bytes=_count("max_response_bytes", given.max_response_bytes, 1),
         enable_cost_tracking=bool(given.enable_cost_tracking),
         gateway_fee_rates=_fee_rates(given.gateway_fee_rates),
-        prices=dict(given.prices or {}),
+        prices=dict(_pairs("prices", given.prices, names=False)),
         trust_env=bool(given.trust_env),
-        environ=environ,
+        environ={name: environ[name] for name in PLACES if environ.get(name)},
     )
     _check_authentication(settings)
     return settings
@@ -145,30 +152,20 @@ def resolve(given: GivenSettings, environ: Mapping[str, str], open_file_limit: i
 
 def _gateway(given: GivenSettings, environ: Mapping[str, str]) -> tuple[str, str, bool]:
     """The gateway's URL, the dialect spoken there, and whether it is Helicone's cloud."""
-    url = check_url("gateway_url", given.gateway_url or environ.get("HELICONE_GATEWAY_URL") or CLOUD_GATEWAY)
+    url = given.gateway_url if given.gateway_url is not None else environ.get("HELICONE_GATEWAY_URL") or CLOUD_GATEWAY
+    url = check_url("gateway_url", url)
     dialect = given.gateway_dialect
     if dialect not in DIALECTS:
         raise ConfigurationError(f"`gateway_dialect` is {dialect!r}: use one of {', '.join(DIALECTS)}")
     is_cloud = url in (CLOUD_GATEWAY, CLOUD_GATEWAY + "/v1")
+    if dialect == "proxy" and not is_cloud:
+        raise ConfigurationError(
+            "`gateway_dialect` 'proxy' goes to each provider's own Helicone host, not to `gateway_url`: "
+            "name your hosts in `provider_urls`, or leave the dialect to 'auto'"
+        )
+    if dialect == "rust" and is_cloud:
+        raise ConfigurationError("`gateway_dialect` 'rust' is spoken by a gateway of your own: give its `gateway_url`")
     return url, "helicone" if dialect == "auto" and not is_cloud else dialect, is_cloud
-
-
-def check_url(name: str, url: object) -> str:
-    """An http(s) URL with a host and without user, query or fragment, its trailing slashes dropped."""
-    if not isinstance(url, str):
-        raise TypeError(f"`{name}` must be a URL as text, not {type(url).__name__}")
-    try:
-        parts = urlsplit(url)
-        port_ok = parts.port is None or parts.port > 0
-    except ValueError as exc:
-        raise ConfigurationError(f"`{name}` is no valid URL ({exc})") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or not port_ok:
-        raise ConfigurationError(f"`{name}` is {url!r}: give an http(s) URL such as {CLOUD_GATEWAY}")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ConfigurationError(f"`{name}` must not hold a user, a query or a fragment: give scheme, host and path")
-    if any(ord(char) <= 32 or ord(char) == 127 for char in url):
-        raise ConfigurationError(f"`{name}` holds white space or a control character")
-    return url.rstrip("/")
 
 
 def check_key(name: str, key: object) -> Secret:
@@ -203,6 +200,10 @@ def _provider_keys(given: GivenSettings, environ: Mapping[str, str], custom: fro
                     f"`provider_keys` names the unknown provider {name!r}: known are {', '.join(sorted(PROVIDERS))}; "
                     "any other needs an entry in `provider_urls`"
                 )
+            if provider in keys:
+                raise ConfigurationError(
+                    f"`provider_keys` has two keys for {provider!r}: {name!r} is another name of it"
+                )
             keys[provider] = check_key(f"provider_keys[{name!r}]", key)
         return keys
     found = {}
@@ -214,8 +215,17 @@ def _provider_keys(given: GivenSettings, environ: Mapping[str, str], custom: fro
     return found
 
 
+def is_access_token(key: Secret) -> bool:
+    """Whether a vertex credential can be sent as it is; what VERTEX_AI_CREDENTIALS holds is usually a file's path."""
+    text = key.reveal()
+    return not ("/" in text or "\\" in text or text.endswith(".json") or any(not "!" <= char <= "~" for char in text))
+
+
 def _candidates(keys: Mapping[str, Secret], urls: Mapping[str, str], dialect: str) -> tuple[str, ...]:
-    configured = tuple(dict.fromkeys([*keys, *urls]))
+    """The providers with a key or URL of their own, but for a vertex that has only a credentials file."""
+    own_hosts = dialect in ("auto", "proxy")
+    usable = [name for name, key in keys.items() if name != "vertex" or not own_hosts or is_access_token(key)]
+    configured = tuple(dict.fromkeys([*usable, *urls]))
     if configured:
         return configured
     return DEFAULT_PROVIDERS if dialect != "openai" else DEFAULT_PROVIDERS[:1]
@@ -240,22 +250,6 @@ def _attributes(given: GivenSettings, environ: Mapping[str, str]) -> dict[str, s
     return attributes
 
 
-def _refuse_plain_http(name: str, url: str) -> None:
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if parts.scheme == "https" or host == "localhost" or host.endswith(".localhost"):
-        return
-    try:
-        if ipaddress.ip_address(host).is_loopback:
-            return
-    except ValueError:
-        pass
-    raise ConfigurationError(
-        f"`{name}` is plain http to {host}, which would show the keys to the network: use https, "
-        "or set allow_insecure_http=True if the network is yours"
-    )
-
-
 def _check_authentication(settings: Settings) -> None:
     if settings.helicone_api_key is not None or settings.gateway_dialect in ("openai", "rust"):
         return
@@ -276,7 +270,7 @@ def _max_connections(given: int | None, open_file_limit: int) -> int:
 
 def _fee_rates(rates: Mapping[str, float] | None) -> dict[str, float]:
     result = {"PTB": 0.03, "BYOK": 0.0}
-    for name, rate in (rates or {}).items():
+    for name, rate in _pairs("gateway_fee_rates", rates):
         if isinstance(rate, bool) or not isinstance(rate, int | float) or not (math.isfinite(rate) and 0 <= rate < 1):
             raise ConfigurationError(
                 f"`gateway_fee_rates[{name!r}]` is {rate!r}: give a share between 0 and 1, 0.03 is 3 %"
@@ -285,31 +279,26 @@ def _fee_rates(rates: Mapping[str, float] | None) -> dict[str, float]:
     return result
 
 
-def _pairs(name: str, value: Mapping[str, Any] | None) -> list[tuple[str, Any]]:
+def _pairs(name: str, value: Mapping[Any, Any] | None, *, names: bool = True) -> list[tuple[Any, Any]]:
+    """The items of a mapping, whose keys are names unless `names` says otherwise."""
     if value is None:
         return []
     if not isinstance(value, Mapping):
         raise TypeError(f"`{name}` must be a mapping, not {type(value).__name__}")
-    for key in value:
+    for key in value if names else ():
         if not isinstance(key, str) or not key.strip():
             raise ConfigurationError(f"`{name}` has the key {key!r}: keys are non-empty names")
     return list(value.items())
 
 
-def _positive(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"`{name}` must be a number of seconds, not {type(value).__name__}")
-    if not (math.isfinite(value) and value > 0):
-        raise ConfigurationError(f"`{name}` is {value!r}: it must be a positive, finite number of seconds")
+def _positive(name: str, value: Any) -> float:
+    check_positive(name, value)
     return float(value)
 
 
-def _count(name: str, value: object, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"`{name}` must be an integer, not {type(value).__name__}")
-    if value < least:
-        raise ConfigurationError(f"`{name}` is {value}: it must be {least} or more")
-    return value
+def _count(name: str, value: Any, least: int) -> int:
+    check_int(least, f"{least} or more")(name, value)
+    return int(value)
 
 
 __all__ = ["CLOUD_GATEWAY", "DIALECTS", "GivenSettings", "Secret", "Settings", "resolve"]
