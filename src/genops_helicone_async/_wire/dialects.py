@@ -8,19 +8,23 @@ A provider's key only ever goes to that provider's proxy host or to its explicit
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Literal
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from .._arguments import check_url
 from .._providers import PROVIDERS, Auth, Provider, Shape
-from ..config import Settings
+from ..config import Settings, is_access_token
 from ..errors import ConfigurationError
+from .headers import header_value
 
 Dialect = Literal["helicone", "proxy", "rust", "openai"]
 _AZURE_API_VERSION = "2024-10-21"
 _VERTEX_LOCATION = "us-central1"
+_LOCATION = re.compile(r"[a-z0-9-]+")
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +93,8 @@ def endpoint_for(settings: Settings, provider: str, model: str) -> Endpoint:
     row = PROVIDERS.get(provider)
     if row is None and provider not in settings.provider_urls and settings.gateway_dialect != "openai":
         raise ConfigurationError(
-            f"unknown provider {provider!r}: known are {', '.join(sorted(PROVIDERS))}; any other needs an entry in provider_urls"
+            f"unknown provider {provider!r}: known are {', '.join(sorted(PROVIDERS))}; "
+            "any other needs an entry in provider_urls"
         )
     dialect = dialect_of(settings, provider)
     if dialect == "proxy":
@@ -120,15 +125,32 @@ def _ai_gateway(settings: Settings, provider: str, row: Provider | None, model: 
     if row is None or row.gateway_name is None:
         variable = row.env[0] if row and row.env else f"{provider.upper()}_API_KEY"
         raise ConfigurationError(
-            f"the AI Gateway does not offer {provider!r}: give its key (provider_keys={{{provider!r}: …}} or {variable}) "
-            "to reach it through its own Helicone host"
+            f"the AI Gateway does not offer {provider!r}: give its key (provider_keys={{{provider!r}: …}} or "
+            f"{variable}) to reach it through its own Helicone host"
         )
     base = settings.gateway_url
     base = base if base.endswith("/v1") else f"{base}/v1"
     return Endpoint(
         provider=provider, model=model, dialect="helicone", shape="openai", base_url=base, headers=_bearer(settings),
-        chat_url=f"{base}/chat/completions", wire_model=f"{model}/{row.gateway_name}",
+        chat_url=f"{base}/chat/completions", wire_model=_gateway_model(model, row.gateway_name),
     )  # fmt: skip
+
+
+def _gateway_model(model: str, gateway_name: str) -> str:
+    """`name/provider[/keyId]`, the one provider meant: a list would let the gateway choose another, unpriced one."""
+    name, *place = model.split("/")
+    if (
+        not name.strip()
+        or "," in model
+        or model.startswith("!")
+        or len(place) > 2
+        or place[:1] not in ([], [gateway_name])
+    ):
+        raise ConfigurationError(
+            f"`model` {model!r} is no name in the AI Gateway: write the bare name it has there, such as gpt-4o-mini or "
+            "llama-3.3-70b-instruct, or give the provider's key to use the provider's own names"
+        )
+    return model if place else f"{name}/{gateway_name}"
 
 
 def _proxy(settings: Settings, provider: str, row: Provider | None, model: str) -> Endpoint:
@@ -155,7 +177,8 @@ def _proxy(settings: Settings, provider: str, row: Provider | None, model: str) 
     query = _azure_query(settings) if provider == "azure" and custom is None else ""
     return Endpoint(
         provider=provider, model=model, dialect="proxy", shape=shape, base_url=base, headers=headers,
-        chat_url=f"{base}{path}{query}", wire_model=model, stream_usage=row.stream_usage if row else True,
+        chat_url=f"{base}{path}{query}", wire_model=_own_name(provider, model),
+        stream_usage=row.stream_usage if row else True,
     )  # fmt: skip
 
 
@@ -163,28 +186,47 @@ def _auth_headers(auth: Auth, key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"} if auth == "bearer" else {auth: key}
 
 
+def _own_name(provider: str, model: str) -> str:
+    """Vertex names its publishers; everybody else takes the name as it is."""
+    return f"google/{model}" if provider == "vertex" and "/" not in model else model
+
+
 def _special_base(settings: Settings, row: Provider, model: str, headers: dict[str, str]) -> str | None:
     """The base of the three providers that share a host and say in a header where the call is to go on to."""
-    environ = settings.environ
     if row.target_url is not None:
         headers["Helicone-Target-URL"] = row.target_url
     if row.name == "azure":
-        endpoint = environ.get("AZURE_OPENAI_ENDPOINT", "").rstrip("/")
-        if not endpoint.startswith("https://"):
-            raise ConfigurationError("azure needs AZURE_OPENAI_ENDPOINT, such as https://my-resource.openai.azure.com")
-        headers["Helicone-OpenAI-Api-Base"] = endpoint
-        headers["Helicone-Model-Override"] = model
-        return f"{row.base_url}/openai/deployments/{quote(model, safe='')}"
+        return _azure_base(settings, row, model, headers)
     if row.name == "vertex":
-        project = environ.get("GOOGLE_CLOUD_PROJECT") or environ.get("VERTEX_PROJECT")
-        if not project:
-            raise ConfigurationError(
-                "vertex needs GOOGLE_CLOUD_PROJECT (and an access token as its key); its region is GOOGLE_CLOUD_LOCATION"
-            )
-        location = environ.get("GOOGLE_CLOUD_LOCATION") or _VERTEX_LOCATION
-        headers["Helicone-Target-URL"] = f"https://{location}-aiplatform.googleapis.com"
-        return f"{row.base_url}/v1/projects/{quote(project, safe='')}/locations/{quote(location, safe='')}/endpoints/openapi"
+        return _vertex_base(settings, row, headers)
     return None
+
+
+def _azure_base(settings: Settings, row: Provider, model: str, headers: dict[str, str]) -> str:
+    endpoint = settings.environ.get("AZURE_OPENAI_ENDPOINT", "")
+    if not endpoint.startswith("https://"):
+        raise ConfigurationError("azure needs AZURE_OPENAI_ENDPOINT, such as https://my-resource.openai.azure.com")
+    headers["Helicone-OpenAI-Api-Base"] = check_url("AZURE_OPENAI_ENDPOINT", endpoint)
+    headers["Helicone-Model-Override"] = header_value("model", model)
+    return f"{row.base_url}/openai/deployments/{quote(model, safe='')}"
+
+
+def _vertex_base(settings: Settings, row: Provider, headers: dict[str, str]) -> str:
+    key, environ = settings.provider_keys.get(row.name), settings.environ
+    if key is not None and not is_access_token(key):
+        raise ConfigurationError(
+            "vertex needs an access token as its key, provider_keys={'vertex': …}: the file that VERTEX_AI_CREDENTIALS "
+            "names is none; without a key of its own vertex is reached through the AI Gateway"
+        )
+    project = environ.get("GOOGLE_CLOUD_PROJECT") or environ.get("VERTEX_PROJECT")
+    if not project:
+        raise ConfigurationError("vertex needs GOOGLE_CLOUD_PROJECT; its region is GOOGLE_CLOUD_LOCATION")
+    location = environ.get("GOOGLE_CLOUD_LOCATION") or _VERTEX_LOCATION
+    if not _LOCATION.fullmatch(location):
+        raise ConfigurationError(f"GOOGLE_CLOUD_LOCATION is {location!r}: give a region such as {_VERTEX_LOCATION}")
+    host = "aiplatform" if location == "global" else f"{location}-aiplatform"
+    headers["Helicone-Target-URL"] = f"https://{host}.googleapis.com"
+    return f"{row.base_url}/v1/projects/{quote(project, safe='')}/locations/{location}/endpoints/openapi"
 
 
 def _azure_query(settings: Settings) -> str:
