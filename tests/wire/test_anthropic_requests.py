@@ -66,6 +66,8 @@ def test_a_bare_call_sends_what_messages_must_have() -> None:
         ("top_p", 0.5, {"top_p": 0.5}),
         ("max_tokens", 9, {"max_tokens": 9}),
         ("stop", "END", {"stop_sequences": ["END"]}),
+        ("stop", [], {}),
+        ("tools", [], {}),
         ("stop", ("a", "b"), {"stop_sequences": ["a", "b"]}),
         ("stream", True, {"stream": True}),
         ("extra_body", {"top_k": 5, "max_tokens": 1}, {"top_k": 5, "max_tokens": 1}),

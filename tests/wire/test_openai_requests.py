@@ -77,6 +77,13 @@ def test_a_field_that_was_set_is_sent_as_given(name: str, value: Any) -> None:
     assert sent(ChatRequest(message="Hi", **{name: value})) == {**BARE, name: value}
 
 
+@pytest.mark.parametrize("empty", [[], ()])
+@pytest.mark.parametrize("name", ["tools", "stop"])
+def test_an_empty_list_is_none(name: str, empty: Any) -> None:
+    """Providers refuse empty lists of tools and stops: they mean the same as none."""
+    assert sent(ChatRequest(message="Hi", **{name: empty})) == BARE
+
+
 def test_the_system_prompt_goes_first() -> None:
     """It stands before the conversation, whatever that begins with."""
     request = ChatRequest(message=[{"role": "assistant", "content": "Hello"}], system_prompt="Be brief")

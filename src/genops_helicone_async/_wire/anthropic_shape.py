@@ -91,7 +91,7 @@ def encode_messages(request: ChatRequest, model: str, *, stream: bool) -> bytes:
         body["temperature"] = min(request.temperature, 1.0)
     if request.top_p is not None and not budget:
         body["top_p"] = request.top_p
-    if request.stop is not None:
+    if request.stop:
         body["stop_sequences"] = [request.stop] if isinstance(request.stop, str) else list(request.stop)
     _add_tools(body, request)
     if stream:

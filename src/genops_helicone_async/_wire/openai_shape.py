@@ -84,7 +84,7 @@ def encode_chat(
         body["max_completion_tokens" if renamed else "max_tokens"] = request.max_tokens
     for name in _SENT_AS_GIVEN:
         value = getattr(request, name)
-        if value is not None:
+        if value is not None and value != [] and value != ():  # providers refuse an empty list
             body[name] = value
     if answer_by_tool:
         _ask_by_tool(body, request)
