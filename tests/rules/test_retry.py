@@ -96,6 +96,7 @@ def ask(candidate: int, delay_s: float = 0.0, *, retry: bool = False) -> Ask:
         (ProviderError("too large", status_code=413), True, False),
         (ProviderError("too long", status_code=400, code="context_length_exceeded"), True, False),
         (ProviderError("no such model", status_code=400, code="model_not_found"), True, False),
+        (ProviderError("an error event that tells nothing"), True, False),
         (ProviderError("took its share of the time", code="attempt_timeout", billed="maybe"), True, False),
         (ProviderError("timed out upstream", status_code=504, retry_safe=True, billed="maybe"), True, False),
         (GatewayError("nobody offers it", status_code=400, code="no_available_providers"), True, False),

@@ -136,7 +136,7 @@ class Attempts:
             provider=endpoint.provider, model=endpoint.model, request_id=request.headers["Helicone-Request-Id"],
             host=endpoint.host, started_s=started - ticket.started, duration_s=self._clock() - started,
             error=type(exc).__name__ if exc is not None else "Abandoned",
-            error_message=error.message if error is not None else "cancelled" if exc is not None else "abandoned",
+            error_message=error.message if error is not None else "cancelled" if exc is not None else "the caller left",
             billed=billed, cost=charge.total_pusd / PUSD_PER_USD,
             cost_source="none" if billed == "no" else charge.source,
             status_code=error.status_code if error else None, http_status=error.http_status if error else None,
@@ -154,13 +154,14 @@ def encode(request: ChatRequest, endpoint: Endpoint, *, stream: bool) -> bytes:
     )  # fmt: skip
 
 
-def estimated_charge(request: ChatRequest, target: Target, output_text_tokens: int | None = None) -> Charge:
-    """What an attempt without a known usage may have cost: estimated input, and output seen or typical."""
+def estimated_charge(request: ChatRequest, target: Target, seen: TokenCounts | None = None) -> Charge:
+    """What an attempt without a known usage may have cost: the tokens seen, or else estimated input, typical output."""
     if target.price is None:
         return Charge(source="unpriced")
-    tokens = estimate_input_tokens(request.messages(), request.tools)
-    output = output_text_tokens if output_text_tokens is not None else request.max_tokens or TYPICAL_OUTPUT_TOKENS
-    return Charge(provider_pusd=cost_pusd(target.price, TokenCounts(input=tokens, output=output)), source="estimated")
+    if seen is None:
+        tokens = estimate_input_tokens(request.messages(), request.tools)
+        seen = TokenCounts(input=tokens, output=request.max_tokens or TYPICAL_OUTPUT_TOKENS)
+    return Charge(provider_pusd=cost_pusd(target.price, seen), source="estimated")
 
 
 __all__ = ["Attempts", "encode", "estimated_charge"]

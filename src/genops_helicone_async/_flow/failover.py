@@ -59,7 +59,7 @@ class Failover:
                 random=self._random,
             )
             if isinstance(step, Stop) or ticket.deadline <= now:
-                raise _final(failures, targets) from failure
+                raise _final(failures, targets)
             at = step.candidate
             ticket.retried = ticket.retried or step.is_retry
             if step.delay_s > 0:
@@ -85,7 +85,7 @@ def _final(failures: list[Failure], targets: list[Target]) -> HeliconeError:
     )
     errors = [failure.error for failure in failures]
     waits = [error.retry_after_s for error in errors if error.retry_after_s is not None]
-    return AllProvidersFailedError(
+    summary = AllProvidersFailedError(
         f"none of {len(asked)} providers answered: {stories}",
         request_id=last.request_id,
         status_code=last.status_code,
@@ -98,6 +98,8 @@ def _final(failures: list[Failure], targets: list[Target]) -> HeliconeError:
         model=last.model,
         code=last.code,
     )
+    summary.__cause__ = last
+    return summary
 
 
 __all__ = ["SHARE_OF_TIME", "Failover"]

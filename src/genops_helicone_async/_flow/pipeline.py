@@ -9,6 +9,7 @@ import msgspec
 from .._rules.retry import RetryPolicy, RetryQuota
 from ..chat_request import ChatRequest
 from ..config import Settings
+from ..errors import HeliconeError
 from ..models import HeliconeResponse
 from .admit import Admission
 from .attempt import Attempts
@@ -93,6 +94,8 @@ class Pipeline:
         try:
             response = response_of(ticket, outcome)
         except BaseException as exc:
+            if isinstance(exc, HeliconeError):
+                exc.attempts = tuple(ticket.attempts)
             self.sinks.emit(record_of(ticket, self.clock(), cost_pusd=cost_pusd, error=exc))
             raise
         self.sinks.emit(record_of(ticket, self.clock(), cost_pusd=cost_pusd, response=response))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from types import TracebackType
@@ -9,11 +10,19 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from .._rules.tokens import heuristic_tokens
-from .._values import HttpReply, HttpRequest, Reply
+from .._rules.tokens import estimate_input_tokens, heuristic_tokens
+from .._values import HttpReply, HttpRequest, TokenCounts
 from .._wire.failures import classify
 from .._wire.replies import ReplyStream, decode_reply
-from ..errors import ConfigurationError, DeadlineExceededError, HeliconeError, ProviderError, StreamInterruptedError
+from ..chat_request import ChatRequest
+from ..errors import (
+    ConfigurationError,
+    DeadlineExceededError,
+    DecodeError,
+    HeliconeError,
+    ProviderError,
+    StreamInterruptedError,
+)
 from ..models import HeliconeResponse, StreamChunk
 from .attempt import Attempts, estimated_charge
 from .ports import BodyStream
@@ -74,7 +83,7 @@ class Openings:
         if not 200 <= body.status < 300:
             refusal = HttpReply(status=body.status, headers=body.headers, body=await body.read_all(until))
             raise classify(refusal, endpoint, request_id=request_id, now_s=time.time())
-        if _EVENT_STREAM not in body.headers.get("content-type", _EVENT_STREAM):
+        if _EVENT_STREAM not in body.headers.get("content-type", _EVENT_STREAM).lower():
             reply = decode_reply(await body.read_all(until), body.status, endpoint, request_id)
             ready, ended = decoder.whole(reply), True
         else:
@@ -83,7 +92,7 @@ class Openings:
             data = await body.read(until)
             ended = not data
             ready += decoder.feed(data) if data else decoder.close()
-            if error := decoder.error():
+            if error := _error_of(decoder):
                 if not decoder.has_content:
                     raise error
                 break
@@ -111,12 +120,23 @@ class ChatStream:
         HeliconeError: it failed before; then other candidates were tried first.
     """
 
-    __slots__ = ("_admission", "_entered", "_open", "_pipeline", "_ready", "_response")
+    __slots__ = (
+        "_admission",
+        "_decoder",
+        "_entered",
+        "_loop",
+        "_open",
+        "_pipeline",
+        "_ready",
+        "_response",
+    )
 
     def __init__(self, admission: Admission, pipeline: Pipeline) -> None:
         self._admission = admission
         self._pipeline = pipeline
+        self._loop: asyncio.AbstractEventLoop
         self._open: OpenStream | None = None
+        self._decoder: ReplyStream | None = None
         self._ready: deque[StreamChunk] = deque()
         self._response: HeliconeResponse | None = None
         self._entered = False
@@ -135,12 +155,13 @@ class ChatStream:
     @property
     def text(self) -> str:
         """The text that has arrived so far."""
-        return self._open.decoder.text if self._open is not None else ""
+        return self._decoder.text if self._decoder is not None else ""
 
     async def __aenter__(self) -> Self:
         if self._entered:
             raise ConfigurationError("a stream can be entered only once: call stream again")
         self._entered = True
+        self._loop = asyncio.get_running_loop()
         admission = await self._admission.__aenter__()
         ticket = admission.ticket
         try:
@@ -149,6 +170,7 @@ class ChatStream:
         except BaseException as exc:
             admission.close(exc)
             raise
+        self._decoder = self._open.decoder
         self._ready.extend(self._open.ready)
         self._open.ready = []
         return self
@@ -156,7 +178,16 @@ class ChatStream:
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._abandon(exc)
+        # Why the caller left is the caller's affair, unless the call was cancelled.
+        self._abandon(exc if isinstance(exc, asyncio.CancelledError) else None)
+
+    def __del__(self) -> None:
+        if self._open is None:
+            return
+        try:  # entered and never left; the collector may run on any thread
+            self._loop.call_soon_threadsafe(self._abandon, None)
+        except RuntimeError:  # the loop has ended, and its connections with it
+            self._abandon(None)
 
     def __aiter__(self) -> ChatStream:
         return self
@@ -171,6 +202,8 @@ class ChatStream:
                 raise ConfigurationError("enter the stream first: `async with adapter.stream_async(…) as stream`")
             raise StopAsyncIteration
         while not stream.ended:
+            if error := _error_of(stream.decoder):
+                raise self._broken(stream, error)
             await self._read(stream)
             if ready:
                 return ready.popleft()
@@ -188,25 +221,23 @@ class ChatStream:
         return chunks
 
     async def _read(self, stream: OpenStream) -> None:
-        ticket = self._admission.ticket
         try:
-            data = await stream.body.read(ticket.deadline)
+            data = await stream.body.read(self._admission.ticket.deadline)
         except HeliconeError as exc:
-            raise self._broken(stream, exc) from exc
+            if stream.decoder.finish_reason is None:
+                raise self._broken(stream, exc)  # noqa: B904  its cause is set already
+            stream.ended = True  # the answer is complete, only its last bytes are missing
+            return
         except BaseException as exc:
             self._abandon(exc)
             raise
         stream.ended = not data
         self._ready.extend(stream.decoder.feed(data) if data else stream.decoder.close())
-        if error := stream.decoder.error():
-            raise self._broken(stream, error) from error
-        if stream.ended and stream.decoder.finish_reason is None and not self._ready:
-            raise self._broken(stream, None)
 
     def _settle(self, stream: OpenStream) -> None:
         """Books the whole answer, once."""
         if stream.decoder.finish_reason is None:
-            raise self._broken(stream, None)
+            raise self._broken(stream, _error_of(stream.decoder))
         self._open = None
         ticket, request = self._admission.ticket, stream.request
         http = HttpReply(status=stream.body.status, headers=stream.body.headers, body=b"")
@@ -231,6 +262,7 @@ class ChatStream:
             code=cause.code if cause is not None else None,
             billed="maybe",
         )
+        error.__cause__ = cause
         if isinstance(cause, DeadlineExceededError):
             error = cause
             cause.billed = "maybe"
@@ -245,16 +277,29 @@ class ChatStream:
         self._ready.clear()
         stream.body.close()
         ticket = self._admission.ticket
-        reply = stream.decoder.reply()
-        charge = estimated_charge(ticket.request, stream.target, _said(reply))
+        charge = estimated_charge(ticket.request, stream.target, _seen(stream.decoder, ticket.request))
         self._pipeline.attempts.note(exc, ticket, stream.target, stream.request, stream.started, charge, "maybe")
         self._admission.close(exc)
 
 
-def _said(reply: Reply) -> int:
-    """Tokens of the output so far, estimated from its text."""
-    tools = sum(heuristic_tokens(call.name + call.arguments) for call in reply.tool_calls)
-    return heuristic_tokens(reply.content) + heuristic_tokens(reply.reasoning or "") + tools
+def _error_of(decoder: ReplyStream) -> HeliconeError | None:
+    """What is wrong with a stream by what it said: an event that reports an error, or one that cannot be read."""
+    if error := decoder.error():
+        return error
+    if decoder.broken_event and decoder.finish_reason is None:
+        return DecodeError("an event of the stream is no valid JSON", http_status=200, status_code=200, billed="maybe")
+    return None
+
+
+def _seen(decoder: ReplyStream, request: ChatRequest) -> TokenCounts:
+    """Tokens of an answer that broke off: those reported so far, the output at least what its text comes to."""
+    reply = decoder.reply()
+    output = heuristic_tokens(reply.content) + heuristic_tokens(reply.reasoning or "")
+    output += sum(heuristic_tokens(call.name + call.arguments) for call in reply.tool_calls)
+    reported = decoder.observed
+    if reported is None or not reported.input:
+        return TokenCounts(input=estimate_input_tokens(request.messages(), request.tools), output=output)
+    return msgspec.structs.replace(reported, output=max(reported.output, output))
 
 
 __all__ = ["ChatStream"]

@@ -96,8 +96,8 @@ def can_another_cure(error: HeliconeError) -> bool:
         return error.which == "provider"
     if isinstance(error, InsufficientCreditsError | DecodeError):
         return True
-    if isinstance(error, ProviderError):
-        return error.retry_safe or error.status_code in _CURABLE_STATUS
+    if isinstance(error, ProviderError):  # without a status nothing says that the request is to blame
+        return error.retry_safe or error.status_code is None or error.status_code in _CURABLE_STATUS
     return isinstance(error, GatewayError) and (error.retry_safe or error.billed == "maybe")
 
 
