@@ -307,6 +307,24 @@ async def test_a_deadline_in_the_past_sends_nothing(transport: HttpTransport, se
     assert len(server.exchanges) == 2
 
 
+async def test_bytes_that_lie_ready_do_not_extend_the_deadline(transport: HttpTransport, serve: Serve) -> None:
+    """A server that sends without pause does not outlast the deadline of a reader that comes back late."""
+    gone = asyncio.Event()
+
+    async def handle(exchange: Exchange) -> None:
+        await exchange.events(b"first", b"second", end=False)
+        await exchange.gone()
+        gone.set()
+
+    stream = await transport.open(post(await serve(handle)), soon())
+    await stream.read(soon())
+    with pytest.raises(DeadlineExceededError) as caught:
+        await stream.read(asyncio.get_running_loop().time())
+    assert caught.value.billed == "maybe"
+    await gone.wait()
+    assert transport.statistics() == HttpStatistics(requests=1, replies=0, failures=1, in_flight=0)
+
+
 @pytest.mark.parametrize("where", ["head", "body"])
 async def test_silence_ends_at_the_deadline(where: str, transport: HttpTransport, serve: Serve) -> None:
     """No head, or half a body: the call ends at its deadline, and the server sees the client leave."""

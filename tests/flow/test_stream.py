@@ -28,7 +28,7 @@ from genops_helicone_async._rules.tokens import estimate_input_tokens, heuristic
 from genops_helicone_async._values import TokenCounts
 from genops_helicone_async.models import PUSD_PER_USD
 from genops_helicone_async.testing import ScriptedTransport
-from genops_helicone_async.testing.scripted import Answer, Hang, Wait, chat_answer, error_answer, stream_answer
+from genops_helicone_async.testing.scripted import Answer, Hang, chat_answer, error_answer, stream_answer
 
 pytestmark = pytest.mark.anyio
 
@@ -440,8 +440,7 @@ async def test_the_deadline_covers_the_stream(parts: tuple[Any, ...]) -> None:
 
 async def test_a_slow_reader_meets_the_deadline_too() -> None:
     """Chunks that are here may be read late, but no more is fetched after the deadline."""
-    later = asyncio.Event()
-    rig = Rig(ScriptedTransport([Answer(headers=SSE, parts=(FIRST, Wait(event=later)))]))
+    rig = Rig(ScriptedTransport([stream_answer("Hel", "lo")]))
     async with rig.stream(provider="openai", timeout_seconds=0.01) as stream:
         await asyncio.sleep(0.02)
         assert (await anext(stream)).content == "Hel"

@@ -56,17 +56,7 @@ class HttpTransport:
     asynchronous generator, and ending loops finish those.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_closed",
-        "_counts",
-        "_keeper",
-        "_max_response_bytes",
-        "_session",
-        "_tls",
-        "_trust_env",
-        "_ways",
-    )
+    __slots__ = ("_closed", "_counts", "_keeper", "_max_response_bytes", "_session", "_tls", "_trust_env", "_ways")
 
     def __init__(self, *, max_response_bytes: int, trust_env: bool = False, tls: ssl.SSLContext | None = None) -> None:
         self._max_response_bytes = max_response_bytes
@@ -208,6 +198,9 @@ class HttpStream:
 
     async def read(self, deadline: float) -> bytes:
         """The next bytes of the body as they arrive; empty at its end. Raises as `HttpTransport.send` does."""
+        if self._open and deadline <= asyncio.get_running_loop().time():  # bytes that are here already would not wait
+            self.close()
+            raise _translate(TimeoutError(), self._request)
         try:
             async with asyncio.timeout_at(deadline):
                 return await self._next()

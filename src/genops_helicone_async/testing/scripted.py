@@ -118,14 +118,10 @@ class ScriptedTransport:
             raise GatewayError("the scripted transport is closed")
         self.requests.append(request)
         step = self._script(request)
-        request.sent = not isinstance(step, Hang) or step.sent
-        await asyncio.sleep(0)  # a network never answers at once
+        request.sent = step.sent if isinstance(step, Hang) else getattr(step, "billed", "yes") != "no"
+        await _turn(step.after if isinstance(step, Answer) else _event_of(step), request, deadline)
         if isinstance(step, HeliconeError):
-            request.sent = step.billed != "no"
             raise step
-        event = asyncio.Event() if isinstance(step, Hang) else step.after
-        if event is not None:
-            await _silence(event, request, deadline)
         assert isinstance(step, Answer)
         return ScriptedBody(step, request, self)
 
@@ -153,18 +149,15 @@ class ScriptedBody:
         """The next part, empty at the end."""
         while self._parts and not self._over:
             part = self._parts.pop(0)
-            await asyncio.sleep(0)
-            if isinstance(part, HeliconeError):
-                self.close()
-                raise part
-            if isinstance(part, bytes):
-                return self._counted(part)
             try:
-                event = part.event if isinstance(part, Wait) else asyncio.Event()
-                await _silence(event, self._request, deadline)
+                await _turn(_event_of(part), self._request, deadline)
+                if isinstance(part, HeliconeError):
+                    raise part
             except BaseException:
                 self.close()
                 raise
+            if isinstance(part, bytes):
+                return self._counted(part)
         self._end(dropped=False)
         return b""
 
@@ -193,14 +186,23 @@ class ScriptedBody:
             self._transport.dropped += dropped
 
 
-async def _silence(event: asyncio.Event, request: HttpRequest, deadline: float) -> None:
-    """Waits for the event, at most until the deadline."""
+async def _turn(event: asyncio.Event | None, request: HttpRequest, deadline: float) -> None:
+    """Lets the event loop turn, as a network always does, and waits for the event; both until the deadline."""
     try:
         async with asyncio.timeout_at(deadline):
-            await event.wait()
+            await asyncio.sleep(0)
+            if event is not None:
+                await event.wait()
     except TimeoutError as exc:
         billed: Billed = "maybe" if request.sent else "no"
         raise DeadlineExceededError("the script answers nothing before the deadline", billed=billed) from exc
+
+
+def _event_of(part: object) -> asyncio.Event | None:
+    """What a part waits for: its event, nothing, or for ever."""
+    if isinstance(part, Wait):
+        return part.event
+    return asyncio.Event() if isinstance(part, Hang) else None
 
 
 def _next(steps: Any) -> Step:
