@@ -1,0 +1,104 @@
+"""One line of a bulk job's output: OpenAI's batch output format, with a receipt beside it. No I/O."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from .. import BulkResult, HeliconeError, HeliconeResponse
+from .bulk_rows import Row
+from .money import PUSD_PER_USD
+from .receipts import cost_pusd, in_doubt_pusd, whole_time_s
+from .tally import attempts_of
+
+
+def output_line(row: Row, result: BulkResult) -> dict[str, Any]:
+    """The line of a row that was answered or that failed; a failed one has its `error`, and no `response`."""
+    response = result.response
+    told: dict[str, Any] = {"id": f"batch_req_{row.line}", "custom_id": row.custom_id, "response": None, "error": None}
+    if response is not None:
+        told["id"] = f"batch_req_{response.request_id}"
+        told["response"] = {"status_code": 200, "request_id": response.request_id, "body": completion(response)}
+    else:
+        told["error"] = _error(result.error)
+    told["receipt"] = _receipt(row, result)
+    return told
+
+
+def interrupted_line(row: Row) -> dict[str, Any]:
+    """The line of a row that was given up before its answer was there."""
+    error = {"code": "interrupted", "message": "the job was interrupted before this row was answered"}
+    return {
+        "id": f"batch_req_{row.line}", "custom_id": row.custom_id, "response": None, "error": error,
+        "receipt": {"line": row.line},
+    }  # fmt: skip
+
+
+def completion(response: HeliconeResponse) -> Any:
+    """The answer as a `chat.completion` object: the provider's own where it wrote one, else made of its parts."""
+    try:
+        raw = response.raw
+    except msgspec.DecodeError:
+        raw = None
+    if isinstance(raw, dict) and raw.get("object") == "chat.completion" and raw.get("choices"):
+        return raw
+    message: dict[str, Any] = {"role": "assistant", "content": response.content or None}
+    if response.tool_calls:
+        message["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in response.tool_calls
+        ]
+    usage = response.usage
+    return {
+        "id": response.request_id,
+        "object": "chat.completion",
+        "model": response.metadata.get("served_model", response.model),
+        "choices": [{"index": 0, "message": message, "finish_reason": response.finish_reason}],
+        "usage": {
+            "prompt_tokens": usage.input_tokens,
+            "completion_tokens": usage.output_tokens,
+            "total_tokens": usage.total_tokens,
+        },
+    }
+
+
+def _receipt(row: Row, result: BulkResult) -> dict[str, Any]:
+    attempts = attempts_of(result)
+    usage = result.response.usage if result.response is not None else None
+    last = attempts[-1] if attempts else None
+    return {
+        "provider": last.provider if last else None,
+        "model": last.model if last else None,
+        "cost_usd": cost_pusd(attempts) / PUSD_PER_USD,
+        "in_doubt_usd": in_doubt_pusd(attempts) / PUSD_PER_USD,
+        "cost_source": usage.cost_source if usage else last.cost_source if last else "none",
+        "input_tokens": usage.input_tokens if usage else None,
+        "output_tokens": usage.output_tokens if usage else None,
+        "attempts": len(attempts),
+        "seconds": round(whole_time_s(attempts), 6),
+        "line": row.line,
+    }
+
+
+def _error(error: Exception | None) -> dict[str, Any]:
+    kind = type(error).__name__
+    if not isinstance(error, HeliconeError):
+        return {"code": _snake(kind), "message": str(error), "type": kind}
+    return {
+        "code": error.code or _snake(kind),
+        "message": error.message,
+        "type": kind,
+        "status_code": error.status_code,
+        "request_id": error.request_id,
+        "retry_safe": error.retry_safe,
+    }
+
+
+def _snake(name: str) -> str:
+    """`RateLimitExceededError` as `rate_limit_exceeded`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name.removesuffix("Error")).lower()
+
+
+__all__ = ["completion", "interrupted_line", "output_line"]

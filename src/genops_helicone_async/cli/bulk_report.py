@@ -1,0 +1,68 @@
+"""What `bulk` says at its end: the summary, where the answers are, and how to go on after an interruption."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+import msgspec
+
+from .bulk import errors_path
+from .bulk_run import BulkRun
+from .program import program
+from .summary import doubt_line, rows_line, tables_of
+from .tables import print_table
+from .tally import Tally
+
+
+def print_summary(arguments: argparse.Namespace, run: BulkRun, tally: Tally, wall_s: float) -> None:
+    """Prints the summary of a job, on standard error where standard output holds the answers."""
+    out = sys.stderr if arguments.output == "-" else sys.stdout
+    if arguments.json:
+        told = {
+            "interrupted": run.is_interrupted, "last_line": run.last_line, "wall_s": round(wall_s, 3),
+            "rows_per_s": round(tally.done / max(wall_s, 1e-3), 3), **tally.as_json(),
+            "output": None if arguments.output == "-" else arguments.output,
+            "errors_file": _errors_file(arguments, tally),
+        }  # fmt: skip
+        print(msgspec.json.encode(told).decode(), file=out)
+    else:
+        print(rows_line(tally, wall_s), file=out)
+        for table in tables_of(tally):
+            print_table(table, out)
+        for line in (doubt_line(tally), *_where(arguments, tally)):
+            if line:
+                print(line, file=out)
+    if run.is_interrupted:
+        print(_how_to_go_on(arguments, run), file=sys.stderr)
+
+
+def _errors_file(arguments: argparse.Namespace, tally: Tally) -> str | None:
+    return str(errors_path(Path(arguments.output))) if tally.skipped and arguments.output != "-" else None
+
+
+def _where(arguments: argparse.Namespace, tally: Tally) -> list[str]:
+    lines = [] if arguments.output == "-" else [f"answers:   {arguments.output}"]
+    bad = _errors_file(arguments, tally)
+    return [*lines, f"bad lines: {bad}"] if bad else lines
+
+
+def _how_to_go_on(arguments: argparse.Namespace, run: BulkRun) -> str:
+    dropped = (
+        f"; {run.dropped} rows were dropped unanswered and may be billed (error code `interrupted`)"
+        if run.dropped
+        else ""
+    )
+    told = f"interrupted: every row up to line {run.last_line} is in the output{dropped}."
+    if arguments.input == "-":
+        return told
+    rest = Path(arguments.output).with_suffix(".rest.jsonl") if arguments.output != "-" else Path("rest.jsonl")
+    again = shlex.join(
+        [*program().split(), "bulk", arguments.input, "-o", str(rest), "--from-line", str(run.last_line + 1)]
+    )
+    return f"{told}\nto go on, with the same options: {again}"
+
+
+__all__ = ["print_summary"]
