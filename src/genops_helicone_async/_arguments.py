@@ -40,6 +40,7 @@ def _check_one_message(position: int, item: object) -> None:
     role = item.get("role")
     if not isinstance(role, str) or role not in ROLES:
         raise ConfigurationError(f"{where} has role {role!r}: use one of {', '.join(sorted(ROLES))}")
+    _check_tool_calls(where, item.get("tool_calls"))
     content = item.get("content")
     if content is None:
         if role != "assistant" or not (item.get("tool_calls") or item.get("function_call")):
@@ -59,6 +60,16 @@ def _check_one_message(position: int, item: object) -> None:
             )
         if isinstance(part.get("text"), str):
             check_text(f"message[{position}].content[{index}].text", part["text"])
+
+
+def _check_tool_calls(where: str, calls: object) -> None:
+    if calls is None:
+        return
+    if not isinstance(calls, Sequence) or isinstance(calls, str | bytes):
+        raise TypeError(f"{where}: `tool_calls` must be a list of tool calls, not {type(calls).__name__}")
+    for index, call in enumerate(calls):
+        if not isinstance(call, Mapping) or not isinstance(call.get("function", {}), Mapping):
+            raise TypeError(f"{where}: `tool_calls[{index}]` must be a mapping with `id` and `function`")
 
 
 def check_text(name: str, value: object) -> None:
@@ -127,6 +138,31 @@ def check_mapping(name: str, value: object) -> None:
     for key in value:
         if not isinstance(key, str) or not key:
             raise TypeError(f"`{name}` has the key {key!r}: keys must be non-empty strings")
+
+
+def check_models(name: str, value: object) -> None:
+    """Refuses anything but a mapping of providers to models."""
+    check_mapping(name, value)
+    for key, model in value.items():  # type: ignore[attr-defined]
+        check_label(f"{name}[{key!r}]", model)
+
+
+def check_metrics(name: str, value: object) -> None:
+    """Refuses anything but a mapping of names to finite numbers."""
+    check_mapping(name, value)
+    limit = sys.float_info.max
+    for key, number in value.items():  # type: ignore[attr-defined]
+        check_number(-limit, limit, "a finite number")(f"{name}[{key!r}]", number)
+
+
+def check_extra_body(name: str, value: object) -> None:
+    """Refuses fields that decide what a call costs and how its answer is read."""
+    check_mapping(name, value)
+    for key in ("messages", "model", "stream"):
+        if key in value:  # type: ignore[operator]
+            raise ConfigurationError(
+                f"`{name}` holds {key!r}, which routing, budget and decoding must know of: use the argument for it"
+            )
 
 
 def check_attributes(name: str, value: object) -> None:
