@@ -175,7 +175,7 @@ def test_a_fraction_is_no_count(name: str) -> None:
         ("max_cost", 1e-12),
     ],
 )
-def test_the_ends_of_a_range_belong_to_it(name: str, value: float) -> None:
+def test_the_ends_of_a_range_belong_to_it(name: str, value: Any) -> None:
     """Bounds are taken as they are."""
     assert getattr(ChatRequest(message="Hi", **{name: value}), name) == value
 
@@ -303,7 +303,7 @@ def test_a_changed_copy_is_checked_again() -> None:
 
 def test_the_text_of_a_conversation() -> None:
     """All texts in order, the system's first; images and calls have none."""
-    messages = [
+    messages: list[dict[str, Any]] = [
         {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "u"}}]},
         {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "function": {"name": "f"}}]},
         {"role": "tool", "tool_call_id": "c", "content": "b"},
