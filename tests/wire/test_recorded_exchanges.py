@@ -11,7 +11,7 @@ from genops_helicone_async._values import HttpReply
 from genops_helicone_async._wire.dialects import Endpoint
 from genops_helicone_async._wire.failures import classify
 from genops_helicone_async._wire.replies import ReplyStream, decode_reply
-from genops_helicone_async.errors import HeliconeError, ProviderError, StreamInterruptedError
+from genops_helicone_async.errors import HeliconeError, StreamInterruptedError
 
 _TABLE: dict[str, dict[str, Any]] = json.loads(
     Path(__file__).with_name("expected_exchanges.json").read_text(encoding="utf-8")
@@ -86,15 +86,45 @@ def _check_error(error: HeliconeError, expected: dict[str, Any]) -> None:
     assert (expected["message_contains"] or "") in error.message
 
 
-@pytest.mark.parametrize("case", [case for case in _MET if not _TABLE[case]["stream"] or "error" in _TABLE[case]])
-def test_a_recorded_reply_becomes_what_the_table_says(shared_dir: Path, case: str) -> None:
-    """A whole reply decodes to the exact answer, a refusal to the exact error and facts."""
-    entry, response = _TABLE[case], _load(shared_dir, case)["response"]
-    reply = _http_reply(response)
-    if 200 <= reply.status < 300 and "text/event-stream" in reply.headers.get("content-type", ""):
-        pytest.skip("a stream: read by the tests of streams")
-    endpoint = _endpoint(entry)
+def _splits(response: dict[str, Any]) -> list[list[bytes]]:
+    """The body as it was recorded in pieces, whole, and byte by byte."""
+    whole = _body(response)
+    recorded = [chunk.encode() for chunk in response.get("transfer_chunks") or [whole.decode()]]
+    return [recorded, [whole], [whole[i : i + 1] for i in range(len(whole))]]
+
+
+def _is_stream(reply: HttpReply) -> bool:
+    return 200 <= reply.status < 300 and "text/event-stream" in reply.headers.get("content-type", "")
+
+
+def _check_stream(entry: dict[str, Any], pieces: list[bytes]) -> None:
+    stream = ReplyStream(_endpoint(entry), "id")
+    chunks = [chunk for data in pieces for chunk in stream.feed(data)] + stream.close()
     if "ok" in entry:
+        assert (stream.error(), stream.broken_event) == (None, False)
+        _check_answer(stream.reply(), entry["ok"])
+        assert "".join(chunk.content for chunk in chunks) == entry["ok"]["content"]
+        return
+    expected, error = entry["error"], stream.error()
+    interrupted = expected["class"] == StreamInterruptedError.__name__
+    assert (stream.finish_reason, stream.text, stream.has_content) == (None, expected.get("partial", ""), interrupted)
+    if error is None:
+        assert expected["message_contains"] is None
+    elif interrupted:
+        assert (expected["message_contains"] or "") in error.message
+    else:
+        _check_error(error, expected)
+
+
+@pytest.mark.parametrize("case", _MET)
+def test_a_recorded_reply_becomes_what_the_table_says(shared_dir: Path, case: str) -> None:
+    """A reply decodes to the exact answer or error, whole, or as a stream in every split of its bytes."""
+    entry, response = _TABLE[case], _load(shared_dir, case)["response"]
+    reply, endpoint = _http_reply(response), _endpoint(_TABLE[case])
+    if _is_stream(reply):
+        for pieces in _splits(response):
+            _check_stream(entry, pieces)
+    elif "ok" in entry:
         _check_answer(decode_reply(reply.body, reply.status, endpoint, "id"), entry["ok"])
     elif 200 <= reply.status < 300:
         with pytest.raises(HeliconeError) as caught:
@@ -102,37 +132,3 @@ def test_a_recorded_reply_becomes_what_the_table_says(shared_dir: Path, case: st
         _check_error(caught.value, entry["error"])
     else:
         _check_error(classify(reply, endpoint, request_id="id", now_s=_NOW_S), entry["error"])
-
-
-_STREAMS = [case for case in _MET if _TABLE[case]["stream"]]
-
-
-def _splits(response: dict[str, Any]) -> dict[str, list[bytes]]:
-    whole = _body(response)
-    recorded = [chunk.encode() for chunk in response.get("transfer_chunks") or [whole.decode()]]
-    return {"recorded": recorded, "whole": [whole], "bytes": [whole[i : i + 1] for i in range(len(whole))]}
-
-
-@pytest.mark.parametrize("split", ["recorded", "whole", "bytes"])
-@pytest.mark.parametrize("case", _STREAMS)
-def test_a_recorded_stream_reads_the_same_however_it_is_split(shared_dir: Path, case: str, split: str) -> None:
-    """A stream gives the expected answer or error as recorded, in one piece and byte by byte."""
-    entry, response = _TABLE[case], _load(shared_dir, case)["response"]
-    if response["status"] != 200 or "text/event-stream" not in response["headers"].get("content-type", ""):
-        pytest.skip("not answered with a stream: read by the tests of whole replies")
-    stream = ReplyStream(_endpoint(entry), "id")
-    chunks = [chunk for data in _splits(response)[split] for chunk in stream.feed(data)] + stream.close()
-    if "ok" in entry:
-        assert stream.error() is None
-        _check_answer(stream.reply(), entry["ok"])
-        assert "".join(chunk.content for chunk in chunks) == entry["ok"]["content"]
-        return
-    expected = entry["error"]
-    error = stream.error()
-    if error is None or expected["class"] == StreamInterruptedError.__name__:
-        assert stream.finish_reason is None or error is not None
-        assert stream.text == expected.get("partial", "")
-        assert stream.has_content == (expected["class"] == StreamInterruptedError.__name__)
-    else:
-        assert isinstance(error, ProviderError)
-        _check_error(error, expected)
