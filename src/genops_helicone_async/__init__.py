@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ._flow.many import ChatMany
     from ._flow.stream import ChatStream
+    from ._flow.tally import SessionSummary
+    from ._flow.tracking import CostTracker, multi_provider_cost_tracking
     from ._wire.headers import GatewayCache, GatewayOptions, GatewayRetry, RateLimitPolicy
     from .blocking import BlockingChatStream, GenOpsHeliconeAdapter, instrument_helicone
     from .chat_request import ChatOptions, ChatRequest
@@ -40,6 +42,9 @@ if TYPE_CHECKING:
         StreamInterruptedError,
     )
     from .models import (
+        BudgetAlert,
+        BudgetOverrun,
+        BudgetStatus,
         BulkResult,
         Candidate,
         EmbeddingResponse,
@@ -58,6 +63,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "_flow.many": ("ChatMany",),
     "_flow.stream": ("ChatStream",),
+    "_flow.tally": ("SessionSummary",),
+    "_flow.tracking": ("CostTracker", "multi_provider_cost_tracking"),
     "_wire.headers": ("GatewayCache", "GatewayOptions", "GatewayRetry", "RateLimitPolicy"),
     "blocking": ("BlockingChatStream", "GenOpsHeliconeAdapter", "instrument_helicone"),
     "chat_request": ("ChatOptions", "ChatRequest"),
@@ -87,6 +94,9 @@ _HOMES = {
         "StreamInterruptedError",
     ),
     "models": (
+        "BudgetAlert",
+        "BudgetOverrun",
+        "BudgetStatus",
         "BulkResult",
         "Candidate",
         "EmbeddingResponse",
@@ -107,7 +117,10 @@ __all__ = [
     "Attempt",
     "AuthenticationError",
     "BlockingChatStream",
+    "BudgetAlert",
     "BudgetExceededError",
+    "BudgetOverrun",
+    "BudgetStatus",
     "BulkResult",
     "Candidate",
     "ChatMany",
@@ -116,6 +129,7 @@ __all__ = [
     "ChatStream",
     "ConfigurationError",
     "CostComparison",
+    "CostTracker",
     "DeadlineExceededError",
     "DecodeError",
     "EmbeddingResponse",
@@ -139,6 +153,7 @@ __all__ = [
     "RateLimitPolicy",
     "RoutingDecision",
     "RoutingError",
+    "SessionSummary",
     "StreamChunk",
     "StreamInterruptedError",
     "ToolCall",
@@ -146,6 +161,7 @@ __all__ = [
     "compare_provider_costs",
     "estimate_migration_costs",
     "instrument_helicone",
+    "multi_provider_cost_tracking",
 ]
 
 

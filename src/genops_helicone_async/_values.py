@@ -6,7 +6,22 @@ from collections.abc import Mapping
 
 import msgspec
 
-from .models import ToolCall
+from .models import PUSD_PER_USD, ToolCall
+
+
+class Currency(msgspec.Struct, frozen=True):
+    """The currency in which a caller sees money: its ISO code, and how many of it one US dollar buys."""
+
+    code: str = "USD"
+    rate: float = 1.0
+
+    def of(self, pusd: int) -> float:
+        """An amount of pico-dollars in this currency."""
+        return pusd / PUSD_PER_USD * self.rate
+
+    def to_pusd(self, amount: float) -> int:
+        """An amount of this currency in pico-dollars."""
+        return round(amount / self.rate * PUSD_PER_USD)
 
 
 class TokenCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,4 +80,4 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     partial: bool = False
 
 
-__all__ = ["HttpReply", "HttpRequest", "Reply", "TokenCounts"]
+__all__ = ["Currency", "HttpReply", "HttpRequest", "Reply", "TokenCounts"]

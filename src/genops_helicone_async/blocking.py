@@ -13,12 +13,15 @@ from typing import Any, Self, TypeVar, Unpack
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from ._flow.many import ChatMany, OnError, Requests
+from ._flow.sinks import Listener
 from ._flow.stream import ChatStream
+from ._flow.tally import SessionSummary
 from ._wire.headers import GatewayOptions
 from .chat_request import ChatOptions, Message, SharedOptions
 from .client import AdapterStatistics, GenOpsHeliconeAsyncAdapter
 from .config import DEFAULT_MAX_RESPONSE_BYTES, Settings
 from .models import (
+    BudgetStatus,
     BulkResult,
     EmbeddingResponse,
     HeliconeResponse,
@@ -88,9 +91,11 @@ class GenOpsHeliconeAdapter:
         max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES,
         enable_cost_tracking: bool = True,
         cost_currency: str = "USD",
+        exchange_rates: Mapping[str, float] | None = None,
         prices: Mapping[Any, Any] | None = None,
         gateway_fee_rates: Mapping[str, float] | None = None,
         gateway_options: GatewayOptions | None = None,
+        state_url: str | None = None,
         allow_insecure_http: bool = False,
         trust_env: bool = False,
     ) -> None:
@@ -107,6 +112,8 @@ class GenOpsHeliconeAdapter:
             max_response_bytes=max_response_bytes,
             enable_cost_tracking=enable_cost_tracking,
             cost_currency=cost_currency,
+            exchange_rates=exchange_rates,
+            state_url=state_url,
             prices=prices,
             gateway_fee_rates=gateway_fee_rates,
             gateway_options=gateway_options,
@@ -191,6 +198,42 @@ class GenOpsHeliconeAdapter:
     def validate_providers(self) -> dict[str, ProviderCheck]:
         """Checks every configured provider; see `GenOpsHeliconeAsyncAdapter.validate_providers_async`."""
         return _call(self._adapter.validate_providers_async)
+
+    def set_budget_limits(
+        self,
+        daily_limit: float | None = None,
+        monthly_limit: float | None = None,
+        per_team_limits: Mapping[str, float] | None = None,
+        *,
+        per_project_limits: Mapping[str, float] | None = None,
+        per_customer_limits: Mapping[str, float] | None = None,
+        timezone: str = "UTC",
+        alert_thresholds: Sequence[float] = (0.8, 1.0),
+        enforce: bool = True,
+    ) -> None:
+        """Replaces all budgets at once; see `GenOpsHeliconeAsyncAdapter.set_budget_limits`."""
+        self._adapter.set_budget_limits(
+            daily_limit,
+            monthly_limit,
+            per_team_limits,
+            per_project_limits=per_project_limits,
+            per_customer_limits=per_customer_limits,
+            timezone=timezone,
+            alert_thresholds=alert_thresholds,
+            enforce=enforce,
+        )
+
+    def get_budget_status(self) -> tuple[BudgetStatus, ...]:
+        """Every budget with its limit, what is spent, held and left, and when it resets."""
+        return self._adapter.get_budget_status()
+
+    def on_budget_event(self, listener: Listener) -> None:
+        """Tells of budgets; see `GenOpsHeliconeAsyncAdapter.on_budget_event`. Called on the loop thread."""
+        self._adapter.on_budget_event(listener)
+
+    def get_usage_summary(self) -> SessionSummary:
+        """What all calls of this adapter have come to since it was made."""
+        return self._adapter.get_usage_summary()
 
     def statistics(self) -> AdapterStatistics:
         """What is going on, on the loop thread."""

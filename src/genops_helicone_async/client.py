@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, Self, Unpack
 
 import msgspec
 
+from ._assembly import assemble, pipeline_on
 from ._edges.http import HttpStatistics, HttpTransport
-from ._edges.ids import RequestIds
 from ._edges.open_files import open_file_limit
-from ._edges.price_book import PriceBook
 from ._edges.slots import Slots, SlotStatistics
-from ._flow.attribution import Attribution
+from ._flow.budget_limits import limits_of
 from ._flow.checks import check_providers
 from ._flow.embed import Embedding
 from ._flow.fanout import ask_several
 from ._flow.many import ChatMany, OnError, Requests
-from ._flow.pipeline import Pipeline, Shared
-from ._flow.sinks import Sinks
+from ._flow.pipeline import Pipeline
+from ._flow.sinks import Listener
 from ._flow.stream import ChatStream
-from ._rules.retry import RetryQuota
+from ._flow.tally import SessionSummary
 from ._wire.headers import GatewayOptions
 from .chat_request import ChatOptions, EmbedRequest, Message, SharedOptions, make_request
 from .config import DEFAULT_MAX_RESPONSE_BYTES, GivenSettings, Settings, resolve
 from .errors import ConfigurationError
-from .models import EmbeddingResponse, HeliconeResponse, MultiProviderResponse, ProviderCheck
+from .models import BudgetStatus, EmbeddingResponse, HeliconeResponse, MultiProviderResponse, ProviderCheck
 
 
 class AdapterStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,10 +59,12 @@ class GenOpsHeliconeAsyncAdapter:
         max_connections: calls on their way at once; by default what the open-file limit allows, 10,000 at most.
         max_response_bytes: the largest reply taken, 64 MiB by default.
         enable_cost_tracking: whether calls are priced.
-        cost_currency: `USD`.
+        cost_currency: the currency of all money a caller sees, ISO code; budgets and `max_cost` are in it too.
+        exchange_rates: currency → how many of it one US dollar buys; needed for any currency but `USD`.
         prices: overrides in dollars per million tokens: `{"openai/gpt-x": {"input": 1.0, "output": 2.0}}`.
         gateway_fee_rates: `{"PTB": 0.03}`: what Helicone's credits cost on top, as a share.
         gateway_options: caching, retries, rate limits and omission of bodies on Helicone's side.
+        state_url: where budgets and receipts are kept: unset in memory, `sqlite:///file.db` on this machine.
         allow_insecure_http: whether keys may travel over plain http to other machines.
         trust_env: whether `HTTPS_PROXY` and its like are honoured.
 
@@ -87,9 +87,11 @@ class GenOpsHeliconeAsyncAdapter:
         max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES,
         enable_cost_tracking: bool = True,
         cost_currency: str = "USD",
+        exchange_rates: Mapping[str, float] | None = None,
         prices: Mapping[Any, Any] | None = None,
         gateway_fee_rates: Mapping[str, float] | None = None,
         gateway_options: GatewayOptions | None = None,
+        state_url: str | None = None,
         allow_insecure_http: bool = False,
         trust_env: bool = False,
     ) -> None:
@@ -106,21 +108,15 @@ class GenOpsHeliconeAsyncAdapter:
             max_response_bytes=max_response_bytes,
             enable_cost_tracking=enable_cost_tracking,
             cost_currency=cost_currency,
+            exchange_rates=exchange_rates,
+            state_url=state_url,
             gateway_fee_rates=gateway_fee_rates,
             prices=prices,
             allow_insecure_http=allow_insecure_http,
             trust_env=trust_env,
         )
         self._settings = settings = resolve(given, dict(os.environ), open_file_limit())
-        self._shared = Shared(
-            settings=settings,
-            prices=PriceBook(settings.prices),
-            attribution=Attribution(settings.default_attributes, gateway_options),
-            sinks=Sinks(),
-            quota=RetryQuota(),
-            new_id=RequestIds(),
-            random=random.Random().random,  # jitter, no secret
-        )
+        self._parts = assemble(settings, gateway_options)
         self._pipelines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Pipeline] = weakref.WeakKeyDictionary()
         self._last: tuple[weakref.ref[asyncio.AbstractEventLoop], Pipeline] | None = None
         self._closed = False
@@ -143,6 +139,7 @@ class GenOpsHeliconeAsyncAdapter:
         pipeline = self._pipelines.pop(asyncio.get_running_loop(), None)
         if pipeline is not None:
             await pipeline.transport.aclose()
+        await self._parts.ledger.aclose()
 
     async def chat_async(self, message: Message, **options: Unpack[ChatOptions]) -> HeliconeResponse:
         """One answer to a message, which is a string or a list of OpenAI-style messages.
@@ -220,13 +217,64 @@ class GenOpsHeliconeAsyncAdapter:
         """Checks every configured provider with one cheap, unbilled request each, all at once; raises nothing."""
         return await check_providers(self._pipeline())
 
+    def set_budget_limits(
+        self,
+        daily_limit: float | None = None,
+        monthly_limit: float | None = None,
+        per_team_limits: Mapping[str, float] | None = None,
+        *,
+        per_project_limits: Mapping[str, float] | None = None,
+        per_customer_limits: Mapping[str, float] | None = None,
+        timezone: str = "UTC",
+        alert_thresholds: Sequence[float] = (0.8, 1.0),
+        enforce: bool = True,
+    ) -> None:
+        """Replaces all budgets at once, also while calls are in flight; those keep what they hold.
+
+        Limits are in `cost_currency`; those of teams, projects and customers are monthly. Days and months are the
+        calendar's in `timezone`. With `enforce`, a call whose worst case a budget has no room for is refused before
+        anything is sent, unless it says `enforce_budget=False`.
+
+        Raises:
+            ConfigurationError: a limit, a threshold or the time zone makes no sense.
+        """
+        self._parts.budgets.configure(
+            limits_of(
+                self._settings.currency,
+                daily_limit,
+                monthly_limit,
+                per_team_limits,
+                per_project_limits,
+                per_customer_limits,
+                timezone=timezone,
+                alert_thresholds=alert_thresholds,
+                enforce=enforce,
+            )
+        )
+
+    def get_budget_status(self) -> tuple[BudgetStatus, ...]:
+        """Every budget with its limit, what is spent, held and left, and when it resets."""
+        return self._parts.budgets.status()
+
+    def on_budget_event(self, listener: Listener) -> None:
+        """Calls `listener` with a `BudgetAlert` when spending passes a threshold.
+
+        And with a `BudgetOverrun` when a call cost more than was set aside for it. A listener that fails is reported
+        once and harms nothing.
+        """
+        self._parts.shared.sinks.listen(listener)
+
+    def get_usage_summary(self) -> SessionSummary:
+        """What all calls of this adapter have come to since it was made."""
+        return self._parts.tally.summary()
+
     def statistics(self) -> AdapterStatistics:
         """What is going on, on the running event loop."""
         pipeline = self._pipeline()
         slots, transport = pipeline.slots, pipeline.transport
         assert isinstance(slots, Slots)
         assert isinstance(transport, HttpTransport)
-        quota = self._shared.quota
+        quota = self._parts.shared.quota
         return AdapterStatistics(
             slots=slots.statistics(),
             http=transport.statistics(),
@@ -249,9 +297,7 @@ class GenOpsHeliconeAsyncAdapter:
             raise ConfigurationError("the adapter is closed: make a new one")
         pipeline = self._pipelines.get(loop)
         if pipeline is None:
-            settings = self._settings
-            transport = HttpTransport(max_response_bytes=settings.max_response_bytes, trust_env=settings.trust_env)
-            pipeline = Pipeline(self._shared, transport, Slots(settings.max_connections), loop.time)
+            pipeline = pipeline_on(loop, self._parts)
             self._pipelines[loop] = pipeline
         self._last = (weakref.ref(loop), pipeline)
         return pipeline

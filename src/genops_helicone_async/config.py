@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from ._arguments import check_int, check_label, check_positive, check_url, refuse_plain_http
+from ._money_settings import checked_currency, checked_fee_rates, checked_state_url
 from ._providers import DEFAULT_PROVIDERS, PROVIDERS, canonical
+from ._values import Currency
 from .errors import ConfigurationError
 
 CLOUD_GATEWAY = "https://ai-gateway.helicone.ai"
@@ -68,7 +69,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_response_bytes: int
     enable_cost_tracking: bool
     gateway_fee_rates: Mapping[str, float]
+    currency: Currency
     prices: Mapping[Any, Any]
+    state_url: str | None
     trust_env: bool
     environ: Mapping[str, str] = {}
 
@@ -93,6 +96,8 @@ class GivenSettings(msgspec.Struct, kw_only=True):
     max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES
     enable_cost_tracking: bool = True
     cost_currency: str = "USD"
+    exchange_rates: Mapping[str, float] | None = None
+    state_url: str | None = None
     gateway_fee_rates: Mapping[str, float] | None = None
     prices: Mapping[Any, Any] | None = None
     allow_insecure_http: bool = False
@@ -112,8 +117,6 @@ def resolve(given: GivenSettings, environ: Mapping[str, str], open_file_limit: i
         ConfigurationError: a setting is wrong, or nothing is there to authenticate with.
         TypeError: a setting has the wrong type.
     """
-    if given.cost_currency != "USD":
-        raise ConfigurationError(f"`cost_currency` is {given.cost_currency!r}: this version accounts in USD only")
     gateway_url, dialect, is_cloud = _gateway(given, environ)
     urls = {
         canonical(name): check_url(f"provider_urls[{name!r}]", url)
@@ -141,8 +144,10 @@ def resolve(given: GivenSettings, environ: Mapping[str, str], open_file_limit: i
         max_connections=_max_connections(given.max_connections, open_file_limit),
         max_response_bytes=_count("max_response_bytes", given.max_response_bytes, 1),
         enable_cost_tracking=bool(given.enable_cost_tracking),
-        gateway_fee_rates=_fee_rates(given.gateway_fee_rates),
+        gateway_fee_rates=checked_fee_rates(_pairs("gateway_fee_rates", given.gateway_fee_rates)),
+        currency=checked_currency(given.cost_currency, dict(_pairs("exchange_rates", given.exchange_rates))),
         prices=dict(_pairs("prices", given.prices, names=False)),
+        state_url=checked_state_url(given.state_url or environ.get("GENOPS_STATE_URL") or None),
         trust_env=bool(given.trust_env),
         environ={name: environ[name] for name in PLACES if environ.get(name)},
     )
@@ -266,17 +271,6 @@ def _max_connections(given: int | None, open_file_limit: int) -> int:
         return _count("max_connections", given, 1)
     spare = max(open_file_limit // 16, 64)  # logs, databases, other clients of the process
     return max(16, min(10_000, open_file_limit - spare))
-
-
-def _fee_rates(rates: Mapping[str, float] | None) -> dict[str, float]:
-    result = {"PTB": 0.03, "BYOK": 0.0}
-    for name, rate in _pairs("gateway_fee_rates", rates):
-        if isinstance(rate, bool) or not isinstance(rate, int | float) or not (math.isfinite(rate) and 0 <= rate < 1):
-            raise ConfigurationError(
-                f"`gateway_fee_rates[{name!r}]` is {rate!r}: give a share between 0 and 1, 0.03 is 3 %"
-            )
-        result[name.upper()] = float(rate)
-    return result
 
 
 def _pairs(name: str, value: Mapping[Any, Any] | None, *, names: bool = True) -> list[tuple[Any, Any]]:

@@ -36,7 +36,7 @@ class HeliconeUsage(msgspec.Struct, frozen=True, kw_only=True):
     `input_tokens` is everything that went in: fresh + cached + cache-written, as OpenTelemetry's GenAI conventions
     have it. `total_tokens` is input + output, never the gateway's own total, which counts cached tokens twice.
     `cost_source` says what a cost is worth: `reported` by the provider, `computed` from the usage it reported,
-    `estimated` where it reported none, `unpriced` (0.0) where no price is known.
+    `estimated` where it reported none, `unpriced` (0.0) where no price is known. Money is in `currency`.
     """
 
     provider: str
@@ -52,6 +52,7 @@ class HeliconeUsage(msgspec.Struct, frozen=True, kw_only=True):
     helicone_cost: float = 0.0
     total_cost: float = 0.0
     cost_source: CostSource = "unpriced"
+    currency: str = "USD"
     price_source: str | None = None
     price_date: str | None = None
 
@@ -221,6 +222,17 @@ class BudgetAlert(msgspec.Struct, frozen=True, kw_only=True):
     at_s: float
 
 
+class BudgetOverrun(msgspec.Struct, frozen=True, kw_only=True):
+    """A call cost more than the worst case set aside for it: a provider billed beyond the declared maximum."""
+
+    request_id: str
+    provider: str
+    model: str
+    held: float
+    cost: float
+    at_s: float
+
+
 class BulkResult(msgspec.Struct, frozen=True, kw_only=True):
     """One row of `chat_many`: `index` counts the requests as they were read; `response` or `error` is set."""
 
@@ -253,6 +265,7 @@ class ProviderCheck(msgspec.Struct, frozen=True, kw_only=True):
 __all__ = [
     "PUSD_PER_USD",
     "BudgetAlert",
+    "BudgetOverrun",
     "BudgetStatus",
     "BulkResult",
     "Candidate",

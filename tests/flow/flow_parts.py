@@ -1,7 +1,7 @@
 """What the tests of the flow are built from: a pipeline on any transport, a budget and a sink that remember."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -11,13 +11,16 @@ from genops_helicone_async._edges.ids import RequestIds
 from genops_helicone_async._edges.price_book import UNRESOLVED, PriceBook
 from genops_helicone_async._edges.slots import Slots
 from genops_helicone_async._flow.attribution import Attribution
+from genops_helicone_async._flow.estimates import Estimates
 from genops_helicone_async._flow.pipeline import Pipeline, Shared
 from genops_helicone_async._flow.ports import Transport
 from genops_helicone_async._flow.sinks import Sinks
 from genops_helicone_async._flow.stream import ChatStream
 from genops_helicone_async._flow.ticket import RequestRecord
+from genops_helicone_async._rules.ledger import LedgerRow
 from genops_helicone_async._rules.prices import Price
 from genops_helicone_async._rules.retry import RetryQuota
+from genops_helicone_async._rules.tokens import heuristic_tokens
 from genops_helicone_async.chat_request import make_request
 from genops_helicone_async.config import GivenSettings, resolve
 from genops_helicone_async.errors import Attempt
@@ -36,13 +39,20 @@ PROVIDERS = ("openai", "groq", "mistral")
 class Hold:
     """Money set aside; remembers every settling, to show that there is exactly one."""
 
-    def __init__(self, worst_case_pusd: int) -> None:
-        self.worst_case_pusd = worst_case_pusd
+    is_limited = True
+    is_enforced = False
+
+    def __init__(self) -> None:
+        self.held_pusd = 0
         self.settled: list[int] = []
 
-    def settle(self, cost_pusd: int) -> None:
+    async def raise_to(self, total_pusd: int) -> None:
+        """Notes the worst case."""
+        self.held_pusd = total_pusd
+
+    def settle(self, rows: list[LedgerRow], *, failed: bool, cached: bool) -> None:
         """Notes the cost."""
-        self.settled.append(cost_pusd)
+        self.settled.append(sum(row.cost_pusd for row in rows))
 
 
 class RecordingBudget:
@@ -51,9 +61,9 @@ class RecordingBudget:
     def __init__(self) -> None:
         self.holds: list[Hold] = []
 
-    def hold(self, attribution: Mapping[str, str], worst_case_pusd: Callable[[], int]) -> Hold:
+    def open(self, attribution: Mapping[str, str], *, enforce: bool | None) -> Hold:
         """A new hold."""
-        self.holds.append(Hold(worst_case_pusd()))
+        self.holds.append(Hold())
         return self.holds[-1]
 
 
@@ -102,6 +112,7 @@ class Rig:
             new_id=RequestIds(),
             random=lambda: random,
             budget=self.budget,
+            estimates=Estimates(lambda _, text: heuristic_tokens(text), self.settings.gateway_fee_rates),
         )
         self.slots = Slots(self.settings.max_connections)
         self.pipeline = Pipeline(shared, transport, self.slots, asyncio.get_running_loop().time)

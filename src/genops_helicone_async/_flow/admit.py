@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Self
 
 from ..chat_request import ChatRequest
 from ..errors import ConfigurationError, HeliconeError
-from .route import worst_case
 from .settle import record_of
 from .ticket import Target, Ticket
 
@@ -48,8 +47,10 @@ class Admission:
             deadline=started + (request.timeout_seconds or pipeline.settings.timeout_s),
         )
         try:
-            self.targets = targets = await pipeline.candidates.of(request, ticket.deadline)
-            ticket.hold = pipeline.budget.hold(merged, lambda: max((worst_case(request, t) or 0) for t in targets))
+            self.targets = await pipeline.candidates.of(request, ticket.deadline)
+            ticket.hold = pipeline.budget.open(merged, enforce=request.enforce_budget)
+            if ticket.hold.is_limited:
+                await self._set_aside(ticket)
             if not pipeline.slots.take_nowait():
                 await pipeline.slots.take(ticket.deadline)
             self._slot = True
@@ -57,6 +58,21 @@ class Admission:
             self.close(exc)
             raise
         return self
+
+    async def _set_aside(self, ticket: Ticket) -> None:
+        """Holds the worst case of the dearest candidate; those without a price are no candidates under a budget."""
+        estimates, request = self._pipeline.estimates, ticket.request
+        worst = [estimates.worst_case_pusd(request, target) for target in self.targets]
+        if ticket.hold.is_enforced:
+            unpriced = [t.endpoint for t, cost in zip(self.targets, worst, strict=True) if cost is None]
+            self.targets = [t for t, cost in zip(self.targets, worst, strict=True) if cost is not None]
+            if not self.targets:
+                names = ", ".join(f"{endpoint.provider}/{endpoint.model}" for endpoint in unpriced)
+                raise ConfigurationError(
+                    f"a budget is enforced and no price is known for {names}: give one with prices=…, "
+                    "or enforce_budget=False"
+                )
+        await ticket.hold.raise_to(max(cost or 0 for cost in worst))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
@@ -72,7 +88,7 @@ class Admission:
             pipeline.slots.release()
         if not ticket.settled:
             ticket.settled = True
-            ticket.hold.settle(ticket.failed_pusd)
+            ticket.durable = ticket.hold.settle(ticket.rows, failed=True, cached=False)
             if isinstance(exc, HeliconeError):
                 exc.attempts = tuple(ticket.attempts)
             pipeline.sinks.emit(record_of(ticket, pipeline.clock(), error=exc))

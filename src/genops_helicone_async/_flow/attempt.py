@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from .._rules.prices import cost_pusd
-from .._rules.tokens import estimate_input_tokens
-from .._values import HttpReply, HttpRequest, Reply, TokenCounts
+from .._rules.ledger import LedgerRow
+from .._values import Currency, HttpReply, HttpRequest, Reply, TokenCounts
 from .._wire.anthropic_shape import encode_messages
 from .._wire.dialects import Endpoint
 from .._wire.failures import classify
@@ -16,9 +15,8 @@ from .._wire.replies import decode_reply
 from .._wire.schema import take_answer
 from ..chat_request import ChatRequest
 from ..errors import Attempt, Billed, DeadlineExceededError, HeliconeError, ProviderError
-from ..models import PUSD_PER_USD
+from .estimates import Estimates
 from .ports import Transport
-from .route import TYPICAL_OUTPUT_TOKENS
 from .settle import charge_of
 from .ticket import Charge, Outcome, Target, Ticket
 
@@ -26,14 +24,23 @@ _OK = range(200, 300)
 
 
 class Attempts:
-    """Makes attempts. `clock` is the event loop's, `new_id` gives the request ids."""
+    """Makes attempts and writes them down. `clock` is the event loop's, `new_id` gives the request ids."""
 
-    __slots__ = ("_clock", "_fees", "_new_id", "_remembered", "_transport")
+    __slots__ = ("_clock", "_currency", "_estimates", "_fees", "_new_id", "_remembered", "_transport")
 
     def __init__(
-        self, transport: Transport, clock: Callable[[], float], new_id: Callable[[], str], fees: Mapping[str, float]
+        self,
+        transport: Transport,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+        *,
+        fees: Mapping[str, float],
+        estimates: Estimates,
+        currency: Currency,
     ) -> None:
         self._transport = transport
+        self._estimates = estimates
+        self._currency = currency
         self._clock = clock
         self._new_id = new_id
         self._fees = fees
@@ -89,16 +96,21 @@ class Attempts:
         self, ticket: Ticket, target: Target, request_id: str, started: float, reply: Reply, http: HttpReply
     ) -> Outcome:
         """Puts a successful attempt on the ticket, with its charge."""
-        charge, counts = charge_of(ticket.request, target, reply, http.headers, self._fees)
+        charge, counts = charge_of(
+            ticket.request, target, reply, http.headers, fees=self._fees, estimates=self._estimates
+        )
+        if reply.usage is not None and reply.finish_reason is not None:
+            self._estimates.averages.observe(target.endpoint.provider, target.endpoint.model, counts.output)
         if ticket.request.response_model is not None or ticket.request.response_format is not None:
             reply = take_answer(reply)
         duration_s = self._clock() - started
         ticket.attempts.append(Attempt(
             provider=target.endpoint.provider, model=target.endpoint.model, request_id=request_id,
             host=target.endpoint.host, started_s=started - ticket.started, duration_s=duration_s,
-            status_code=http.status, http_status=http.status, billed="yes", cost=charge.total_pusd / PUSD_PER_USD,
+            status_code=http.status, http_status=http.status, billed="yes", cost=self._currency.of(charge.total_pusd),
             cost_source=charge.source, input_tokens=counts.input, output_tokens=counts.output,
         ))  # fmt: skip
+        self._enter(ticket, target, request_id, "ok", charge, counts, duration_s)
         return Outcome(
             target=target, request_id=request_id, reply=reply, headers=http.headers, body=http.body,
             duration_s=duration_s, charge=charge, counts=counts,
@@ -120,7 +132,7 @@ class Attempts:
             billed = exc.billed
         else:
             billed = "maybe" if request.sent else "no"
-        charge = Charge() if billed == "no" else estimated_charge(ticket.request, target)
+        charge = Charge() if billed == "no" else self._estimates.lost_charge(ticket.request, target)
         self.note(exc, ticket, target, request, started, charge, billed)
         return exc
 
@@ -137,10 +149,26 @@ class Attempts:
             host=endpoint.host, started_s=started - ticket.started, duration_s=self._clock() - started,
             error=type(exc).__name__ if exc is not None else "Abandoned",
             error_message=error.message if error is not None else "cancelled" if exc is not None else "the caller left",
-            billed=billed, cost=charge.total_pusd / PUSD_PER_USD,
+            billed=billed, cost=self._currency.of(charge.total_pusd),
             cost_source="none" if billed == "no" else charge.source,
             status_code=error.status_code if error else None, http_status=error.http_status if error else None,
             retry_after_s=error.retry_after_s if error else None,
+        ))  # fmt: skip
+        done = ticket.attempts[-1]
+        self._enter(ticket, target, done.request_id, done.error or "", charge, TokenCounts(), done.duration_s)
+
+    def _enter(
+        self, ticket: Ticket, target: Target, request_id: str, status: str, charge: Charge, counts: TokenCounts,
+        duration_s: float,
+    ) -> None:  # fmt: skip
+        """Writes the attempt's row of the ledger, to be booked when the call is settled."""
+        who = ticket.attribution
+        ticket.rows.append(LedgerRow(
+            request_id=request_id, at_s=time.time(), provider=target.endpoint.provider, model=target.endpoint.model,
+            status=status, cost_pusd=charge.total_pusd, gateway_pusd=charge.gateway_pusd, cost_source=charge.source,
+            input_tokens=counts.input, output_tokens=counts.output, duration_ms=duration_s * 1000,
+            team=who.get("team", ""), project=who.get("project", ""), customer_id=who.get("customer_id", ""),
+            environment=who.get("environment", ""),
         ))  # fmt: skip
 
 
@@ -154,14 +182,4 @@ def encode(request: ChatRequest, endpoint: Endpoint, *, stream: bool) -> bytes:
     )  # fmt: skip
 
 
-def estimated_charge(request: ChatRequest, target: Target, seen: TokenCounts | None = None) -> Charge:
-    """What an attempt without a known usage may have cost: the tokens seen, or else estimated input, typical output."""
-    if target.price is None:
-        return Charge(source="unpriced")
-    if seen is None:
-        tokens = estimate_input_tokens(request.messages(), request.tools)
-        seen = TokenCounts(input=tokens, output=request.max_tokens or TYPICAL_OUTPUT_TOKENS)
-    return Charge(provider_pusd=cost_pusd(target.price, seen), source="estimated")
-
-
-__all__ = ["Attempts", "encode", "estimated_charge"]
+__all__ = ["Attempts", "encode"]

@@ -3,100 +3,23 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, tzinfo
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from collections.abc import Callable, Mapping
+from datetime import datetime
 
 import msgspec
 
 from .._rules.ledger import WAIT, LedgerRow, Movement, Refusal, Scope, crossed
 from .._rules.windows import Period, Window, window_of
-from ..errors import BudgetExceededError, ConfigurationError
-from ..models import PUSD_PER_USD, BudgetAlert, BudgetStatus
+from .._values import Currency
+from ..errors import BudgetExceededError
+from ..models import BudgetAlert, BudgetOverrun, BudgetStatus
+from .budget_limits import BudgetLimits, zone_of
 from .ports import Durable, Ledger
 from .tracking import CostTracker, active_trackers
 
 _log = logging.getLogger("genops_helicone_async.budgets")
 _MOST_REMEMBERED = 4096
 _DIMENSIONS = (("team", "teams"), ("project", "projects"), ("customer_id", "customers"))
-
-
-class BudgetLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits in pico-dollars: per day and month over everything, per month for teams, projects and customers."""
-
-    daily_pusd: int | None = None
-    monthly_pusd: int | None = None
-    teams: Mapping[str, int] = {}
-    projects: Mapping[str, int] = {}
-    customers: Mapping[str, int] = {}
-    zone: str = "UTC"
-    thresholds: tuple[float, ...] = (0.8, 1.0)
-    enforce: bool = True
-
-
-def limits_of(
-    daily_limit: float | None,
-    monthly_limit: float | None,
-    per_team: Mapping[str, float] | None,
-    per_project: Mapping[str, float] | None,
-    per_customer: Mapping[str, float] | None,
-    *,
-    timezone: str,
-    alert_thresholds: Sequence[float],
-    enforce: bool,
-) -> BudgetLimits:
-    """Limits from dollars, checked.
-
-    Raises:
-        ConfigurationError: a limit, threshold or time zone makes no sense.
-        TypeError: something has the wrong type.
-    """
-    try:
-        ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as exc:
-        raise ConfigurationError(
-            f"`timezone` is {timezone!r}, which is no known time zone: try 'UTC' or 'Europe/Berlin'"
-        ) from exc
-    for share in alert_thresholds:
-        if isinstance(share, bool) or not isinstance(share, int | float) or not (math.isfinite(share) and share > 0):
-            raise ConfigurationError(f"`alert_thresholds` holds {share!r}: give shares of the limit, such as 0.8")
-    return BudgetLimits(
-        daily_pusd=_pusd("daily_limit", daily_limit),
-        monthly_pusd=_pusd("monthly_limit", monthly_limit),
-        teams=_each("per_team_limits", per_team),
-        projects=_each("per_project_limits", per_project),
-        customers=_each("per_customer_limits", per_customer),
-        zone=timezone,
-        thresholds=tuple(sorted(alert_thresholds)),
-        enforce=enforce,
-    )
-
-
-def _pusd(name: str, dollars: float | None) -> int | None:
-    if dollars is None:
-        return None
-    if isinstance(dollars, bool) or not isinstance(dollars, int | float):
-        raise TypeError(f"`{name}` must be a number of dollars, not {type(dollars).__name__}")
-    if not (math.isfinite(dollars) and 0 <= dollars < 9_000_000):
-        raise ConfigurationError(f"`{name}` is {dollars!r}: give dollars from 0 to 9,000,000")
-    return round(dollars * PUSD_PER_USD)
-
-
-def _each(name: str, limits: Mapping[str, float] | None) -> dict[str, int]:
-    if limits is None:
-        return {}
-    if not isinstance(limits, Mapping):
-        raise TypeError(f"`{name}` must be a mapping of names to dollars, not {type(limits).__name__}")
-    result = {}
-    for who, dollars in limits.items():
-        if not isinstance(who, str) or not who:
-            raise ConfigurationError(f"`{name}` has the key {who!r}: keys are names")
-        limit = _pusd(f"{name}[{who!r}]", dollars)
-        if limit is None:
-            raise ConfigurationError(f"`{name}[{who!r}]` is None: give dollars or leave it out")
-        result[who] = limit
-    return result
 
 
 class _Scopes(msgspec.Struct, frozen=True):
@@ -110,12 +33,19 @@ class _Scopes(msgspec.Struct, frozen=True):
 class Budgets:
     """Budgets of one adapter over one ledger. `clock` is the wall clock in Unix seconds."""
 
-    __slots__ = ("_alert", "_clock", "_ledger", "_limits", "_remembered", "_zone")
+    __slots__ = ("_clock", "_currency", "_ledger", "_limits", "_remembered", "_tell", "_zone")
 
-    def __init__(self, ledger: Ledger, clock: Callable[[], float], alert: Callable[[BudgetAlert], None]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: Callable[[], float],
+        tell: Callable[[BudgetAlert | BudgetOverrun], None],
+        currency: Currency,
+    ) -> None:
         self._ledger = ledger
+        self._currency = currency
         self._clock = clock
-        self._alert = alert
+        self._tell = tell
         self.configure(BudgetLimits())
 
     def __repr__(self) -> str:
@@ -124,7 +54,7 @@ class Budgets:
     def configure(self, limits: BudgetLimits) -> None:
         """Replaces all limits at once; calls in flight keep the holds they have."""
         self._limits = limits
-        self._zone: tzinfo = ZoneInfo(limits.zone)
+        self._zone = zone_of(limits.zone)
         self._remembered: dict[tuple[str | None, ...], _Scopes] = {}
 
     @property
@@ -155,9 +85,9 @@ class Budgets:
             period, window = windows[scope.key]
             limit = scope.limit_pusd or 0
             statuses.append(BudgetStatus(
-                name=scope.name, scope=scope.name.partition(":")[0], period=period, limit=limit / PUSD_PER_USD,
-                settled=account.settled_pusd / PUSD_PER_USD, held=account.held_pusd / PUSD_PER_USD,
-                remaining=(limit - account.settled_pusd - account.held_pusd) / PUSD_PER_USD, resets_at=window.ends_at,
+                name=scope.name, scope=scope.name.partition(":")[0], period=period, limit=self._money(limit),
+                settled=self._money(account.settled_pusd), held=self._money(account.held_pusd),
+                remaining=self._money(limit - account.settled_pusd - account.held_pusd), resets_at=window.ends_at,
             ))  # fmt: skip
         return tuple(statuses)
 
@@ -173,9 +103,9 @@ class Budgets:
         limit = scope.limit_pusd or 0
         until = f", it resets at {resets_at.isoformat()}" if resets_at is not None else ""
         return BudgetExceededError(
-            f"the budget `{scope.name}` of ${limit / PUSD_PER_USD:.2f} has ${(limit - used) / PUSD_PER_USD:.6f} left, "
+            f"the budget `{scope.name}` of {self._told(limit)} has {self._told(limit - used)} left, "
             f"less than this call may cost{until}",
-            current_usage=used / PUSD_PER_USD, budget_limit=limit / PUSD_PER_USD, scope=scope.name, period=period,
+            current_usage=self._money(used), budget_limit=self._money(limit), scope=scope.name, period=period,
             resets_at=resets_at,
         )  # fmt: skip
 
@@ -187,11 +117,26 @@ class Budgets:
                 continue
             for share in crossed(self._limits.thresholds, limit, movement.before_pusd, movement.after_pusd):
                 alert = BudgetAlert(
-                    name=movement.scope.name, threshold=share, settled=movement.after_pusd / PUSD_PER_USD,
-                    limit=limit / PUSD_PER_USD, at_s=self._clock(),
+                    name=movement.scope.name, threshold=share, settled=self._money(movement.after_pusd),
+                    limit=self._money(limit), at_s=self._clock(),
                 )  # fmt: skip
-                _log.warning("budget %s has passed %.0f %% of $%.2f", alert.name, share * 100, alert.limit)
-                self._alert(alert)
+                _log.warning("budget %s has passed %.0f %% of %s", alert.name, share * 100, self._told(limit))
+                self._tell(alert)
+
+    def check_overrun(self, rows: list[LedgerRow], held_pusd: int) -> None:
+        """Tells of a call that cost more than was set aside for it: the one way past a limit there is."""
+        cost_pusd = sum(row.cost_pusd for row in rows)
+        if cost_pusd > held_pusd:
+            last = rows[-1]
+            overrun = BudgetOverrun(
+                request_id=last.request_id, provider=last.provider, model=last.model,
+                held=self._money(held_pusd), cost=self._money(cost_pusd), at_s=self._clock(),
+            )  # fmt: skip
+            _log.warning(
+                "call %s to %s/%s cost %s, more than the %s set aside for it",
+                last.request_id, last.provider, last.model, self._told(cost_pusd), self._told(held_pusd),
+            )  # fmt: skip
+            self._tell(overrun)
 
     def _scopes(self, key: tuple[str | None, ...]) -> _Scopes:
         limits, now_s = self._limits, self._clock()
@@ -222,6 +167,14 @@ class Budgets:
             found.append((Scope(name=name, window=self._key(month), limit_pusd=limit), "month", month))
         return found
 
+    def _money(self, pusd: int) -> float:
+        return self._currency.of(pusd)
+
+    def _told(self, pusd: int) -> str:
+        """An amount as text, small ones to the last digit that matters."""
+        amount = self._money(pusd)
+        return f"{amount:,.2f} {self._currency.code}" if amount >= 1 else f"{amount:.6f} {self._currency.code}"
+
     def _key(self, window: Window) -> str:
         return window.key if self._limits.zone == "UTC" else f"{window.key}@{self._limits.zone}"
 
@@ -229,7 +182,7 @@ class Budgets:
 class CallHold:
     """The money set aside for one call, over its budgets and the trackers around it. Ended exactly once."""
 
-    __slots__ = ("_budgets", "_ended", "_enforce", "_held", "_ledger", "_scopes", "_trackers", "limited")
+    __slots__ = ("_budgets", "_ended", "_enforce", "_held", "_ledger", "_limited", "_scopes", "_trackers")
 
     def __init__(
         self, budgets: Budgets, ledger: Ledger, scopes: tuple[Scope, ...], trackers: tuple[CostTracker, ...], *,
@@ -242,7 +195,7 @@ class CallHold:
         self._enforce = enforce
         self._held = 0
         self._ended = False
-        self.limited = limited
+        self._limited = limited
 
     @property
     def held_pusd(self) -> int:
@@ -250,9 +203,14 @@ class CallHold:
         return self._held
 
     @property
-    def enforced(self) -> bool:
+    def is_limited(self) -> bool:
+        """Whether any budget with a limit applies."""
+        return self._limited
+
+    @property
+    def is_enforced(self) -> bool:
         """Whether a budget applies to this call and refuses it where there is no room."""
-        return self.limited and self._enforce
+        return self._limited and self._enforce
 
     async def raise_to(self, total_pusd: int) -> None:
         """Sets aside as much as is missing to the total; what is held already stays in any case.
@@ -262,7 +220,7 @@ class CallHold:
             LedgerError: the store cannot be asked.
         """
         more = total_pusd - self._held
-        if more <= 0 or not self.limited:
+        if more <= 0 or not self._limited:
             return
         held: list[CostTracker] = []
         try:
@@ -282,14 +240,16 @@ class CallHold:
             raise
         self._held += more
 
-    def settle(self, rows: list[LedgerRow], *, failed: bool = False, cached: bool = False) -> Durable:
+    def settle(self, rows: list[LedgerRow], *, failed: bool, cached: bool) -> Durable:
         """Books what the call cost and frees the rest. Plain, so nothing can tear it; a second end has no effect."""
         if self._ended:
             return None
         self._ended = True
+        if self._limited:
+            self._budgets.check_overrun(rows, self._held)
         for tracker in self._trackers:
             tracker.settle(self._held, rows, failed=failed, cached=cached)
         return self._ledger.settle(self._scopes, self._held, rows, self._budgets.booked)
 
 
-__all__ = ["BudgetLimits", "Budgets", "CallHold", "limits_of"]
+__all__ = ["Budgets", "CallHold"]

@@ -15,7 +15,7 @@ from .._wire.usage import openai_counts
 from ..chat_request import EmbedRequest
 from ..models import EmbeddingResponse
 from .route import route
-from .settle import decided, metadata_of, record_of, usage_of
+from .settle import decided, metadata_of, record_of, usage_of, written
 from .ticket import Outcome, Target, Ticket
 
 if TYPE_CHECKING:
@@ -44,14 +44,16 @@ class Embedding:
             ticket = admission.ticket
             for target in admission.targets:
                 embeddings_url(target.endpoint)
-            outcome = await pipeline.failover.run(ticket, route(ticket, admission.targets), self._ask)
+            outcome = await pipeline.failover.run(
+                ticket, route(ticket, admission.targets, pipeline.estimates), self._ask
+            )
             ticket.settled = True
-            ticket.hold.settle(outcome.charge.total_pusd + ticket.failed_pusd)
+            ticket.durable = ticket.hold.settle(ticket.rows, failed=False, cached=False)
             response = EmbeddingResponse(
                 embeddings=self._vectors,
                 provider=outcome.target.endpoint.provider,
                 model=outcome.target.endpoint.model,
-                usage=usage_of(outcome),
+                usage=usage_of(outcome, pipeline.currency),
                 request_id=outcome.request_id,
                 routing=decided(ticket.routing, outcome.target.endpoint.provider),
                 attempts=tuple(ticket.attempts),
@@ -59,7 +61,8 @@ class Embedding:
             )
             cost_pusd = outcome.charge.total_pusd
             pipeline.sinks.emit(record_of(ticket, pipeline.clock(), cost_pusd=cost_pusd, response=response))
-            return response
+        await written(ticket)
+        return response
 
     async def _ask(self, ticket: Ticket, target: Target, until: float) -> Outcome:
         attempts, endpoint = self._pipeline.attempts, target.endpoint

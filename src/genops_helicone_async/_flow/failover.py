@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from .._rules.retry import Failure, RetryPolicy, RetryQuota, Stop, decide
 from ..errors import AllProvidersFailedError, DeadlineExceededError, HeliconeError
+from .estimates import Estimates
 from .ticket import Target, Ticket
 
 Answer = TypeVar("Answer")
@@ -20,11 +21,17 @@ SHARE_OF_TIME = 2 / 3
 class Failover:
     """The loop around attempts. `clock` is the event loop's, `random` gives numbers from 0 up to 1."""
 
-    __slots__ = ("_clock", "_policy", "_quota", "_random")
+    __slots__ = ("_clock", "_estimates", "_policy", "_quota", "_random")
 
     def __init__(
-        self, policy: RetryPolicy, quota: RetryQuota, clock: Callable[[], float], random: Callable[[], float]
+        self,
+        policy: RetryPolicy,
+        quota: RetryQuota,
+        clock: Callable[[], float],
+        random: Callable[[], float],
+        estimates: Estimates,
     ) -> None:
+        self._estimates = estimates
         self._policy = policy
         self._quota = quota
         self._clock = clock
@@ -40,6 +47,7 @@ class Failover:
         failures: list[Failure] = []
         at = 0
         while True:
+            await self._cover(ticket, targets[at])
             try:
                 answer = await ask(ticket, targets[at], self._until(ticket, len(targets) - len(failures)))
             except HeliconeError as error:
@@ -64,6 +72,12 @@ class Failover:
             ticket.retried = ticket.retried or step.is_retry
             if step.delay_s > 0:
                 await asyncio.sleep(step.delay_s)
+
+    async def _cover(self, ticket: Ticket, target: Target) -> None:
+        """Before another attempt: what failed ones may have cost is no longer there for this one."""
+        if ticket.failed_pusd and ticket.hold.is_limited:
+            worst = self._estimates.worst_case_pusd(ticket.request, target) or 0
+            await ticket.hold.raise_to(ticket.failed_pusd + worst)
 
     def _until(self, ticket: Ticket, unasked: int) -> float:
         """When an attempt must have answered: the deadline, or its share of the time while others wait to be asked."""

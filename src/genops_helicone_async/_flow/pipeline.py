@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from .._rules.retry import RetryPolicy, RetryQuota
+from .._values import Currency
 from ..chat_request import ChatRequest
 from ..config import Settings
 from ..errors import HeliconeError
@@ -15,10 +16,11 @@ from .admit import Admission
 from .attempt import Attempts
 from .attribution import Attribution
 from .candidates import Candidates
+from .estimates import Estimates
 from .failover import Failover
 from .ports import Budget, NoBudget, Prices, Slots, Transport
 from .route import route
-from .settle import record_of, response_of
+from .settle import record_of, response_of, written
 from .sinks import Sinks
 from .stream import ChatStream
 from .ticket import Outcome, Ticket
@@ -34,6 +36,8 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
     quota: RetryQuota
     new_id: Callable[[], str]
     random: Callable[[], float]
+    estimates: Estimates
+    currency: Currency = Currency()
     budget: Budget = NoBudget()
 
 
@@ -46,6 +50,8 @@ class Pipeline:
         "budget",
         "candidates",
         "clock",
+        "currency",
+        "estimates",
         "failover",
         "settings",
         "sinks",
@@ -62,9 +68,18 @@ class Pipeline:
         self.slots = slots
         self.clock = clock
         self.candidates = Candidates(shared.settings, shared.prices)
-        self.attempts = Attempts(transport, clock, shared.new_id, shared.settings.gateway_fee_rates)
+        self.estimates = shared.estimates
+        self.currency = shared.currency
+        self.attempts = Attempts(
+            transport,
+            clock,
+            shared.new_id,
+            fees=shared.settings.gateway_fee_rates,
+            estimates=shared.estimates,
+            currency=shared.currency,
+        )
         policy = RetryPolicy(attempts=shared.settings.retry_attempts)
-        self.failover = Failover(policy, shared.quota, clock, shared.random)
+        self.failover = Failover(policy, shared.quota, clock, shared.random, shared.estimates)
 
     async def run(self, request: ChatRequest) -> HeliconeResponse:
         """One call from admission to settlement.
@@ -74,9 +89,11 @@ class Pipeline:
         """
         async with self.admit(request) as admission:
             ticket = admission.ticket
-            targets = route(ticket, admission.targets)
+            targets = route(ticket, admission.targets, self.estimates)
             outcome = await self.failover.run(ticket, targets, self.attempts.ask)
-            return self.settle(ticket, outcome)
+            response = self.settle(ticket, outcome)
+        await written(ticket)
+        return response
 
     def stream(self, request: ChatRequest) -> ChatStream:
         """One streamed call; it begins when the stream is entered."""
@@ -89,10 +106,11 @@ class Pipeline:
     def settle(self, ticket: Ticket, outcome: Outcome) -> HeliconeResponse:
         """Books an answered call: money, response, record. No await, so nothing can tear it."""
         ticket.settled = True
-        ticket.hold.settle(outcome.charge.total_pusd + ticket.failed_pusd)
+        cached = outcome.headers.get("helicone-cache") == "HIT"
+        ticket.durable = ticket.hold.settle(ticket.rows, failed=False, cached=cached)
         cost_pusd = outcome.charge.total_pusd
         try:
-            response = response_of(ticket, outcome)
+            response = response_of(ticket, outcome, self.currency)
         except BaseException as exc:
             if isinstance(exc, HeliconeError):
                 exc.attempts = tuple(ticket.attempts)

@@ -73,19 +73,37 @@ class Slots(Protocol):
         ...
 
 
-class Hold(Protocol):
-    """Money set aside for one call. Exactly one of the two ends it; a second end is without effect."""
+Durable = Awaitable[None] | None
+"""What to await to be sure that a settlement is on disk; None where there is nothing to wait for."""
 
-    def settle(self, cost_pusd: int) -> None:
-        """Books what the call cost, in pico-dollars, and frees the rest."""
+
+class Hold(Protocol):
+    """Money set aside for one call, over every budget that applies. It is ended by `settle`, once."""
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether any budget with a limit applies, so that the worst case has to be known."""
+        ...
+
+    @property
+    def is_enforced(self) -> bool:
+        """Whether the call is refused where a budget has no room for it."""
+        ...
+
+    async def raise_to(self, total_pusd: int) -> None:
+        """Sets aside what is missing to this total; raises `BudgetExceededError` where a budget has no room for it."""
+        ...
+
+    def settle(self, rows: list[LedgerRow], *, failed: bool, cached: bool) -> Durable:
+        """Books what the attempts cost and frees the rest; a second end is without effect."""
         ...
 
 
 class Budget(Protocol):
-    """The wall: a hold is granted over every scope that applies, or refused before anything is sent."""
+    """The wall: gives each call its hold."""
 
-    def hold(self, attribution: Mapping[str, str], worst_case_pusd: Callable[[], int]) -> Hold:
-        """Sets the worst case aside; raises `BudgetExceededError` where a scope has no room for it."""
+    def open(self, attribution: Mapping[str, str], *, enforce: bool | None) -> Hold:
+        """The hold of one call, with nothing held yet; `enforce` None takes the budgets' own setting."""
         ...
 
 
@@ -133,23 +151,28 @@ class Ledger(Protocol):
 
 class _NoHold:
     __slots__ = ()
+    is_limited = False
+    is_enforced = False
 
-    def settle(self, cost_pusd: int) -> None:
-        """Nothing was held."""
+    async def raise_to(self, total_pusd: int) -> None:
+        """There is no limit."""
+
+    def settle(self, rows: list[LedgerRow], *, failed: bool, cached: bool) -> Durable:
+        """Nobody keeps books."""
 
 
 NO_HOLD: Hold = _NoHold()
-"""The hold of a call for which nothing is set aside."""
+"""The hold of a call that has not been given one."""
 
 
 class NoBudget:
-    """The budget of an adapter that has none: every call is granted."""
+    """The budget of a pipeline that has none: every call is granted."""
 
     __slots__ = ()
 
-    def hold(self, attribution: Mapping[str, str], worst_case_pusd: Callable[[], int]) -> Hold:
-        """Grants without looking at the price."""
+    def open(self, attribution: Mapping[str, str], *, enforce: bool | None) -> Hold:
+        """Grants without looking."""
         return NO_HOLD
 
 
-__all__ = ["NO_HOLD", "BodyStream", "Budget", "Hold", "Ledger", "NoBudget", "Prices", "Slots", "Transport"]
+__all__ = ["NO_HOLD", "BodyStream", "Budget", "Durable", "Hold", "Ledger", "NoBudget", "Prices", "Slots", "Transport"]

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from .._rules.prices import worst_case_pusd
 from .._rules.strategies import Option, rank
-from .._rules.tokens import estimate_input_tokens
 from ..chat_request import ChatRequest
 from ..errors import BudgetExceededError, RoutingError
 from ..models import PUSD_PER_USD, Candidate, RoutingDecision
+from .estimates import Estimates
 from .ticket import Target, Ticket
 
-TYPICAL_OUTPUT_TOKENS = 1000
-"""Output assumed for a call without `max_tokens`, until observed averages replace it."""
 
-
-def route(ticket: Ticket, targets: list[Target]) -> list[Target]:
+def route(ticket: Ticket, targets: list[Target], estimates: Estimates) -> list[Target]:
     """The targets in the order they are to be asked; the decision and its reasons go on the ticket.
 
     Raises:
@@ -29,9 +25,9 @@ def route(ticket: Ticket, targets: list[Target]) -> list[Target]:
     for name in ("provider_preferences", "fallback_strategy"):
         if getattr(request, name) is not None:
             raise RoutingError(f"`{name}` is not available in this version: give `providers` in the order you prefer")
-    allowed = targets if request.max_cost is None else _within(request, targets)
+    allowed = targets if request.max_cost is None else _within(request, targets, estimates)
     strategy = request.routing_strategy or "failover"
-    ranked = rank(strategy, _options(request, allowed, priced=strategy == "cost_optimized"))
+    ranked = rank(strategy, _options(request, allowed, estimates if strategy == "cost_optimized" else None))
     ordered = [allowed[place.index] for place in ranked]
     candidates = tuple(
         Candidate(provider=t.endpoint.provider, model=t.endpoint.model, score=place.score, reason=place.reason)
@@ -57,27 +53,17 @@ def _only(provider: str, model: str) -> RoutingDecision:
     return decision
 
 
-def _options(request: ChatRequest, targets: list[Target], *, priced: bool) -> list[Option]:
-    costs = [worst_case(request, target) for target in targets] if priced else [None] * len(targets)
+def _options(request: ChatRequest, targets: list[Target], estimates: Estimates | None) -> list[Option]:
+    costs = [estimates.expected_pusd(request, target) if estimates is not None else None for target in targets]
     return [
         Option(index=i, provider=t.endpoint.provider, model=t.endpoint.model, expected_pusd=costs[i])
         for i, t in enumerate(targets)
     ]
 
 
-def worst_case(request: ChatRequest, target: Target) -> int | None:
-    """Pico-dollars this request may cost there: its estimated input, output at `max_tokens` or a typical length."""
-    if target.price is None:
-        return None
-    tokens = estimate_input_tokens(request.messages(), request.tools)
-    output = request.max_tokens or TYPICAL_OUTPUT_TOKENS
-    writes = target.endpoint.is_gateway and target.endpoint.model.startswith("claude")
-    return worst_case_pusd(target.price, tokens, output, may_write_cache=writes)
-
-
-def _within(request: ChatRequest, targets: list[Target]) -> list[Target]:
+def _within(request: ChatRequest, targets: list[Target], estimates: Estimates) -> list[Target]:
     limit = request.max_cost or 0.0
-    costs = [worst_case(request, target) for target in targets]
+    costs = [estimates.worst_case_pusd(request, target) for target in targets]
     allowed = [
         t for t, cost in zip(targets, costs, strict=True) if cost is not None and cost <= round(limit * PUSD_PER_USD)
     ]
@@ -93,4 +79,4 @@ def _within(request: ChatRequest, targets: list[Target]) -> list[Target]:
     )
 
 
-__all__ = ["TYPICAL_OUTPUT_TOKENS", "route", "worst_case"]
+__all__ = ["route"]

@@ -5,14 +5,15 @@ Every call is settled exactly once, here: answered ones by `settle`, all others 
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Mapping
 
 from .._rules.prices import cost_pusd
-from .._rules.tokens import estimate_input_tokens, heuristic_tokens
-from .._values import Reply, TokenCounts
+from .._values import Currency, Reply, TokenCounts
 from .._wire.schema import parse
 from ..chat_request import ChatRequest
-from ..errors import DecodeError
+from ..errors import DecodeError, LedgerError
 from ..models import (
     PUSD_PER_USD,
     CostSource,
@@ -21,6 +22,7 @@ from ..models import (
     HeliconeUsage,
     RoutingDecision,
 )
+from .estimates import Estimates
 from .ticket import Charge, Outcome, RequestRecord, Target, Ticket
 
 _METADATA = {
@@ -31,16 +33,23 @@ _METADATA = {
     "helicone-cache": "helicone_cache",
 }
 _FEE_UNIT = 1_000_000
+_log = logging.getLogger("genops_helicone_async.ledger")
 
 
 def charge_of(
-    request: ChatRequest, target: Target, reply: Reply, headers: Mapping[str, str], fees: Mapping[str, float]
+    request: ChatRequest,
+    target: Target,
+    reply: Reply,
+    headers: Mapping[str, str],
+    *,
+    fees: Mapping[str, float],
+    estimates: Estimates,
 ) -> tuple[Charge, TokenCounts]:
     """What an answered attempt cost and the tokens it is counted with; both are estimates where none were reported."""
     counts = reply.usage
     source: CostSource = "computed"
     if counts is None:
-        counts, source = _estimated_counts(request, reply), "estimated"
+        counts, source = estimates.counts_of(request, reply, target.endpoint.model), "estimated"
     if headers.get("helicone-cache") == "HIT":
         return Charge(), counts
     if reply.reported_cost_usd is not None and reply.reported_cost_usd >= 0:
@@ -54,13 +63,7 @@ def charge_of(
     return Charge(provider_pusd=provider_pusd, gateway_pusd=gateway_pusd, source=source), counts
 
 
-def _estimated_counts(request: ChatRequest, reply: Reply) -> TokenCounts:
-    said = heuristic_tokens(reply.content) + heuristic_tokens(reply.reasoning or "")
-    said += sum(heuristic_tokens(call.name + call.arguments) for call in reply.tool_calls)
-    return TokenCounts(input=estimate_input_tokens(request.messages(), request.tools), output=said)
-
-
-def usage_of(outcome: Outcome) -> HeliconeUsage:
+def usage_of(outcome: Outcome, currency: Currency) -> HeliconeUsage:
     """Tokens, time and money of an answered call, as the caller sees them."""
     charge, counts = outcome.charge, outcome.counts
     endpoint, price = outcome.target.endpoint, outcome.target.price
@@ -73,22 +76,23 @@ def usage_of(outcome: Outcome) -> HeliconeUsage:
         cache_write_tokens=counts.cache_write,
         reasoning_tokens=counts.reasoning,
         request_time=outcome.duration_s,
-        provider_cost=charge.provider_pusd / PUSD_PER_USD,
-        helicone_cost=charge.gateway_pusd / PUSD_PER_USD,
-        total_cost=charge.total_pusd / PUSD_PER_USD,
+        provider_cost=currency.of(charge.provider_pusd),
+        helicone_cost=currency.of(charge.gateway_pusd),
+        total_cost=currency.of(charge.total_pusd),
+        currency=currency.code,
         cost_source=charge.source,
         price_source=price.source if price is not None else None,
         price_date=price.date if price is not None else None,
     )
 
 
-def response_of(ticket: Ticket, outcome: Outcome) -> HeliconeResponse:
+def response_of(ticket: Ticket, outcome: Outcome, currency: Currency) -> HeliconeResponse:
     """The response a caller gets.
 
     Raises:
         DecodeError: the answer does not fit the `response_model`; it was paid for.
     """
-    request, reply, usage = ticket.request, outcome.reply, usage_of(outcome)
+    request, reply, usage = ticket.request, outcome.reply, usage_of(outcome, currency)
     parsed = None
     if request.response_model is not None and not reply.partial:
         try:
@@ -162,6 +166,7 @@ def record_of(
         attribution=ticket.attribution,
         routing=ticket.routing,
         attempts=tuple(ticket.attempts),
+        rows=tuple(ticket.rows),
         duration_s=now - ticket.started,
         cost_pusd=cost_pusd,
         failed_pusd=ticket.failed_pusd,
@@ -170,4 +175,20 @@ def record_of(
     )
 
 
-__all__ = ["charge_of", "decided", "metadata_of", "record_of", "response_of", "usage_of"]
+async def written(ticket: Ticket) -> None:
+    """Waits until a durable ledger has the call on disk, so that an answer that was given is never unaccounted for.
+
+    Cancelling gives up the waiting, not the writing. A store that fails keeps the rows and tries again; that it
+    failed is logged, the answer is not lost over it.
+    """
+    durable = ticket.durable
+    if durable is None:
+        return
+    ticket.durable = None
+    try:
+        await asyncio.shield(durable)
+    except LedgerError as exc:
+        _log.error("the ledger does not have call %s yet: %s", ticket.rows[-1].request_id, exc.message)
+
+
+__all__ = ["charge_of", "decided", "metadata_of", "record_of", "response_of", "usage_of", "written"]

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
+from ..models import BudgetAlert, BudgetOverrun
 from .ticket import RequestRecord
 
 Sink = Callable[[RequestRecord], None]
+BudgetEvent = BudgetAlert | BudgetOverrun
+Listener = Callable[[BudgetEvent], None]
 _log = logging.getLogger("genops_helicone_async")
 
 
 class Sinks:
     """The sinks of one adapter, called in the order in which they were added."""
 
-    __slots__ = ("_reported", "_sinks")
+    __slots__ = ("_listeners", "_reported", "_sinks")
 
     def __init__(self) -> None:
         self._sinks: tuple[Sink, ...] = ()
+        self._listeners: tuple[Listener, ...] = ()
         self._reported: set[int] = set()
 
     def add(self, sink: Sink) -> None:
@@ -28,9 +33,20 @@ class Sinks:
         """Takes a sink away; one that is not there is no error."""
         self._sinks = tuple(known for known in self._sinks if known is not sink)
 
+    def listen(self, listener: Listener) -> None:
+        """Adds somebody who is told of budgets passing their thresholds, and of calls dearer than their hold."""
+        self._listeners = (*self._listeners, listener)
+
     def emit(self, record: RequestRecord) -> None:
         """Hands the record to every sink."""
-        for sink in self._sinks:
+        self._hand(self._sinks, record)
+
+    def tell(self, event: BudgetEvent) -> None:
+        """Hands an event to every listener."""
+        self._hand(self._listeners, event)
+
+    def _hand(self, sinks: tuple[Callable[[Any], None], ...], record: object) -> None:
+        for sink in sinks:
             try:
                 sink(record)
             except Exception:  # noqa: BLE001  whatever a sink does, the call is unharmed
@@ -39,4 +55,4 @@ class Sinks:
                     _log.exception("a sink failed; this is reported once for %r", sink)
 
 
-__all__ = ["Sink", "Sinks"]
+__all__ = ["BudgetEvent", "Listener", "Sink", "Sinks"]

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from .._rules.tokens import estimate_input_tokens, heuristic_tokens
-from .._values import HttpReply, HttpRequest, TokenCounts
+from .._values import HttpReply, HttpRequest
 from .._wire.failures import classify
 from .._wire.replies import ReplyStream, decode_reply
-from ..chat_request import ChatRequest
 from ..errors import (
     ConfigurationError,
     DeadlineExceededError,
@@ -24,9 +22,10 @@ from ..errors import (
     StreamInterruptedError,
 )
 from ..models import HeliconeResponse, StreamChunk
-from .attempt import Attempts, estimated_charge
+from .attempt import Attempts
 from .ports import BodyStream
 from .route import route
+from .settle import written
 from .ticket import Target, Ticket
 
 if TYPE_CHECKING:
@@ -165,7 +164,7 @@ class ChatStream:
         admission = await self._admission.__aenter__()
         ticket = admission.ticket
         try:
-            targets = route(ticket, admission.targets)
+            targets = route(ticket, admission.targets, self._pipeline.estimates)
             self._open = await self._pipeline.failover.run(ticket, targets, Openings(self._pipeline).ask)
         except BaseException as exc:
             admission.close(exc)
@@ -208,6 +207,7 @@ class ChatStream:
             if ready:
                 return ready.popleft()
         self._settle(stream)
+        await written(self._admission.ticket)
         raise StopAsyncIteration
 
     async def batch(self) -> list[StreamChunk]:
@@ -277,7 +277,10 @@ class ChatStream:
         self._ready.clear()
         stream.body.close()
         ticket = self._admission.ticket
-        charge = estimated_charge(ticket.request, stream.target, _seen(stream.decoder, ticket.request))
+        decoder = stream.decoder
+        charge = self._pipeline.estimates.lost_charge(
+            ticket.request, stream.target, decoder.reply(), reported=decoder.observed
+        )
         self._pipeline.attempts.note(exc, ticket, stream.target, stream.request, stream.started, charge, "maybe")
         self._admission.close(exc)
 
@@ -289,17 +292,6 @@ def _error_of(decoder: ReplyStream) -> HeliconeError | None:
     if decoder.broken_event and decoder.finish_reason is None:
         return DecodeError("an event of the stream is no valid JSON", http_status=200, status_code=200, billed="maybe")
     return None
-
-
-def _seen(decoder: ReplyStream, request: ChatRequest) -> TokenCounts:
-    """Tokens of an answer that broke off: those reported so far, the output at least what its text comes to."""
-    reply = decoder.reply()
-    output = heuristic_tokens(reply.content) + heuristic_tokens(reply.reasoning or "")
-    output += sum(heuristic_tokens(call.name + call.arguments) for call in reply.tool_calls)
-    reported = decoder.observed
-    if reported is None or not reported.input:
-        return TokenCounts(input=estimate_input_tokens(request.messages(), request.tools), output=output)
-    return msgspec.structs.replace(reported, output=max(reported.output, output))
 
 
 __all__ = ["ChatStream"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from typing import Any
+from collections.abc import Sequence
 
 import msgspec
 
 from .._rules.ledger import LedgerRow
-from ..models import PUSD_PER_USD
+from .._values import Currency
 
 _MOST_KEYS = 10_000
 OVERFLOW = "(other)"
@@ -41,10 +41,11 @@ class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
 class Tally:
     """Adds up rows. Safe from several threads."""
 
-    __slots__ = ("_by_model", "_by_provider", "_by_team", "_counts", "_lock", "_started", "session_id")
+    __slots__ = ("_by_model", "_by_provider", "_by_team", "_counts", "_currency", "_lock", "_started", "session_id")
 
-    def __init__(self, session_id: str = "") -> None:
+    def __init__(self, session_id: str = "", currency: Currency | None = None) -> None:
         self.session_id = session_id
+        self._currency = currency or Currency()
         self._lock = threading.Lock()
         self._started = time.monotonic()
         self._by_provider: Counter[str] = Counter()
@@ -52,7 +53,7 @@ class Tally:
         self._by_team: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
 
-    def add(self, rows: list[LedgerRow], *, failed: bool, cached: bool) -> None:
+    def add(self, rows: Sequence[LedgerRow], *, failed: bool, cached: bool) -> None:
         """Counts one ended call with the rows of its attempts."""
         with self._lock:
             counts = self._counts
@@ -80,11 +81,11 @@ class Tally:
             counts = self._counts
             return SessionSummary(
                 session_id=self.session_id,
-                total_cost=counts["cost"] / PUSD_PER_USD,
-                cost_by_provider=_dollars(self._by_provider),
-                cost_by_model=_dollars(self._by_model),
-                cost_by_team=_dollars(self._by_team),
-                gateway_fees=counts["fees"] / PUSD_PER_USD,
+                total_cost=self._currency.of(counts["cost"]),
+                cost_by_provider=self._money(self._by_provider),
+                cost_by_model=self._money(self._by_model),
+                cost_by_team=self._money(self._by_team),
+                gateway_fees=self._currency.of(counts["fees"]),
                 request_count=counts["requests"],
                 error_count=counts["errors"],
                 cache_hits=counts["hits"],
@@ -93,15 +94,14 @@ class Tally:
                 duration_s=time.monotonic() - self._started,
             )
 
+    def _money(self, counter: Counter[str]) -> dict[str, float]:
+        return {name: self._currency.of(pusd) for name, pusd in counter.items()}
+
 
 def _count(counter: Counter[str], name: str, pusd: int) -> None:
     if name not in counter and len(counter) >= _MOST_KEYS:
         name = OVERFLOW
     counter[name] += pusd
-
-
-def _dollars(counter: Counter[Any]) -> dict[str, float]:
-    return {name: pusd / PUSD_PER_USD for name, pusd in counter.items()}
 
 
 __all__ = ["OVERFLOW", "SessionSummary", "Tally"]

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 
 import msgspec
 
+from .._rules.ledger import LedgerRow
 from .._rules.prices import Price
 from .._values import Reply, TokenCounts
 from .._wire.dialects import Endpoint
 from ..chat_request import ChatRequest
 from ..errors import Attempt
 from ..models import CostSource, EmbeddingResponse, HeliconeResponse, RoutingDecision
-from .ports import NO_HOLD, Hold
+from .ports import NO_HOLD, Durable, Hold
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +59,8 @@ class Ticket(msgspec.Struct, kw_only=True):
     deadline: float
     hold: Hold = NO_HOLD
     attempts: list[Attempt] = msgspec.field(default_factory=list)
+    rows: list[LedgerRow] = msgspec.field(default_factory=list)
+    durable: Durable = None
     routing: RoutingDecision | None = None
     failed_pusd: int = 0
     retried: bool = False
@@ -75,6 +78,7 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     attribution: Mapping[str, str]
     routing: RoutingDecision | None
     attempts: tuple[Attempt, ...]
+    rows: tuple[LedgerRow, ...]
     duration_s: float
     cost_pusd: int = 0
     failed_pusd: int = 0

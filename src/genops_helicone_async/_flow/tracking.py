@@ -89,9 +89,10 @@ def active_trackers() -> tuple[CostTracker, ...]:
 
 
 def multi_provider_cost_tracking(session_id: str | None = None, *, budget: float | None = None) -> CostTracker:
-    """Tracks what the calls in a block cost: `with multi_provider_cost_tracking(…) as tracker: …`.
+    """A tracker of what the calls in a block cost.
 
-    Works with `with` and `async with`, nested and concurrent, for every adapter, synchronous or not.
+    `with multi_provider_cost_tracking(…) as tracker: …` counts every call begun inside, of every adapter,
+    synchronous or not; so does `async with`. Blocks nest, and concurrent ones do not mix.
 
     Raises:
         ConfigurationError: `session_id` or `budget` makes no sense.

@@ -1,0 +1,91 @@
+"""Puts an adapter's parts together: which edge serves which port."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+import msgspec
+
+from ._edges.http import HttpTransport
+from ._edges.ids import RequestIds
+from ._edges.ledger_memory import MemoryLedger
+from ._edges.price_book import PriceBook
+from ._edges.slots import Slots
+from ._edges.token_counter import counter
+from ._flow.attribution import Attribution
+from ._flow.budgets import Budgets
+from ._flow.estimates import Estimates
+from ._flow.pipeline import Pipeline, Shared
+from ._flow.ports import Ledger
+from ._flow.sinks import Sinks
+from ._flow.tally import Tally
+from ._flow.ticket import RequestRecord
+from ._rules.retry import RetryQuota
+from ._wire.headers import GatewayOptions
+from .config import Settings
+from .models import HeliconeResponse
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """What an adapter owns, whatever event loop it runs on."""
+
+    shared: Shared
+    ledger: Ledger
+    budgets: Budgets
+    tally: Tally
+
+
+def assemble(settings: Settings, gateway_options: GatewayOptions | None) -> Parts:
+    """The parts for these settings; nothing is opened before it is used."""
+    tally = Tally(currency=settings.currency)
+    sinks = Sinks()
+
+    def count(record: RequestRecord) -> None:
+        cached = isinstance(record.response, HeliconeResponse) and record.response.cached
+        tally.add(record.rows, failed=record.error is not None, cached=cached)
+
+    sinks.add(count)
+    ledger = open_ledger(settings.state_url)
+    budgets = Budgets(ledger, time.time, sinks.tell, settings.currency)
+    shared = Shared(
+        settings=settings,
+        prices=PriceBook(settings.prices),
+        attribution=Attribution(settings.default_attributes, gateway_options),
+        sinks=sinks,
+        quota=RetryQuota(),
+        new_id=RequestIds(),
+        random=random.Random().random,  # jitter, no secret
+        estimates=Estimates(counter(), settings.gateway_fee_rates),
+        currency=settings.currency,
+        budget=budgets,
+    )
+    return Parts(shared=shared, ledger=ledger, budgets=budgets, tally=tally)
+
+
+def pipeline_on(loop: asyncio.AbstractEventLoop, parts: Parts) -> Pipeline:
+    """A pipeline with a session and slots of its own for one event loop."""
+    settings = parts.shared.settings
+    transport = HttpTransport(max_response_bytes=settings.max_response_bytes, trust_env=settings.trust_env)
+    return Pipeline(parts.shared, transport, Slots(settings.max_connections), loop.time)
+
+
+def open_ledger(state_url: str | None) -> Ledger:
+    """The ledger a `state_url` means.
+
+    Raises:
+        ConfigurationError: the URL is not valid, or its extra is not installed.
+    """
+    if state_url is None:
+        return MemoryLedger()
+    if state_url.startswith("sqlite:"):
+        from ._edges.ledger_sqlite import SqliteLedger
+
+        return SqliteLedger(state_url)
+    from ._edges.ledger_redis import RedisLedger
+
+    return RedisLedger(state_url)
+
+
+__all__ = ["Parts", "assemble", "open_ledger", "pipeline_on"]

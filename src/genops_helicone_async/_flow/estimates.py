@@ -1,0 +1,104 @@
+"""What a call may cost before it is known: the worst case for holds, the likely case for routing and lost answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from .._rules.averages import OutputAverages
+from .._rules.prices import cost_pusd, worst_case_pusd
+from .._rules.tokens import estimate_input_tokens, image_tokens_for
+from .._values import Reply, TokenCounts
+from ..chat_request import ChatRequest, EmbedRequest
+from .ticket import Charge, Target
+
+HOLD_MARGIN = 1.25
+"""Holds count input tokens that much higher than estimated: neither a foreign tokenizer nor a heuristic is exact."""
+
+
+class Estimates:
+    """Token and cost estimates. `count` is (model, text) → tokens, `fees` the gateway's shares by billing mode."""
+
+    __slots__ = ("_count", "_fees", "averages")
+
+    def __init__(self, count: Callable[[str, str], int], fees: Mapping[str, float]) -> None:
+        self._count = count
+        self._fees = fees
+        self.averages = OutputAverages()
+
+    def input_tokens(self, request: ChatRequest, model: str) -> int:
+        """Estimated tokens of everything the call sends."""
+        return estimate_input_tokens(
+            request.messages(),
+            request.tools,
+            lambda text: self._count(model, text),
+            tokens_per_image=image_tokens_for(model),
+        )
+
+    def worst_case_pusd(self, request: ChatRequest, target: Target) -> int | None:
+        """Pico-dollars to set aside: input with a margin, output at `max_tokens` or what few answers exceed.
+
+        The cache write that the AI Gateway asks of Claude by itself, and the gateway's highest fee, are in it. None
+        where no price is known.
+        """
+        price, endpoint = target.price, target.endpoint
+        if price is None:
+            return None
+        tokens = math.ceil(self.input_tokens(request, endpoint.model) * HOLD_MARGIN)
+        writes = endpoint.is_gateway and endpoint.model.startswith("claude")
+        cost = worst_case_pusd(price, tokens, self._most_output(request, target), may_write_cache=writes)
+        fee = max(self._fees.values(), default=0.0) if endpoint.is_gateway else 0.0
+        return cost + math.ceil(cost * fee)
+
+    def expected_pusd(self, request: ChatRequest, target: Target) -> int | None:
+        """Pico-dollars the call is likely to cost there; None where no price is known."""
+        if target.price is None:
+            return None
+        counts = TokenCounts(
+            input=self.input_tokens(request, target.endpoint.model), output=self._likely_output(request, target)
+        )
+        return cost_pusd(target.price, counts)
+
+    def lost_charge(
+        self, request: ChatRequest, target: Target, said: Reply | None = None, reported: TokenCounts | None = None
+    ) -> Charge:
+        """What an attempt may have cost whose usage never came whole.
+
+        Its input, as `reported` so far or estimated; its output, at least what was `said`, or else a likely length.
+        """
+        if target.price is None:
+            return Charge(source="unpriced")
+        model = target.endpoint.model
+        output = self._likely_output(request, target) if said is None else self.output_tokens(said, model)
+        if reported is not None and reported.input:
+            counts = msgspec.structs.replace(reported, output=max(reported.output, output))
+        else:
+            counts = TokenCounts(input=self.input_tokens(request, model), output=output)
+        return Charge(provider_pusd=cost_pusd(target.price, counts), source="estimated")
+
+    def counts_of(self, request: ChatRequest, reply: Reply, model: str) -> TokenCounts:
+        """Estimated tokens of an answer that came without usage."""
+        return TokenCounts(input=self.input_tokens(request, model), output=self.output_tokens(reply, model))
+
+    def output_tokens(self, reply: Reply, model: str) -> int:
+        """Estimated tokens of what an answer says, reasoning and tool calls included."""
+        texts = [reply.content, reply.reasoning or "", *(call.name + call.arguments for call in reply.tool_calls)]
+        return sum(self._count(model, text) for text in texts if text)
+
+    def _likely_output(self, request: ChatRequest, target: Target) -> int:
+        if isinstance(request, EmbedRequest):
+            return 0
+        endpoint = target.endpoint
+        likely = self.averages.expected(endpoint.provider, endpoint.model)
+        return likely if request.max_tokens is None else min(likely, request.max_tokens)
+
+    def _most_output(self, request: ChatRequest, target: Target) -> int:
+        if isinstance(request, EmbedRequest):
+            return 0
+        endpoint = target.endpoint
+        return request.max_tokens or self.averages.cautious(endpoint.provider, endpoint.model)
+
+
+__all__ = ["HOLD_MARGIN", "Estimates"]
