@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import msgspec
@@ -24,15 +25,23 @@ GUIDE_MODELS = {"openai": "gpt-4", "anthropic": "claude-3-sonnet", "groq": "mixt
 GUIDE_USAGE = {"requests_per_day": 1000, "avg_tokens": 500}
 
 
-def compare_guide_models(**options: int) -> CostComparison:
+def compare_guide_models(max_tokens: int | None = None, expected_output_tokens: int | None = None) -> CostComparison:
     """The guide's three models."""
-    return compare_provider_costs(MESSAGE, list(GUIDE_MODELS), GUIDE_MODELS, **options)
+    return compare_provider_costs(
+        MESSAGE,
+        list(GUIDE_MODELS),
+        GUIDE_MODELS,
+        max_tokens=max_tokens,
+        expected_output_tokens=expected_output_tokens,
+    )
 
 
-def migrate(targets: dict[str, str], usage: dict[str, float] | None = None, **options: bool) -> MigrationAnalysis:
+def migrate(
+    targets: dict[str, str], usage: Mapping[str, float] = GUIDE_USAGE, *, same_text: bool = False
+) -> MigrationAnalysis:
     """From gpt-3.5-turbo, $0.50 in and $1.50 out, with the guide's usage."""
     return estimate_migration_costs(
-        "openai", "gpt-3.5-turbo", list(targets), list(targets.values()), usage or GUIDE_USAGE, **options
+        "openai", "gpt-3.5-turbo", list(targets), list(targets.values()), usage, same_text=same_text
     )
 
 
@@ -132,7 +141,12 @@ def test_a_price_that_will_change_says_when() -> None:
             "`providers` names the unknown provider 'opnai': did you mean 'openai'?",
         ),
         ("Hi", ["openai"], {"openai": "gpt-44"}, "`model_preferences['openai']` names 'gpt-44', for which no price"),
-        ("Hi", ["groq"], {"groq": "gpt-4o"}, "no price is known at 'groq': it is a model of 'openai'. If the name is"),
+        (
+            "Hi",
+            ["groq"],
+            {"groq": "gpt-4o"},
+            "no price is known at 'groq': no list has it there, it is a model of 'openai'. If",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_named(

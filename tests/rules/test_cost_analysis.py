@@ -312,9 +312,9 @@ def test_an_unknown_model_says_what_could_be_meant() -> None:
     starts = [
         "`current_model` names 'gpt-4', for which no price is known at 'openai': did you mean 'gpt-4o'? "
         + price % "gpt-4",
-        "`current_model` names 'claude-9', for which no price is known at 'openai': it is a model of 'anthropic'. "
-        + price % "claude-9",
-        "`current_model` names 'zz', for which no price is known at 'openai'. " + price % "zz",
+        "`current_model` names 'claude-9', for which no price is known at 'openai': no list has it there, "
+        "it is a model of 'anthropic'. " + price % "claude-9",
+        "`current_model` names 'zz', for which no price is known at 'openai': no list has it there. " + price % "zz",
     ]
     assert [error.message.startswith(start) for error, start in zip(errors, starts, strict=True)] == [True] * 3
 

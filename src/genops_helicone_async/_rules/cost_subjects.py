@@ -31,6 +31,8 @@ def models_by_provider(providers: Sequence[str], preferences: Mapping[str, str] 
         check_label(f"model_preferences[{name!r}]", model)
         if canonical(name) not in names:
             raise ConfigurationError(f"`model_preferences` names {name!r}, which is not among `providers`")
+        if canonical(name) in preferred:
+            raise ConfigurationError(f"`model_preferences` names {canonical(name)!r} twice: {list(preferences or ())}")
         preferred[canonical(name)] = model
     return {name: preferred.get(name) or _default_model(name) for name in names}
 
@@ -97,30 +99,36 @@ def nearest_names(name: str, known: Iterable[str]) -> list[str]:
     return [by_lowered[each] for each in near[:_MOST_SUGGESTED]]
 
 
+def likely_provider(provider: str) -> str:
+    """What an unknown provider may have meant to be, as a clause."""
+    near = nearest_names(provider, PROVIDERS)[:1]
+    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(PROVIDERS))}."
+
+
+def likely_model(provider: str, model: str, listed: Iterable[str]) -> str:
+    """What a model without a price may have meant to be, as a clause; `listed` are the provider's models."""
+    near = nearest_names(model, listed)
+    if near:
+        return f"did you mean {' or '.join(map(repr, near))}?"
+    maker = maker_of(model)
+    return f"no list has it there{f', it is a model of {maker!r}' if maker not in (None, provider) else ''}."
+
+
 def unknown_provider(argument: str, provider: str) -> ConfigurationError:
     """The error for a provider that is neither in the directory nor on a price list."""
-    near = nearest_names(provider, PROVIDERS)[:1]
-    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(PROVIDERS))}."
     return ConfigurationError(
-        f"`{argument}` names the unknown provider {provider!r}: {hint} For any other, name a model and give "
-        f"its price in dollars per million tokens: {_price_example(provider, 'MODEL')}",
+        f"`{argument}` names the unknown provider {provider!r}: {likely_provider(provider)} For any other, name a "
+        f"model and give its price in dollars per million tokens: {_price_example(provider, 'MODEL')}",
         provider=provider,
     )
 
 
 def unknown_model(argument: str, provider: str, model: str, listed: Iterable[str]) -> ConfigurationError:
     """The error for a model without a price, with the names nearest to it of those `listed` for the provider."""
-    near = nearest_names(model, listed)
-    maker = maker_of(model)
-    if near:
-        hint = f": did you mean {' or '.join(map(repr, near))}?"
-    elif maker is not None and maker != provider:
-        hint = f": it is a model of {maker!r}."
-    else:
-        hint = "."
     return ConfigurationError(
-        f"`{argument}` names {model!r}, for which no price is known at {provider!r}{hint} If the name is right, "
-        f"give its price in dollars per million tokens: {_price_example(provider, model)}",
+        f"`{argument}` names {model!r}, for which no price is known at {provider!r}: "
+        f"{likely_model(provider, model, listed)} If the name is right, give its price in dollars per million tokens: "
+        f"{_price_example(provider, model)}",
         provider=provider,
         model=model,
     )
@@ -132,6 +140,8 @@ def _price_example(provider: str, model: str) -> str:
 
 __all__ = [
     "answer_tokens",
+    "likely_model",
+    "likely_provider",
     "models_by_provider",
     "nearest_names",
     "targets_of",
