@@ -29,7 +29,17 @@ _ALIASES: dict[tuple[str, str], tuple[str, str]] = {
     ("anthropic", "claude-4.6-sonnet"): ("anthropic", "claude-sonnet-4-6"),
     ("anthropic", "claude-4.6-opus"): ("anthropic", "claude-opus-4-6"),
     ("deepseek", "deepseek-v3"): ("deepseek", "deepseek-chat"),
+    ("anthropic", "claude-4.5-sonnet"): ("anthropic", "claude-sonnet-4-5"),
+    ("cerebras", "llama-3.3-70b-instruct"): ("cerebras", "llama-3.3-70b"),
+    ("mistral", "mistral-small"): ("mistral", "mistral-small-latest"),
+    ("openrouter", "gpt-4o-mini"): ("openrouter", "openai/gpt-4o-mini"),
     ("helicone", "pa/gt-4p-m"): ("openai", "gpt-4o-mini"),
+}
+# Dollars per million tokens of models that genai-prices does not list for that provider, from the provider's page.
+_LISTED_BY_HAND: dict[tuple[str, str], PriceOverride] = {
+    ("fireworks", "accounts/fireworks/models/llama-v3p3-70b-instruct"): ("0.9", "0.9"),
+    ("fireworks", "llama-3.3-70b-instruct"): ("0.9", "0.9"),
+    ("together", "BAAI/bge-base-en-v1.5"): ("0.008", "0"),
 }
 # Some list prices change with the time of day; none changes within a quarter of an hour.
 _PRICE_PERIOD_S = 900
@@ -60,7 +70,7 @@ class PriceBook:
     def __init__(self, overrides: Mapping[tuple[str, str], PriceOverride] | None = None) -> None:
         self._overrides = {
             (canonical_name(provider), model): _four_prices(price)
-            for (provider, model), price in (overrides or {}).items()
+            for (provider, model), price in {**_LISTED_BY_HAND, **(overrides or {})}.items()
         }
         self._known: dict[tuple[str, str], bool] = {}
         self._memory: dict[tuple[str, str, int, int, int, int, int], int] = {}
