@@ -13,7 +13,7 @@ from genops_helicone_async._edges.slots import Slots
 from genops_helicone_async._flow.attribution import Attribution
 from genops_helicone_async._flow.estimates import Estimates
 from genops_helicone_async._flow.pipeline import Pipeline, Shared
-from genops_helicone_async._flow.ports import Transport
+from genops_helicone_async._flow.ports import Durable, Transport
 from genops_helicone_async._flow.sinks import Sinks
 from genops_helicone_async._flow.stream import ChatStream
 from genops_helicone_async._flow.ticket import RequestRecord
@@ -37,7 +37,7 @@ PROVIDERS = ("openai", "groq", "mistral")
 
 
 class Hold:
-    """Money set aside; remembers every settling, to show that there is exactly one."""
+    """Money set aside; remembers every settling, to show that there is exactly one. Each await takes a turn."""
 
     is_limited = True
     is_enforced = False
@@ -47,12 +47,18 @@ class Hold:
         self.settled: list[int] = []
 
     async def raise_to(self, total_pusd: int) -> None:
-        """Notes the worst case."""
-        self.held_pusd = total_pusd
+        """Notes the most that was asked for."""
+        await asyncio.sleep(0)
+        self.held_pusd = max(self.held_pusd, total_pusd)
 
-    def settle(self, rows: list[LedgerRow], *, failed: bool, cached: bool) -> None:
-        """Notes the cost."""
+    def settle(self, rows: list[LedgerRow], *, failed: bool, cached: bool) -> Durable:
+        """Notes the cost; it is on disk a turn of the loop later."""
         self.settled.append(sum(row.cost_pusd for row in rows))
+        if asyncio._get_running_loop() is None:
+            return None
+        on_disk = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(on_disk.set_result, None)
+        return on_disk
 
 
 class RecordingBudget:

@@ -56,22 +56,29 @@ class HttpTransport:
     asynchronous generator, and ending loops finish those.
     """
 
-    __slots__ = ("_closed", "_counts", "_keeper", "_max_response_bytes", "_session", "_tls", "_trust_env", "_ways")
+    __slots__ = (
+        *("_closed", "_counts", "_keeper", "_loop", "_max_response_bytes", "_session", "_tls", "_trust_env", "_ways"),
+    )
 
     def __init__(self, *, max_response_bytes: int, trust_env: bool = False, tls: ssl.SSLContext | None = None) -> None:
         self._max_response_bytes = max_response_bytes
         self._trust_env = trust_env
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop
         self._keeper: AsyncGenerator[None, None] | None = None
         self._ways: dict[str, tuple[URL, URL | None]] = {}
         self._counts = [0, 0, 0]
         self._closed = False
 
+    def __del__(self) -> None:
+        if self._session is not None and self._loop.is_closed():  # by hand, without finishing its generators
+            for _ in self._session.close().__await__():  # with the loop gone there is nothing left to wait for
+                pass
+
     def __repr__(self) -> str:
-        return (
-            f"HttpTransport({'closed' if self._closed else 'open' if self._session else 'idle'}, {self.statistics()})"
-        )
+        state = "closed" if self._closed else "open" if self._session else "idle"
+        return f"HttpTransport({state}, {self.statistics()})"
 
     def statistics(self) -> HttpStatistics:
         """How many requests were begun, answered and failed so far."""
@@ -161,6 +168,7 @@ class HttpTransport:
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         self._session = session
+        self._loop = asyncio.get_running_loop()
         self._keeper = _keep(session)
         await anext(self._keeper)
         return session
@@ -273,20 +281,17 @@ def _translate(exc: Exception, request: HttpRequest) -> HeliconeError:
     if isinstance(exc, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError | ssl.SSLError):
         return GatewayError(f"TLS with {host} failed: {_reason(exc)}", code="tls_failure")
     if isinstance(exc, aiohttp.ClientHttpProxyError):
-        return GatewayError(
-            f"the proxy refused to connect to {host}: {exc.status} {exc.message}", retry_safe=exc.status >= 500
-        )
+        why = f"the proxy refused to connect to {host}: {exc.status} {exc.message}"
+        return GatewayError(why, retry_safe=exc.status >= 500)
     if isinstance(exc, aiohttp.ClientConnectorDNSError):
-        return GatewayError(
-            f"the host name of {host} cannot be resolved: check the URL or the network", retry_safe=True
-        )
+        why = f"the host name of {host} cannot be resolved: check the URL or the network"
+        return GatewayError(why, retry_safe=True)
     if isinstance(exc, aiohttp.ClientConnectorError):
         hint = ": lower max_connections or raise the open-file limit" if exc.errno == errno.EMFILE else ""
         return GatewayError(f"no connection to {host} ({_reason(exc)}){hint}", retry_safe=True)
     if isinstance(exc, aiohttp.ClientPayloadError):
-        return DecodeError(
-            f"the body of {host}'s reply is cut short or wrongly encoded ({_reason(exc)})", billed=billed
-        )
+        why = f"the body of {host}'s reply is cut short or wrongly encoded ({_reason(exc)})"
+        return DecodeError(why, billed=billed)
     if isinstance(exc, aiohttp.ClientConnectionError | OSError):
         why = f"{host} closed the connection before the reply was complete ({_reason(exc)})"
         return GatewayError(why, retry_safe=not request.sent, billed=billed)

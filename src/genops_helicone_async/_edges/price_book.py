@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import functools
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -62,7 +63,7 @@ class PriceBookStatistics(msgspec.Struct, frozen=True, kw_only=True):
 class PriceBook:
     """Prices by provider and model. The user's overrides come first; the rest is resolved once, off the event loop.
 
-    One book serves one event loop at a time; `resolve_now` may be called from any thread.
+    One book serves any number of event loops and threads; what each finds the others know.
 
     Args:
         overrides: The user's `prices=`; see `parse_override` for keys and values.
@@ -84,7 +85,7 @@ class PriceBook:
             self._overrides.update(dict.fromkeys(keys, price))
         self._clock = clock
         self._known: dict[tuple[str, str], Price | None] = {}
-        self._in_flight: dict[tuple[str, str], anyio.Event] = {}
+        self._in_flight: dict[tuple[int, str, str], anyio.Event] = {}
         self._resolutions = 0
 
     def lookup(self, provider: str, model: str, now_s: float) -> Price | Unresolved | None:
@@ -97,11 +98,11 @@ class PriceBook:
         return price
 
     async def resolve(self, provider: str, model: str) -> Price | None:
-        """The price now, None where no list has one. Concurrent calls for one pair share one look-up in a thread.
+        """The price now, None where no list has one. An event loop's calls for one pair share one look-up in a thread.
 
         When cancelled, the look-up goes on for whoever asks next.
         """
-        key = (provider, model)
+        key = (threading.get_ident(), provider, model)  # an event of another thread's loop would not wake this one
         while (price := self.lookup(provider, model, self._clock())) is UNRESOLVED:
             if (started := self._in_flight.get(key)) is not None:
                 await started.wait()
