@@ -340,11 +340,12 @@ def test_prices_fails_in_one_line(shell: Shell, argv: list[str], status: int, li
     assert (ended, told[: len(line)]) == (status, line)
 
 
-@pytest.mark.parametrize("columns,is_drawn", [(200, True), (50, False)])
+@pytest.mark.parametrize("columns,is_drawn", [(200, True), (73, True), (72, False), (50, False)])
 def test_a_table_is_drawn_where_the_terminal_has_room(
     monkeypatch: pytest.MonkeyPatch, columns: int, is_drawn: bool
 ) -> None:
     """On a screen that is too narrow nothing is cut off: the rows come as plain text."""
+    pytest.importorskip("rich", reason="drawn tables need the extra `cli`")
     screen = Terminal()
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("TERM", "dumb")

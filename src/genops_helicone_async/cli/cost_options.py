@@ -16,9 +16,6 @@ from .tables import Table, plain, print_table
 if TYPE_CHECKING:
     from ..errors import ConfigurationError
 
-_FRAME_WIDTH = 4
-"""What a drawn table is wider than a plain one, at most."""
-
 
 def add_price_option(parser: argparse.ArgumentParser) -> None:
     """Prices of one's own, as the adapter has them in `prices=`."""
@@ -96,7 +93,8 @@ def show(table: Table) -> None:
     """Prints a table on standard output: as plain text where the terminal is too narrow for a drawn one."""
     from shutil import get_terminal_size
 
-    width = max(map(len, plain(table).splitlines())) + _FRAME_WIDTH
+    # Drawn, the gaps between columns are one character wider.
+    width = max(map(len, plain(table).splitlines())) + len(table.columns) - 1
     if width > get_terminal_size().columns:
         print(plain(table))
     else:
