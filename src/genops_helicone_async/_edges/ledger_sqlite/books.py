@@ -1,0 +1,300 @@
+"""One transaction on the ledger's file: holds and settlements in their order, over the totals of every process."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
+from typing import Any, Final
+
+import msgspec
+
+from ..._rules.ledger import Account, Accounts, LedgerRow, Scope
+from .requests import HoldRequest, Refresh, Request, Settlement
+from .schema import COLUMNS, stored, text, unstored
+
+Key = tuple[str, str]
+
+MAX_KNOWN_ACCOUNTS = 10_000
+"""Accounts kept in memory; beyond it all are forgotten, and read again when they are needed."""
+
+_RENEW_AT: Final = 2 / 3  # of a lease: with less than that left, it is renewed
+# Rows of one statement. Each statement gives the GIL away once, and on a busy process getting it back can take 5 ms.
+_BLOCKS: Final = (256, 64, 16, 4, 1)
+
+_ENTRIES = (f"INSERT INTO entries ({', '.join(COLUMNS)}) VALUES ", " ON CONFLICT (request_id) DO NOTHING")  # noqa: S608
+_ACCOUNTS = (
+    "INSERT INTO accounts (name, window, settled_pusd) VALUES ",
+    " ON CONFLICT (name, window) DO UPDATE SET settled_pusd = excluded.settled_pusd",
+)
+_HOLDS = (
+    "INSERT INTO holds (owner, name, window, held_pusd) VALUES ",
+    " ON CONFLICT (owner, name, window) DO UPDATE SET held_pusd = excluded.held_pusd",
+)
+_LEASE = (
+    "INSERT INTO owners (owner, expires_at_s) VALUES (?, ?) "
+    "ON CONFLICT (owner) DO UPDATE SET expires_at_s = excluded.expires_at_s"
+)
+_OTHERS = (
+    "SELECT holds.name, holds.window, holds.held_pusd, owners.expires_at_s FROM holds "
+    "LEFT JOIN owners ON owners.owner = holds.owner WHERE holds.owner <> ?"
+)
+
+# What `sqlite3` says of a value that it cannot take as it is: too large an integer, a lone surrogate, a strange type.
+_UNSTORABLE = (OverflowError, UnicodeEncodeError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
+
+
+class Books:
+    """One process's view of the file, kept between its transactions while nobody else writes.
+
+    For the writer thread only, but for `seen`: what is settled and held in each scope after the last transaction.
+    """
+
+    __slots__ = (
+        "_accounts",
+        "_blocks",
+        "_connection",
+        "_is_full",
+        "_known",
+        "_lease_s",
+        "_lease_until_s",
+        "_others",
+        "_others_until_s",
+        "_own",
+        "_owner",
+        "_version",
+        "booked_pusd",
+        "booked_rows",
+        "seen",
+    )
+
+    def __init__(self, *, lease_s: float) -> None:
+        self._owner = ""
+        self._lease_s = lease_s
+        self._lease_until_s = -math.inf
+        self._own: dict[Key, int] = {}
+        self.seen: dict[Key, tuple[int, int]] = {}
+        self.booked_rows = 0
+        self.booked_pusd = 0
+
+    def use(self, connection: sqlite3.Connection) -> None:
+        """Goes on with a newly opened connection."""
+        # named when the file is opened: what was made before a fork must not be one owner in two processes
+        self._owner = self._owner or f"{os.getpid()}-{os.urandom(6).hex()}"
+        self._connection = connection
+        allowed = connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+        self._blocks = [block for block in _BLOCKS if block * len(COLUMNS) <= allowed]
+        self._is_full = True
+        self._forget()
+
+    @property
+    def heartbeat_at_s(self) -> float:
+        """When the lease on what is held must be renewed, Unix seconds; infinity while nothing is held."""
+        return self._lease_until_s - _RENEW_AT * self._lease_s if self._own else math.inf
+
+    def write(self, requests: Sequence[Request], now_s: float) -> None:
+        """Carries the requests out in their order, in one transaction, and notes the answers on them.
+
+        Raises:
+            sqlite3.Error: nothing was carried out; the books are as before.
+        """
+        try:
+            self._write(requests, now_s, _as_given)
+        except _UNSTORABLE:
+            self._write(requests, now_s, _storable)
+
+    def give_back(self) -> None:
+        """Ends every hold of this process."""
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            connection.execute("DELETE FROM holds WHERE owner = ?", (self._owner,))
+            connection.execute("DELETE FROM owners WHERE owner = ?", (self._owner,))
+            connection.execute("COMMIT")
+        except BaseException:
+            self._undo()
+            raise
+        self._own.clear()
+
+    def _write(
+        self, requests: Sequence[Request], now_s: float, values_of: Callable[[Sequence[LedgerRow]], list[Any]]
+    ) -> None:
+        only_reads = bool(requests) and all(type(request) is Refresh for request in requests)
+        rows = [row for request in requests if type(request) is Settlement for row in request.rows]
+        self._wait_for_disk(bool(rows))
+        self._connection.execute("BEGIN" if only_reads else "BEGIN IMMEDIATE")
+        try:
+            self._catch_up(now_s, may_purge=not only_reads)
+            new_ids = self._insert(rows, values_of(rows)) if rows else set()
+            touched, moved, booked_pusd = self._carry_out(requests, new_ids)
+            own, lease_until_s = (self._own, self._lease_until_s) if only_reads else self._record(touched, moved, now_s)
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._undo()
+            raise
+        self._own, self._lease_until_s = own, lease_until_s
+        self.booked_rows += len(rows) if new_ids is None else len(new_ids)
+        self.booked_pusd += booked_pusd
+        self._publish(touched)
+
+    def _wait_for_disk(self, is_full: bool) -> None:
+        # Rows are waited for until the disk has them. Holds alone need not be: those that a power cut undoes belong
+        # to processes that it ends, too.
+        if is_full != self._is_full:
+            self._connection.execute(f"PRAGMA synchronous={'FULL' if is_full else 'NORMAL'}")
+            self._is_full = is_full
+
+    def _catch_up(self, now_s: float, *, may_purge: bool) -> None:
+        """Forgets what another process has changed since, and what has expired."""
+        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        if version == self._version and now_s < self._others_until_s and len(self._known) < MAX_KNOWN_ACCOUNTS:
+            return
+        self._forget()
+        has_expired = False
+        for name, window, held_pusd, expires_at_s in self._connection.execute(_OTHERS, (self._owner,)):
+            if expires_at_s is None or expires_at_s <= now_s:
+                has_expired = True
+            else:
+                self._others[name, window] = self._others.get((name, window), 0) + unstored(held_pusd)
+                self._others_until_s = min(self._others_until_s, expires_at_s)
+        if has_expired and may_purge:
+            parameters = (self._owner, now_s)
+            self._connection.execute("DELETE FROM owners WHERE owner <> ? AND expires_at_s <= ?", parameters)
+            self._connection.execute(
+                "DELETE FROM holds WHERE owner <> ? AND owner NOT IN (SELECT owner FROM owners)", parameters[:1]
+            )
+        self._version = version
+
+    def _insert(self, rows: Sequence[LedgerRow], values: list[Any]) -> set[str] | None:
+        """Inserts the rows that are not known; gives the ids of those, None where that is all of them."""
+        inserted = self._put(*_ENTRIES, len(COLUMNS), values)
+        if inserted == len(rows):
+            return None
+        # they are the last ones: this transaction is the only writer, and each id is the highest plus one
+        latest = self._connection.execute("SELECT request_id FROM entries ORDER BY id DESC LIMIT ?", (inserted,))
+        return {request_id for (request_id,) in latest}
+
+    def _carry_out(self, requests: Sequence[Request], new_ids: set[str] | None) -> tuple[set[Key], set[Key], int]:
+        """Moves the accounts; gives the scopes that were touched, those in which something was spent, and how much."""
+        touched: set[Key] = set()
+        moved: set[Key] = set()
+        booked_pusd = 0
+        unmet = None if new_ids is None else set(new_ids)
+        for request in requests:
+            if type(request) is Settlement:
+                keys = self._load(request.scopes)
+                cost_pusd = 0
+                for row in request.rows:
+                    if unmet is None:
+                        cost_pusd += row.cost_pusd
+                    elif (request_id := text(row.request_id)) in unmet:
+                        unmet.discard(request_id)
+                        cost_pusd += row.cost_pusd
+                request.movements = self._accounts.settle(request.scopes, request.held_pusd, cost_pusd)
+                touched.update(keys)
+                if cost_pusd:
+                    moved.update(keys)
+                    booked_pusd += cost_pusd
+            elif type(request) is HoldRequest:
+                request.is_granted = False
+                if request.was_given_up:
+                    continue
+                keys = self._load(request.scopes)
+                request.refusal = self._accounts.hold(request.scopes, request.amount_pusd, enforce=request.enforce)
+                if request.refusal is None:
+                    request.is_granted = True
+                    touched.update(keys)
+            elif type(request) is Refresh:
+                touched.update(self._load(request.scopes))
+                request.accounts = [msgspec.structs.replace(self._accounts.of(s.key)) for s in request.scopes]
+        return touched, moved, booked_pusd
+
+    def _load(self, scopes: Sequence[Scope]) -> list[Key]:
+        """Makes the scopes' accounts known; gives their keys."""
+        keys = [scope.key for scope in scopes]
+        if not self._known.issuperset(keys):
+            for name, window in keys:
+                if (name, window) not in self._known:
+                    self._load_one(name, window)
+        return keys
+
+    def _load_one(self, name: str, window: str) -> None:
+        found = self._connection.execute(
+            "SELECT settled_pusd FROM accounts WHERE name = ? AND window = ?", (text(name), text(window))
+        ).fetchone()
+        account = self._accounts.of((name, window))
+        account.settled_pusd = unstored(found[0]) if found else 0
+        account.held_pusd = self._own.get((name, window), 0) + self._others.get((text(name), text(window)), 0)
+        self._known.add((name, window))
+
+    def _record(self, touched: Iterable[Key], moved: Iterable[Key], now_s: float) -> tuple[dict[Key, int], float]:
+        """Writes the totals that changed; gives what this process holds now, and until when."""
+        settled = [(text(key[0]), text(key[1]), stored(self._accounts.of(key).settled_pusd)) for key in moved]
+        self._put(*_ACCOUNTS, 3, list(chain.from_iterable(settled)))
+        changed = {}
+        for key in touched:
+            held_pusd = self._accounts.of(key).held_pusd - self._others.get((text(key[0]), text(key[1])), 0)
+            if held_pusd != self._own.get(key, 0):
+                changed[key] = held_pusd
+        own = {key: held_pusd for key, held_pusd in (self._own | changed).items() if held_pusd}
+        has_lapsed = now_s >= self._lease_until_s  # then others may have purged what is held: written in full
+        self._record_holds(changed | own if has_lapsed else changed)
+        if own and self._lease_until_s - now_s < _RENEW_AT * self._lease_s:
+            self._connection.execute(_LEASE, (self._owner, now_s + self._lease_s))
+            return own, now_s + self._lease_s
+        return own, self._lease_until_s
+
+    def _record_holds(self, held: dict[Key, int]) -> None:
+        rows = [(self._owner, text(key[0]), text(key[1]), stored(held_pusd)) for key, held_pusd in held.items()]
+        self._put(*_HOLDS, 4, list(chain.from_iterable(rows)))
+        if 0 in held.values():
+            self._connection.execute("DELETE FROM holds WHERE owner = ? AND held_pusd = 0", (self._owner,))
+
+    def _put(self, insert: str, on_conflict: str, width: int, values: list[Any]) -> int:
+        """Inserts rows of `width` values, many by one statement; gives how many were inserted or changed."""
+        count, at = 0, 0
+        for block in self._blocks:
+            while at + block * width <= len(values):
+                statement = _of_rows(insert, on_conflict, width, block)
+                count += self._connection.execute(statement, values[at : at + block * width]).rowcount
+                at += block * width
+        return count
+
+    def _publish(self, touched: Iterable[Key]) -> None:
+        if len(self.seen) > MAX_KNOWN_ACCOUNTS:
+            self.seen = {}
+        for key in touched:
+            account: Account = self._accounts.of(key)
+            self.seen[key] = (account.settled_pusd, account.held_pusd)
+
+    def _undo(self) -> None:
+        self._forget()
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def _forget(self) -> None:
+        self._accounts = Accounts()
+        self._known: set[Key] = set()
+        self._others: dict[Key, int] = {}
+        self._others_until_s = math.inf
+        self._version = -1
+
+
+@functools.cache
+def _of_rows(insert: str, on_conflict: str, width: int, rows: int) -> str:
+    row = f"({', '.join('?' * width)})"
+    return f"{insert}{', '.join([row] * rows)}{on_conflict}"
+
+
+def _as_given(rows: Sequence[LedgerRow]) -> list[Any]:
+    return list(chain.from_iterable(map(msgspec.structs.astuple, rows)))
+
+
+def _storable(rows: Sequence[LedgerRow]) -> list[Any]:
+    return [stored(value) for value in _as_given(rows)]
+
+
+__all__ = ["MAX_KNOWN_ACCOUNTS", "Books", "Key"]

@@ -1,0 +1,311 @@
+"""The thread that owns a ledger's file: takes what was asked, many requests a transaction, and answers on the loops."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging
+import math
+import os
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from ...errors import LedgerError
+from .requests import HoldRequest, Loop, Request, Settlement
+from .store import Store
+
+MAX_BATCH = 4_096
+"""Requests of one transaction, so that another process gets its turn."""
+
+TURN_S = 0.002
+"""How long the writer waits for the calls that it has just answered to ask for what they need next."""
+
+EXIT_S = 5.0
+"""How long the end of the process waits for what is still to be written."""
+
+Closer = asyncio.Future[str | None]
+"""Told when the thread has ended: what is lost, or None."""
+
+_log = logging.getLogger("genops_helicone_async")
+
+
+class Writer:
+    """Requests in, answers out; the thread starts with the first request and ends with `stop`.
+
+    What was spent and cannot be written is kept, and tried again every `retry_s`; until then holds are refused.
+    """
+
+    __slots__ = (
+        "_bell",
+        "_closers",
+        "_end",
+        "_in_hand",
+        "_is_asleep",
+        "_is_stopping",
+        "_kept",
+        "_lock",
+        "_lost",
+        "_queue",
+        "_retry_at_s",
+        "_retry_s",
+        "_thread",
+        "_turn",
+        "batches",
+        "failure",
+        "is_proven",
+        "store",
+    )
+
+    def __init__(self, store: Store, *, retry_s: float) -> None:
+        self.store = store
+        self.batches = 0
+        self.failure: str | None = None
+        self.is_proven = False
+        self._retry_s = retry_s
+        self._retry_at_s = -math.inf
+        self._queue: deque[Request] = deque()
+        self._in_hand: list[Request] = []
+        self._kept: list[Request] = []
+        self._bell: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._turn = 0
+        self._is_asleep = True
+        self._is_stopping = False
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._end: str | None = None
+        self._lost: str | None = None
+        self._closers: list[Closer] = []
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the file took what was last written."""
+        return self.is_proven and self.failure is None and self._end is None
+
+    def put(self, request: Request) -> None:
+        """Queues a request, from any thread and also from a finaliser; never waits."""
+        self._queue.append(request)
+        if self._is_asleep:
+            self._wake()
+
+    def unwritten(self) -> list[Settlement]:
+        """Settlements that are not in the file yet."""
+        waiting = [*self._kept, *self._in_hand, *self._queue.copy()]
+        return [request for request in waiting if isinstance(request, Settlement)]
+
+    def stop(self, closer: Closer | None = None) -> None:
+        """Lets the thread write what is queued, give back what is held, and end; then `closer` is told."""
+        with self._lock:
+            if self._thread is None and self._end is None:
+                self._end = f"the ledger {self.store.path} is closed"
+            if self._end is None:
+                self._closers += [closer] if closer is not None else []
+                self._is_stopping = True
+                self._bell.put(0)
+                return
+        if closer is not None:
+            closer.set_result(self._lost)
+
+    def join(self, timeout_s: float) -> None:
+        """Waits for the thread's end, at the end of the process."""
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+            if self._thread.is_alive():
+                _log.error("the process ended before the ledger was done: %s", _told(self.unwritten(), self.store))
+
+    def disown(self) -> None:
+        """In a forked child, which has neither the thread nor a right to the connection."""
+        self._end = f"the ledger {self.store.path} was opened before a fork: make a new adapter in the child process"
+        self._queue, self._kept, self._in_hand = deque(), [], []
+        self._lock = threading.Lock()
+        self._is_asleep = True
+
+    def _wake(self) -> None:
+        self._is_asleep = False
+        if self._end is not None:
+            self._is_asleep = True
+            self._turn_away()
+        elif self._thread is not None:
+            self._bell.put(0)
+        else:
+            with self._lock:
+                if self._thread is None and self._end is None:
+                    self._thread = threading.Thread(target=self._run, name="genops-ledger", daemon=True)
+                    self._thread.start()
+                    _running.add(self)
+
+    def _run(self) -> None:
+        while True:
+            is_last = self._is_stopping  # read first: whatever was asked before is in the queue by now
+            fresh = self._in_hand = self._take()
+            if fresh or self._pause_s() <= 0 or (is_last and self._kept):
+                self._serve(fresh, is_last)
+            self._in_hand = []
+            if not self._queue:
+                if is_last:
+                    break
+                self._sleep()
+        self._finish()
+
+    def _take(self) -> list[Request]:
+        take = self._queue.popleft
+        return [take() for _ in range(min(len(self._queue), MAX_BATCH))]
+
+    def _sleep(self) -> None:
+        self._is_asleep = True
+        if not self._queue and not self._is_stopping:
+            pause_s = self._pause_s()
+            try:
+                self._bell.get(timeout=None if pause_s == math.inf else min(max(pause_s, 0.0), 3600.0))
+            except queue.Empty:
+                pass
+        self._is_asleep = False
+
+    def _pause_s(self) -> float:
+        """Seconds until something has to be done that nobody asks for: to try again, or to renew the lease."""
+        heartbeat_s = self.store.pause_s()
+        if self.failure is None:
+            return heartbeat_s
+        return self._retry_at_s - time.monotonic() if self._kept or heartbeat_s < math.inf else math.inf
+
+    def _serve(self, fresh: list[Request], is_last: bool) -> None:
+        if self.failure is not None and time.monotonic() < self._retry_at_s and not is_last:
+            self._refuse(fresh, self.failure)
+            return
+        batch = self._kept + fresh if self._kept else fresh
+        try:
+            self.store.write(batch)
+        except LedgerError as error:
+            if self.failure is None:
+                _log.error("%s; calls under a budget are refused until it can be written", error)
+            self.failure = str(error)
+            self._retry_at_s = time.monotonic() + self._retry_s
+            self._refuse(fresh, self.failure)
+            return
+        self._in_hand, self._kept = [], []
+        self.failure = None
+        self.is_proven = True
+        self.batches += 1
+        self._answer(batch, None)
+
+    def _refuse(self, fresh: Iterable[Request], failure: str) -> None:
+        """Nothing is granted; what was spent, and holds that were granted without asking, are kept."""
+        fresh = list(fresh)
+        self._kept = self._kept + [
+            request
+            for request in fresh
+            if isinstance(request, Settlement) or (isinstance(request, HoldRequest) and request.future is None)
+        ]
+        self._in_hand = []
+        self._answer(fresh, failure)
+
+    def _answer(self, requests: Sequence[Request], error: str | None) -> None:
+        """Answers each request on its own loop, by one call a loop, and gives what is asked next time to arrive."""
+        by_loop: dict[Loop | None, list[Request]] = {}
+        for request in requests:
+            by_loop.setdefault(request.loop, []).append(request)
+        self._turn += 1
+        told = 0
+        for loop, theirs in by_loop.items():
+            if loop is None:
+                self._deliver(theirs, error)
+                continue
+            try:
+                loop.call_soon_threadsafe(self._deliver_on, loop, theirs, error, self._turn)
+            except RuntimeError:  # the loop is closed: nobody can take a hold any more
+                for request in theirs:
+                    if isinstance(request, HoldRequest) and request.is_granted and error is None:
+                        self._queue.append(request.release())
+            else:
+                told += 1
+        self._let_them_ask(told)
+
+    def _let_them_ask(self, loops: int) -> None:
+        # 256 calls that come back together are then one transaction and one wait for the disk, not 100 small ones.
+        give_up_at_s = time.monotonic() + TURN_S
+        while loops > 0 and (left_s := give_up_at_s - time.monotonic()) > 0:
+            try:
+                loops -= self._bell.get(timeout=left_s) == self._turn
+            except queue.Empty:
+                return
+
+    def _deliver_on(self, loop: Loop, requests: Sequence[Request], error: str | None, turn: int) -> None:
+        self._deliver(requests, error)
+        loop.call_soon(self._bell.put, turn)  # behind the tasks that were just woken
+
+    def _deliver(self, requests: Sequence[Request], error: str | None) -> None:
+        for request in requests:
+            try:
+                is_taken = request.deliver(error)
+            except Exception:  # noqa: BLE001 the caller's own `booked` failed, and the next one's must be called
+                _log.exception("what follows a booking failed")
+                continue
+            if not is_taken and error is None and isinstance(request, HoldRequest):
+                self.put(request.release())
+
+    def _finish(self) -> None:
+        cause = self.failure
+        if unwritten := [request for request in self._kept if isinstance(request, Settlement) and request.rows]:
+            self._lost = f"{_told(unwritten, self.store)}: {cause}"
+            _log.error("%s", self._lost)
+        try:
+            self.store.close()
+        except LedgerError as error:
+            self._lost = self._lost or f"what was held could not be given back, it expires with its lease: {error}"
+        with self._lock:
+            self._end = f"the ledger {self.store.path} is closed"
+            closers, self._closers = self._closers, []
+        self._is_asleep = True
+        self._turn_away()
+        _running.discard(self)
+        for closer in closers:
+            try:
+                closer.get_loop().call_soon_threadsafe(_tell, closer, self._lost)
+            except RuntimeError:  # its loop is closed, and nobody waits on it
+                continue
+
+    def _turn_away(self) -> None:
+        """Answers what was asked after the end."""
+        late = self._take()
+        if lost := [request for request in late if isinstance(request, Settlement) and request.rows]:
+            _log.error("%s: %s", _told(lost, self.store), self._end)
+        for request in late:
+            request.deliver(self._end)
+
+
+def _told(settlements: Iterable[Settlement], store: Store) -> str:
+    costs_pusd = [row.cost_pusd for settlement in settlements for row in settlement.rows]
+    return f"{len(costs_pusd)} rows worth ${sum(costs_pusd) / 1e12:.6f} could not be written to {store.path}"
+
+
+def _tell(closer: Closer, lost: str | None) -> None:
+    if not closer.done():
+        closer.set_result(lost)
+
+
+# Writers whose thread runs: a process that ends without closing them waits for them, a moment.
+_running: set[Writer] = set()
+
+
+def _end_all() -> None:
+    give_up_at_s = time.monotonic() + EXIT_S
+    writers = list(_running)
+    for writer in writers:
+        writer.stop()
+    for writer in writers:
+        writer.join(max(0.0, give_up_at_s - time.monotonic()))
+
+
+def _disown_all() -> None:
+    for writer in _running:
+        writer.disown()
+    _running.clear()
+
+
+atexit.register(_end_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown_all)
+
+__all__ = ["EXIT_S", "MAX_BATCH", "TURN_S", "Closer", "Writer"]
