@@ -50,19 +50,14 @@ def _where(arguments: argparse.Namespace, tally: Tally) -> list[str]:
 
 
 def _how_to_go_on(arguments: argparse.Namespace, run: BulkRun) -> str:
-    dropped = (
-        f"; {run.dropped} rows were dropped unanswered and may be billed (error code `interrupted`)"
-        if run.dropped
-        else ""
-    )
-    told = f"interrupted: every row up to line {run.last_line} is in the output{dropped}."
+    told = f"interrupted: every row up to line {run.last_line} is in the output"
+    if run.dropped:
+        told += f"; {run.dropped} rows were dropped unanswered and may be billed (error code `interrupted`)"
     if arguments.input == "-":
         return told
     rest = Path(arguments.output).with_suffix(".rest.jsonl") if arguments.output != "-" else Path("rest.jsonl")
-    again = shlex.join(
-        [*program().split(), "bulk", arguments.input, "-o", str(rest), "--from-line", str(run.last_line + 1)]
-    )
-    return f"{told}\nto go on, with the same options: {again}"
+    again = shlex.join(["bulk", arguments.input, "-o", str(rest), "--from-line", str(run.last_line + 1)])
+    return f"{told}\nto go on, with the same options: {program()} {again}"
 
 
 __all__ = ["print_summary"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import msgspec
 
@@ -62,7 +63,7 @@ class BulkRun:
             OSError: the input cannot be read.
         """
         outlets = self._outlets
-        outlets.results.start(self._not_written)
+        outlets.results.start(partial(self._not_written, outlets.results))
         outlets.view.start(outlets.tally)
         self._work = asyncio.ensure_future(self._all(max_in_flight, ordered))
         try:
@@ -70,6 +71,9 @@ class BulkRun:
                 await asyncio.wait({self._work})
         finally:
             self._stop_reading()
+            if not self._work.done():  # this very task was cancelled
+                self._work.cancel()
+                await asyncio.wait({self._work})
             self._give_up()
             outlets.view.stop()
             await self._close()
@@ -89,7 +93,7 @@ class BulkRun:
         async for item in self._items:
             self.last_line = item.line
             if isinstance(item, BadLine):
-                self._skip(item)
+                await self._skip(item)
                 continue
             self._pending[self._read] = item
             self._read += 1
@@ -104,7 +108,7 @@ class BulkRun:
         self._outlets.results.put(output_line(row, result))
         self._outlets.view.took(result)
 
-    def _skip(self, bad: BadLine) -> None:
+    async def _skip(self, bad: BadLine) -> None:
         outlets = self._outlets
         outlets.tally.skipped += 1
         if outlets.tally.skipped <= NOTES_SHOWN or outlets.bad is None:
@@ -113,8 +117,9 @@ class BulkRun:
             outlets.view.note("further bad lines are told in the errors file only")
         if outlets.bad is not None:
             if outlets.tally.skipped == 1:
-                outlets.bad.start(self._not_written)
+                outlets.bad.start(partial(self._not_written, outlets.bad))
             outlets.bad.put(bad)
+            await outlets.bad.room()
 
     def _interrupted(self, count: int) -> None:
         self.is_interrupted = True
@@ -125,11 +130,10 @@ class BulkRun:
         else:
             self._work.cancel()
 
-    def _not_written(self, exc: OSError) -> None:
+    def _not_written(self, sink: JsonlSink, exc: OSError) -> None:
         if self._failure is None:
-            path, rows = self._outlets.results.path, self._outlets.results.rows
-            where = "standard output" if path is None else str(path)
-            self._failure = CommandError(f"cannot write {where}: {reason(exc)}; the {rows:,} rows in it are whole")
+            where = "standard output" if sink.path is None else str(sink.path)
+            self._failure = CommandError(f"cannot write {where}: {reason(exc)}; the {sink.rows:,} rows in it are whole")
         self._work.cancel()
 
     def _give_up(self) -> None:
@@ -147,7 +151,7 @@ class BulkRun:
                 try:
                     await sink.close()
                 except OSError as exc:
-                    self._not_written(exc)
+                    self._not_written(sink, exc)
 
 
 __all__ = ["BulkRun", "Outlets"]

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from .demo_script import PROVIDERS, TOLD
 from .failures import FAILED, INTERRUPTED, WRONG_USAGE, CommandError, reason
 from .money import digits_of, exact_usd
 from .options import add_json_option, count, positive
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from .demo_run import Stage
 
 ROWS = 300
+SEED = 2
 
 
 def add_to(commands: Any) -> None:
@@ -28,7 +30,7 @@ def add_to(commands: Any) -> None:
         "rate limits and errors switched on; ends with what it cost, what failed over, and the sandbox's own bill.",
     )
     parser.add_argument("--rows", metavar="N", type=count, default=ROWS, help=f"how many prompts (default {ROWS})")
-    parser.add_argument("--seed", metavar="S", type=int, default=7, help="decides replies, latencies and faults")
+    parser.add_argument("--seed", metavar="S", type=int, default=SEED, help="decides replies, latencies and faults")
     parser.add_argument("--speed", metavar="X", type=positive, default=1.0, help="2 is twice as fast (default 1)")
     parser.add_argument("--output-dir", metavar="DIR", help="where results go (default: a new temporary folder)")
     add_json_option(parser, "the summary")
@@ -60,14 +62,12 @@ def _folder(given: str | None) -> Path:
 async def _demo(arguments: argparse.Namespace, folder: Path) -> int:
     from ..testing import SandboxGateway
     from .demo_run import LATENCY_SCALE, Stage, shipped_batch, spread
-    from .demo_script import PROVIDERS, TOLD
     from .demo_view import demo_view
 
     batch = await asyncio.to_thread(shipped_batch)
     async with SandboxGateway(seed=arguments.seed, latency_scale=LATENCY_SCALE / arguments.speed) as gateway:
         stage = Stage(gateway, arguments.rows, demo_view)
-        prompts = f"{arguments.rows:,} prompts over {', '.join(PROVIDERS)}"
-        stage.view.note(f"{prompts}, through a sandbox gateway: no key, no network.\n{TOLD}\n")
+        stage.view.note(opening(arguments.rows))
         await stage.run(spread(batch, arguments.rows), folder / "results.jsonl")
     summary = folder / "summary.json"
     await asyncio.to_thread(summary.write_bytes, _as_json(stage, folder))
@@ -78,6 +78,11 @@ async def _demo(arguments: argparse.Namespace, folder: Path) -> int:
     if stage.job.is_interrupted:
         return INTERRUPTED
     return 0 if stage.is_equal else FAILED
+
+
+def opening(rows: int) -> str:
+    """What is about to be seen."""
+    return f"{rows:,} prompts over {', '.join(PROVIDERS)}, through a sandbox gateway: no key, no network.\n{TOLD}\n"
 
 
 def tell(stage: Stage, folder: Path, out: TextIO, console: Any = None) -> None:
@@ -129,4 +134,4 @@ def _as_json(stage: Stage, folder: Path) -> bytes:
     return msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n"
 
 
-__all__ = ["ROWS", "add_to", "run", "tell"]
+__all__ = ["ROWS", "SEED", "add_to", "opening", "run", "tell"]

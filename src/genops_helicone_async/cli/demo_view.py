@@ -100,7 +100,7 @@ class LiveView:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
         table.add_column("provider", style="cyan", min_width=10)
         table.add_column("state", min_width=16)
-        for name in ("asked", "answered", "failed", "p50", "cost"):
+        for name in ("calls", "answered", "failed", "p50", "cost"):
             table.add_column(name, justify="right", min_width=9)
         for name in PROVIDERS:
             state, colour = self._script.state_of(name)

@@ -33,7 +33,8 @@ def failure_of(exc: Exception) -> CommandError | None:
     if isinstance(exc, ConfigurationError):
         return CommandError(exc.message, WRONG_USAGE)
     if isinstance(exc, HeliconeError):
-        return CommandError(one_line(f"{exc.message}{remedy(exc)}"))
+        said = exc.message.replace("raise timeout_seconds", "raise --timeout")
+        return CommandError(one_line(f"{said}{'' if '--timeout' in said else remedy(exc)}"))
     if isinstance(exc, OSError):
         return CommandError(reason(exc))
     return None

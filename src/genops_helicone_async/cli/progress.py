@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Protocol
@@ -126,6 +127,8 @@ def progress_line(tally: Tally, total: int | None, elapsed_s: float) -> str:
     parts = [rows, f"{tally.done / max(elapsed_s, 1e-3):,.0f} rows/s", short_usd(tally.cost_pusd)]
     if tally.failovers:
         parts.append(f"{tally.failovers.total():,} failovers")
+    if total is not None and 0 < tally.done < total:
+        parts.append(f"{math.ceil(elapsed_s * (total - tally.done) / tally.done):,} s left")
     parts += [f"{number:,} {what}" for number, what in ((tally.failed, "failed"), (tally.skipped, "skipped")) if number]
     return " · ".join(parts)
 

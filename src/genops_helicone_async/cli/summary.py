@@ -64,13 +64,20 @@ def shortened(text: str) -> str:
 
 def rows_line(tally: Tally, wall_s: float) -> str:
     """Rows by outcome, failovers, retries, time and speed."""
-    parts = [f"{tally.ok:,} answered", f"{tally.failed:,} failed"]
+    outcomes = [f"{tally.ok:,} answered", f"{tally.failed:,} failed"]
     if tally.skipped:
-        parts.append(f"{tally.skipped:,} skipped")
-    return (
-        f"{tally.done:,} rows: {', '.join(parts)}; {tally.failovers.total():,} failovers, {tally.retries:,} retries; "
-        f"{wall_s:.1f} s, {tally.done / max(wall_s, 1e-3):,.0f} rows/s"
-    )
+        outcomes.append(f"{tally.skipped:,} skipped")
+    parts = [
+        f"{counted(tally.done, 'row')}: {', '.join(outcomes)}",
+        f"{counted(tally.failovers.total(), 'failover')}, {counted(tally.retries, 'retry', 'retries')}",
+        f"{wall_s:.1f} s, {tally.done / max(wall_s, 1e-3):,.0f} rows/s",
+    ]
+    return "; ".join(parts)
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """`1 retry`, `2 retries`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def doubt_line(tally: Tally) -> str | None:
@@ -101,4 +108,13 @@ def _times(latencies: Latencies) -> tuple[str, ...]:
     return tuple("-" if seconds is None else f"{seconds:.2f}" for seconds in found)
 
 
-__all__ = ["cost_table", "doubt_line", "failover_table", "failure_table", "rows_line", "shortened", "tables_of"]
+__all__ = [
+    "cost_table",
+    "counted",
+    "doubt_line",
+    "failover_table",
+    "failure_table",
+    "rows_line",
+    "shortened",
+    "tables_of",
+]
