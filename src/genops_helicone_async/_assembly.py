@@ -12,10 +12,12 @@ from ._edges.http import HttpTransport
 from ._edges.ids import RequestIds
 from ._edges.ledger_memory import MemoryLedger
 from ._edges.price_book import PriceBook
+from ._edges.second_prices import second_prices
 from ._edges.slots import Slots
 from ._edges.token_counter import counter
 from ._flow.attribution import Attribution
 from ._flow.budgets import Budgets
+from ._flow.cost_debugging import CostDebugging
 from ._flow.estimates import Estimates
 from ._flow.pipeline import Pipeline, Shared
 from ._flow.ports import Ledger
@@ -35,6 +37,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     ledger: Ledger
     budgets: Budgets
     tally: Tally
+    cost_debugging: CostDebugging
 
 
 def assemble(settings: Settings, gateway_options: GatewayOptions | None) -> Parts:
@@ -49,19 +52,22 @@ def assemble(settings: Settings, gateway_options: GatewayOptions | None) -> Part
     sinks.add(count)
     ledger = open_ledger(settings.state_url)
     budgets = Budgets(ledger, time.time, sinks.tell, settings.currency)
+    prices = PriceBook(settings.prices)
+    estimates = Estimates(counter(), settings.gateway_fee_rates)
     shared = Shared(
         settings=settings,
-        prices=PriceBook(settings.prices),
+        prices=prices,
         attribution=Attribution(settings.default_attributes, gateway_options),
         sinks=sinks,
         quota=RetryQuota(),
         new_id=RequestIds(),
         random=random.Random().random,  # jitter, no secret
-        estimates=Estimates(counter(), settings.gateway_fee_rates),
+        estimates=estimates,
         currency=settings.currency,
         budget=budgets,
     )
-    return Parts(shared=shared, ledger=ledger, budgets=budgets, tally=tally)
+    debugging = CostDebugging(prices, estimates, second_prices)
+    return Parts(shared=shared, ledger=ledger, budgets=budgets, tally=tally, cost_debugging=debugging)
 
 
 def pipeline_on(loop: asyncio.AbstractEventLoop, parts: Parts) -> Pipeline:

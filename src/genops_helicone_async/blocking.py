@@ -12,16 +12,14 @@ from typing import Any, Self, TypeVar, Unpack
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from ._configuration_verbs import ConfigurationVerbs
 from ._flow.many import ChatMany, OnError, Requests
-from ._flow.sinks import Listener
 from ._flow.stream import ChatStream
-from ._flow.tally import SessionSummary
 from ._wire.headers import GatewayOptions
 from .chat_request import ChatOptions, Message, SharedOptions
 from .client import AdapterStatistics, GenOpsHeliconeAsyncAdapter
-from .config import DEFAULT_MAX_RESPONSE_BYTES, Settings
+from .config import DEFAULT_MAX_RESPONSE_BYTES
 from .models import (
-    BudgetStatus,
     BulkResult,
     EmbeddingResponse,
     HeliconeResponse,
@@ -69,7 +67,7 @@ def _call(function: Callable[..., Awaitable[Result]], *arguments: Any) -> Result
     return _thread.portal().call(function, *arguments)
 
 
-class GenOpsHeliconeAdapter:
+class GenOpsHeliconeAdapter(ConfigurationVerbs):
     """The adapter for synchronous code: every verb of `GenOpsHeliconeAsyncAdapter` without `_async`, same arguments.
 
     Callable from any number of threads, also from one that runs an event loop (which it then blocks). Use it with
@@ -120,6 +118,8 @@ class GenOpsHeliconeAdapter:
             allow_insecure_http=allow_insecure_http,
             trust_env=trust_env,
         )
+
+        self._parts = self._adapter._parts
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(over {self._adapter!r})"
@@ -199,42 +199,6 @@ class GenOpsHeliconeAdapter:
         """Checks every configured provider; see `GenOpsHeliconeAsyncAdapter.validate_providers_async`."""
         return _call(self._adapter.validate_providers_async)
 
-    def set_budget_limits(
-        self,
-        daily_limit: float | None = None,
-        monthly_limit: float | None = None,
-        per_team_limits: Mapping[str, float] | None = None,
-        *,
-        per_project_limits: Mapping[str, float] | None = None,
-        per_customer_limits: Mapping[str, float] | None = None,
-        timezone: str = "UTC",
-        alert_thresholds: Sequence[float] = (0.8, 1.0),
-        enforce: bool = True,
-    ) -> None:
-        """Replaces all budgets at once; see `GenOpsHeliconeAsyncAdapter.set_budget_limits`."""
-        self._adapter.set_budget_limits(
-            daily_limit,
-            monthly_limit,
-            per_team_limits,
-            per_project_limits=per_project_limits,
-            per_customer_limits=per_customer_limits,
-            timezone=timezone,
-            alert_thresholds=alert_thresholds,
-            enforce=enforce,
-        )
-
-    def get_budget_status(self) -> tuple[BudgetStatus, ...]:
-        """Every budget with its limit, what is spent, held and left, and when it resets."""
-        return self._adapter.get_budget_status()
-
-    def on_budget_event(self, listener: Listener) -> None:
-        """Tells of budgets; see `GenOpsHeliconeAsyncAdapter.on_budget_event`. Called on the loop thread."""
-        self._adapter.on_budget_event(listener)
-
-    def get_usage_summary(self) -> SessionSummary:
-        """What all calls of this adapter have come to since it was made."""
-        return self._adapter.get_usage_summary()
-
     def statistics(self) -> AdapterStatistics:
         """What is going on, on the loop thread."""
 
@@ -242,11 +206,6 @@ class GenOpsHeliconeAdapter:
             return self._adapter.statistics()
 
         return _call(read)
-
-    @property
-    def settings(self) -> Settings:
-        """The complete, checked settings; secrets do not show."""
-        return self._adapter.settings
 
 
 def _iterated(many: ChatMany) -> Iterator[BulkResult]:

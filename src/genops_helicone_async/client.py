@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import os
-import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, Self, Unpack
 
 import msgspec
 
 from ._assembly import assemble, pipeline_on
+from ._configuration_verbs import ConfigurationVerbs
 from ._edges.http import HttpStatistics, HttpTransport
 from ._edges.open_files import open_file_limit
 from ._edges.slots import Slots, SlotStatistics
-from ._flow.budget_limits import limits_of
 from ._flow.checks import check_providers
 from ._flow.embed import Embedding
 from ._flow.fanout import ask_several
 from ._flow.many import ChatMany, OnError, Requests
 from ._flow.pipeline import Pipeline
-from ._flow.sinks import Listener
 from ._flow.stream import ChatStream
-from ._flow.tally import SessionSummary
 from ._wire.headers import GatewayOptions
 from .chat_request import ChatOptions, EmbedRequest, Message, SharedOptions, make_request
-from .config import DEFAULT_MAX_RESPONSE_BYTES, GivenSettings, Settings, resolve
+from .config import DEFAULT_MAX_RESPONSE_BYTES, GivenSettings, resolve
 from .errors import ConfigurationError
-from .models import BudgetStatus, EmbeddingResponse, HeliconeResponse, MultiProviderResponse, ProviderCheck
+from .models import EmbeddingResponse, HeliconeResponse, MultiProviderResponse, ProviderCheck
 
 
 class AdapterStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +36,7 @@ class AdapterStatistics(msgspec.Struct, frozen=True, kw_only=True):
     retry_quota: int
 
 
-class GenOpsHeliconeAsyncAdapter:
+class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
     """Sends chats through Helicone, from any number of tasks at once.
 
     Use it with `async with`, or call `aclose()`, or neither: it opens on first use, and the end of the event loop
@@ -117,8 +114,8 @@ class GenOpsHeliconeAsyncAdapter:
         )
         self._settings = settings = resolve(given, dict(os.environ), open_file_limit())
         self._parts = assemble(settings, gateway_options)
-        self._pipelines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Pipeline] = weakref.WeakKeyDictionary()
-        self._last: tuple[weakref.ref[asyncio.AbstractEventLoop], Pipeline] | None = None
+        self._pipelines: dict[asyncio.AbstractEventLoop, Pipeline] = {}
+        self._last: tuple[asyncio.AbstractEventLoop, Pipeline] | None = None
         self._closed = False
 
     def __repr__(self) -> str:
@@ -217,57 +214,6 @@ class GenOpsHeliconeAsyncAdapter:
         """Checks every configured provider with one cheap, unbilled request each, all at once; raises nothing."""
         return await check_providers(self._pipeline())
 
-    def set_budget_limits(
-        self,
-        daily_limit: float | None = None,
-        monthly_limit: float | None = None,
-        per_team_limits: Mapping[str, float] | None = None,
-        *,
-        per_project_limits: Mapping[str, float] | None = None,
-        per_customer_limits: Mapping[str, float] | None = None,
-        timezone: str = "UTC",
-        alert_thresholds: Sequence[float] = (0.8, 1.0),
-        enforce: bool = True,
-    ) -> None:
-        """Replaces all budgets at once, also while calls are in flight; those keep what they hold.
-
-        Limits are in `cost_currency`; those of teams, projects and customers are monthly. Days and months are the
-        calendar's in `timezone`. With `enforce`, a call whose worst case a budget has no room for is refused before
-        anything is sent, unless it says `enforce_budget=False`.
-
-        Raises:
-            ConfigurationError: a limit, a threshold or the time zone makes no sense.
-        """
-        self._parts.budgets.configure(
-            limits_of(
-                self._settings.currency,
-                daily_limit,
-                monthly_limit,
-                per_team_limits,
-                per_project_limits,
-                per_customer_limits,
-                timezone=timezone,
-                alert_thresholds=alert_thresholds,
-                enforce=enforce,
-            )
-        )
-
-    def get_budget_status(self) -> tuple[BudgetStatus, ...]:
-        """Every budget with its limit, what is spent, held and left, and when it resets."""
-        return self._parts.budgets.status()
-
-    def on_budget_event(self, listener: Listener) -> None:
-        """Calls `listener` with a `BudgetAlert` when spending passes a threshold.
-
-        And with a `BudgetOverrun` when a call cost more than was set aside for it. A listener that fails is reported
-        once and harms nothing.
-        """
-        self._parts.shared.sinks.listen(listener)
-
-    def get_usage_summary(self) -> SessionSummary:
-        """What all calls of this adapter have come to since it was made."""
-        return self._parts.tally.summary()
-
     def statistics(self) -> AdapterStatistics:
         """What is going on, on the running event loop."""
         pipeline = self._pipeline()
@@ -282,24 +228,20 @@ class GenOpsHeliconeAsyncAdapter:
             retry_quota=quota.capacity,
         )
 
-    @property
-    def settings(self) -> Settings:
-        """The complete, checked settings; secrets do not show."""
-        return self._settings
-
     def _pipeline(self) -> Pipeline:
         """The pipeline of the running event loop."""
         loop = asyncio.get_running_loop()
         last = self._last
-        if last is not None and last[0]() is loop:
+        if last is not None and last[0] is loop:
             return last[1]
         if self._closed:
             raise ConfigurationError("the adapter is closed: make a new one")
         pipeline = self._pipelines.get(loop)
         if pipeline is None:
-            pipeline = pipeline_on(loop, self._parts)
-            self._pipelines[loop] = pipeline
-        self._last = (weakref.ref(loop), pipeline)
+            for ended in [known for known in tuple(self._pipelines) if known.is_closed()]:
+                self._pipelines.pop(ended, None)
+            pipeline = self._pipelines[loop] = pipeline_on(loop, self._parts)
+        self._last = (loop, pipeline)
         return pipeline
 
 

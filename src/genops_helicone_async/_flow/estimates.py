@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from .._rules.averages import OutputAverages
-from .._rules.prices import cost_pusd, worst_case_pusd
+from .._rules.prices import Price, cost_pusd, worst_case_pusd
 from .._rules.tokens import estimate_input_tokens, image_tokens_for
 from .._values import Reply, TokenCounts
 from ..chat_request import ChatRequest, EmbedRequest
@@ -56,10 +56,12 @@ class Estimates:
         """Pico-dollars the call is likely to cost there; None where no price is known."""
         if target.price is None:
             return None
-        counts = TokenCounts(
-            input=self.input_tokens(request, target.endpoint.model), output=self._likely_output(request, target)
-        )
-        return cost_pusd(target.price, counts)
+        return self.expected_at(request, target.endpoint.provider, target.endpoint.model, target.price)
+
+    def expected_at(self, request: ChatRequest, provider: str, model: str, price: Price) -> int:
+        """The same at a given price."""
+        output = self._likely_output(request, provider, model)
+        return cost_pusd(price, TokenCounts(input=self.input_tokens(request, model), output=output))
 
     def lost_charge(
         self, request: ChatRequest, target: Target, said: Reply | None = None, reported: TokenCounts | None = None
@@ -71,7 +73,11 @@ class Estimates:
         if target.price is None:
             return Charge(source="unpriced")
         model = target.endpoint.model
-        output = self._likely_output(request, target) if said is None else self.output_tokens(said, model)
+        output = (
+            self._likely_output(request, target.endpoint.provider, model)
+            if said is None
+            else self.output_tokens(said, model)
+        )
         if reported is not None and reported.input:
             counts = msgspec.structs.replace(reported, output=max(reported.output, output))
         else:
@@ -87,11 +93,10 @@ class Estimates:
         texts = [reply.content, reply.reasoning or "", *(call.name + call.arguments for call in reply.tool_calls)]
         return sum(self._count(model, text) for text in texts if text)
 
-    def _likely_output(self, request: ChatRequest, target: Target) -> int:
+    def _likely_output(self, request: ChatRequest, provider: str, model: str) -> int:
         if isinstance(request, EmbedRequest):
             return 0
-        endpoint = target.endpoint
-        likely = self.averages.expected(endpoint.provider, endpoint.model)
+        likely = self.averages.expected(provider, model)
         return likely if request.max_tokens is None else min(likely, request.max_tokens)
 
     def _most_output(self, request: ChatRequest, target: Target) -> int:

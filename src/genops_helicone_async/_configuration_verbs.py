@@ -1,0 +1,93 @@
+"""The verbs that configure: plain methods, the same on both adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ._assembly import Parts
+from ._flow.budget_limits import limits_of
+from ._flow.sinks import Listener
+from ._flow.tally import SessionSummary
+from .config import Settings
+from .models import BudgetStatus
+
+
+class ConfigurationVerbs:
+    """What both adapters offer without awaiting; each verb takes effect at once, also for calls in flight."""
+
+    _parts: Parts
+
+    def set_budget_limits(
+        self,
+        daily_limit: float | None = None,
+        monthly_limit: float | None = None,
+        per_team_limits: Mapping[str, float] | None = None,
+        *,
+        per_project_limits: Mapping[str, float] | None = None,
+        per_customer_limits: Mapping[str, float] | None = None,
+        timezone: str = "UTC",
+        alert_thresholds: Sequence[float] = (0.8, 1.0),
+        enforce: bool = True,
+    ) -> None:
+        """Replaces all budgets at once, also while calls are in flight; those keep what they hold.
+
+        Limits are in `cost_currency`; those of teams, projects and customers are monthly. Days and months are the
+        calendar's in `timezone`. With `enforce`, a call whose worst case a budget has no room for is refused before
+        anything is sent, unless it says `enforce_budget=False`.
+
+        Raises:
+            ConfigurationError: a limit, a threshold or the time zone makes no sense.
+        """
+        self._parts.budgets.configure(
+            limits_of(
+                self._parts.shared.settings.currency,
+                daily_limit,
+                monthly_limit,
+                per_team_limits,
+                per_project_limits,
+                per_customer_limits,
+                timezone=timezone,
+                alert_thresholds=alert_thresholds,
+                enforce=enforce,
+            )
+        )
+
+    def get_budget_status(self) -> tuple[BudgetStatus, ...]:
+        """Every budget with its limit, what is spent, held and left, and when it resets."""
+        return self._parts.budgets.status()
+
+    def enable_cost_debugging(
+        self, log_all_requests: bool = False, validate_pricing: bool = False, alert_on_unexpected_costs: bool = False
+    ) -> None:
+        """Writes to the logger `genops_helicone_async.costs`; call it again to change it, without arguments to end it.
+
+        Args:
+            log_all_requests: every receipt (INFO), one per attempt.
+            validate_pricing: prices that differ by more than 0.5 % from LiteLLM's table, where that is installed.
+            alert_on_unexpected_costs: costs three times above or below what the call was expected to cost.
+        """
+        sinks, debugging = self._parts.shared.sinks, self._parts.cost_debugging
+        sinks.remove(debugging)
+        debugging.configure(log_all=log_all_requests, validate=validate_pricing, unexpected=alert_on_unexpected_costs)
+        if log_all_requests or validate_pricing or alert_on_unexpected_costs:
+            sinks.add(debugging)
+
+    def on_budget_event(self, listener: Listener) -> None:
+        """Calls `listener` with a `BudgetAlert` when spending passes a threshold.
+
+        And with a `BudgetOverrun` when a call cost more than was set aside for it. A listener that fails is reported
+        once and harms nothing.
+        """
+        self._parts.shared.sinks.listen(listener)
+
+    def get_usage_summary(self) -> SessionSummary:
+        """What all calls of this adapter have come to since it was made."""
+        return self._parts.tally.summary()
+
+    @property
+    def settings(self) -> Settings:
+        """The complete, checked settings; secrets do not show."""
+        return self._parts.shared.settings
+
+
+__all__ = ["ConfigurationVerbs"]
