@@ -140,6 +140,12 @@ def check_mapping(name: str, value: object) -> None:
             raise TypeError(f"`{name}` has the key {key!r}: keys must be non-empty strings")
 
 
+def check_price_table(name: str, value: object) -> None:
+    """Refuses anything but a mapping; the prices in it are read where they are used."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"`{name}` must be a mapping of models to prices, not {type(value).__name__}")
+
+
 def check_models(name: str, value: object) -> None:
     """Refuses anything but a mapping of providers to models."""
     check_mapping(name, value)

@@ -22,6 +22,7 @@ from ._arguments import (
     check_models,
     check_number,
     check_positive,
+    check_price_table,
     check_providers,
     check_response_model,
     check_stop,
@@ -43,6 +44,7 @@ class SharedOptions(TypedDict, total=False):
     provider_preferences: Mapping[str, Any] | None
     fallback_strategy: str | None
     max_cost: float | None
+    prices: Mapping[Any, Any] | None
     enforce_budget: bool | None
     custom_metrics: Mapping[str, float] | None
     system_prompt: str | None
@@ -87,7 +89,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One chat as the verbs `chat` and `stream` take it; every field is the keyword of the same name.
 
     `message` is a string or a list of OpenAI-style messages (text, images, tool calls and results). `max_cost` is
-    dollars, `timeout_seconds` the deadline of the whole call, `sla_latency_ms` milliseconds. A field left at None
+    the adapter's currency, `prices` overrides like the adapter's own, `timeout_seconds` the deadline of the whole call, `sla_latency_ms` milliseconds. A field left at None
     takes the adapter's default.
 
     Raises:
@@ -104,6 +106,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     provider_preferences: Mapping[str, Any] | None = None
     fallback_strategy: str | None = None
     max_cost: float | None = None
+    prices: Mapping[Any, Any] | None = None
     enforce_budget: bool | None = None
     custom_metrics: Mapping[str, float] | None = None
     system_prompt: str | None = None
@@ -224,6 +227,7 @@ _CHECKS: tuple[tuple[str, Any], ...] = (
     ("extra_body", check_extra_body),
     *((name, check_mapping) for name in ("provider_preferences", "response_format")),
     ("max_cost", check_positive),
+    ("prices", check_price_table),
     *((name, check_bool) for name in ("enforce_budget", "cache")),
     ("system_prompt", check_text),
     ("temperature", check_number(0, 2, "between 0 and 2")),

@@ -232,6 +232,18 @@ async def test_trackers_nest_and_concurrent_ones_do_not_mix(gateway: SandboxGate
     assert summary.cost_by_provider == {"openai": summary.total_cost}
 
 
+async def test_a_call_may_bring_its_own_prices(gateway: SandboxGateway) -> None:
+    """Prices given with a call win over the adapter's, for that call alone."""
+    async with adapter_of(gateway) as adapter:
+        listed = await adapter.chat_async(PROMPT, provider="openai")
+        own = await adapter.chat_async(
+            PROMPT, provider="openai", prices={"openai/gpt-4o-mini": {"input": 10, "output": 20}}
+        )
+        again = await adapter.chat_async(PROMPT, provider="openai")
+    assert (pusd(own.cost), pusd(again.cost)) == (10 * pusd(listed.cost), pusd(listed.cost))
+    assert (own.usage.price_source, own.usage.cost_source) == ("override", "computed")
+
+
 async def test_money_is_shown_in_the_currency_asked_for(gateway: SandboxGateway) -> None:
     """Costs and limits are converted at the caller's rate; the ledger inside stays exact."""
     rates = {"EUR": 0.5}

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
 
 from .._providers import ALIASES, PROVIDERS, canonical, maker_of
-from .._rules.prices import Price
+from .._rules.prices import Price, parse_override
 from .._wire.dialects import default_model, dialect_of, endpoint_for
 from ..chat_request import ChatRequest
 from ..config import Settings
@@ -36,8 +39,11 @@ class Candidates:
             DeadlineExceededError: a price was not found in time.
         """
         if request.provider is not None and request.model is not None and request.provider in PROVIDERS:
-            return [await self.target(request.provider, request.model, deadline)]
-        return [await self.target(provider, model, deadline) for provider, model in self._names(request)]
+            names = [(request.provider, request.model)]
+        else:
+            names = self._names(request)
+        targets = [await self.target(provider, model, deadline) for provider, model in names]
+        return [_at_own_price(target, request.prices) for target in targets] if request.prices else targets
 
     async def target(self, provider: str, model: str, deadline: float | None = None) -> Target:
         """One target, its price looked up if it has not been."""
@@ -110,6 +116,19 @@ class Candidates:
         ):
             raise ConfigurationError(f"`model` {model!r} belongs to {maker!r}, which is not configured: give its key")
         return [maker]
+
+
+def _at_own_price(target: Target, prices: Mapping[Any, Any]) -> Target:
+    """The target at the price the call itself gives for it, if it gives one."""
+    own = {
+        key: price for given, value in prices.items() for keys, price in [parse_override(given, value)] for key in keys
+    }
+    provider, model = target.endpoint.provider, target.endpoint.model
+    for key in ((provider, model), f"{provider}/{model}", model):
+        if key in own:
+            price = msgspec.structs.replace(own[key], provider=provider, model=model)
+            return Target(endpoint=target.endpoint, price=price)
+    return target
 
 
 def _split_suffix(model: str) -> tuple[str, str | None]:
