@@ -88,8 +88,9 @@ class ChatOptions(SharedOptions, total=False):
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One chat as the verbs `chat` and `stream` take it; every field is the keyword of the same name.
 
-    `message` is a string or a list of OpenAI-style messages (text, images, tool calls and results). `max_cost` is
-    the adapter's currency, `prices` overrides like the adapter's own, `timeout_seconds` the deadline of the whole call, `sla_latency_ms` milliseconds. A field left at None
+    `message` is a string or a list of OpenAI-style messages (text, images, tool calls and results). `max_cost` is in
+    the adapter's currency, `prices` are dollars per million tokens for this call alone, `timeout_seconds` is the
+    deadline of the whole call, `sla_latency_ms` is milliseconds. A field left at None
     takes the adapter's default.
 
     Raises:
