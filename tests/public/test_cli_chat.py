@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 import pytest
+
 from genops_helicone_async.cli import main
 from genops_helicone_async.cli.money import exact_usd
 from genops_helicone_async.testing import Fault, SandboxGateway

@@ -76,11 +76,12 @@ def run(arguments: argparse.Namespace) -> int:
     ChatRequest(message="only to check the other options", **defaults)
     adapter = adapter_from(arguments)
     source = LineSource(open_input(inputs[0]) if inputs else 0)
-    if output is not None:
-        for path in (output, errors_path(output)):
+    for path in (output, errors_path(output)):
+        if path is not None:
             check_output(path, overwrite=arguments.overwrite, inputs=inputs)
     results = JsonlSink(output, overwrite=arguments.overwrite).open()
-    return asyncio.run(_job(arguments, Job(adapter=adapter, source=source, results=results, defaults=defaults)))
+    job = Job(adapter=adapter, source=source, results=results, bad_lines=errors_path(output), defaults=defaults)
+    return asyncio.run(_job(arguments, job))
 
 
 class Job(NamedTuple):
@@ -89,11 +90,14 @@ class Job(NamedTuple):
     adapter: GenOpsHeliconeAsyncAdapter
     source: LineSource
     results: JsonlSink
+    bad_lines: Path | None
     defaults: dict[str, Any]
 
 
-def errors_path(output: Path) -> Path:
-    """The file of bad lines beside an output."""
+def errors_path(output: Path | None) -> Path | None:
+    """The file of bad lines beside an output; None beside standard output, a pipe or a device."""
+    if output is None or (output.exists() and not output.is_file()):
+        return None
     name = output.name.removesuffix(".jsonl")
     return output.with_name(f"{name}.errors.jsonl")
 
@@ -106,8 +110,8 @@ async def _job(arguments: argparse.Namespace, job: Job) -> int:
     from .progress import view_for
     from .tally import Tally
 
-    view, tally, output = view_for("bulk", quiet=arguments.quiet), Tally(), job.results.path
-    bad = JsonlSink(errors_path(output), overwrite=True) if output is not None else None
+    view, tally = view_for("bulk", quiet=arguments.quiet), Tally()
+    bad = JsonlSink(job.bad_lines, overwrite=True) if job.bad_lines is not None else None
     async with job.adapter as adapter:
         reader = RowReader(job.defaults, frozenset(adapter.settings.candidates))
         rows = rows_of(job.source, reader, arguments.from_line)
@@ -117,9 +121,9 @@ async def _job(arguments: argparse.Namespace, job: Job) -> int:
         started = time.monotonic()
         await running.run(max_in_flight=arguments.max_in_flight, ordered=arguments.ordered)
         wall_s = time.monotonic() - started
-    if output is not None and arguments.overwrite and not tally.skipped:
-        await asyncio.to_thread(errors_path(output).unlink, missing_ok=True)  # those of the output that was replaced
-    print_summary(arguments, running, tally, wall_s)
+    if job.bad_lines is not None and arguments.overwrite and not tally.skipped:
+        await asyncio.to_thread(job.bad_lines.unlink, missing_ok=True)  # those of the output that was replaced
+    print_summary(arguments, running, tally, wall_s, job.bad_lines if tally.skipped else None)
     if running.is_interrupted:
         return INTERRUPTED
     return FAILED if tally.failed or tally.skipped else 0

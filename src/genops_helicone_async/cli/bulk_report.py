@@ -9,7 +9,6 @@ from pathlib import Path
 
 import msgspec
 
-from .bulk import errors_path
 from .bulk_run import BulkRun
 from .program import program
 from .summary import doubt_line, rows_line, tables_of
@@ -17,7 +16,9 @@ from .tables import print_table
 from .tally import Tally
 
 
-def print_summary(arguments: argparse.Namespace, run: BulkRun, tally: Tally, wall_s: float) -> None:
+def print_summary(
+    arguments: argparse.Namespace, run: BulkRun, tally: Tally, wall_s: float, bad_lines: Path | None
+) -> None:
     """Prints the summary of a job, on standard error where standard output holds the answers."""
     out = sys.stderr if arguments.output == "-" else sys.stdout
     if arguments.json:
@@ -25,28 +26,23 @@ def print_summary(arguments: argparse.Namespace, run: BulkRun, tally: Tally, wal
             "interrupted": run.is_interrupted, "last_line": run.last_line, "wall_s": round(wall_s, 3),
             "rows_per_s": round(tally.done / max(wall_s, 1e-3), 3), **tally.as_json(),
             "output": None if arguments.output == "-" else arguments.output,
-            "errors_file": _errors_file(arguments, tally),
+            "errors_file": str(bad_lines) if bad_lines else None,
         }  # fmt: skip
         print(msgspec.json.encode(told).decode(), file=out)
     else:
         print(rows_line(tally, wall_s), file=out)
         for table in tables_of(tally):
             print_table(table, out)
-        for line in (doubt_line(tally), *_where(arguments, tally)):
+        for line in (doubt_line(tally), *_where(arguments, bad_lines)):
             if line:
                 print(line, file=out)
     if run.is_interrupted:
         print(_how_to_go_on(arguments, run), file=sys.stderr)
 
 
-def _errors_file(arguments: argparse.Namespace, tally: Tally) -> str | None:
-    return str(errors_path(Path(arguments.output))) if tally.skipped and arguments.output != "-" else None
-
-
-def _where(arguments: argparse.Namespace, tally: Tally) -> list[str]:
+def _where(arguments: argparse.Namespace, bad_lines: Path | None) -> list[str]:
     lines = [] if arguments.output == "-" else [f"answers:   {arguments.output}"]
-    bad = _errors_file(arguments, tally)
-    return [*lines, f"bad lines: {bad}"] if bad else lines
+    return [*lines, f"bad lines: {bad_lines}"] if bad_lines else lines
 
 
 def _how_to_go_on(arguments: argparse.Namespace, run: BulkRun) -> str:
