@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .money import short_usd
+from .summary import counted
 from .tables import RICH_HINT, has_rich
 from .tally import Tally
 
@@ -123,10 +124,10 @@ class Bar:
 
 def progress_line(tally: Tally, total: int | None, elapsed_s: float) -> str:
     """Rows, speed, cost and failures so far."""
-    rows = f"{tally.done:,}/{total:,} rows" if total is not None else f"{tally.done:,} rows"
+    rows = f"{tally.done:,}/{total:,} rows" if total is not None else counted(tally.done, "row")
     parts = [rows, f"{tally.done / max(elapsed_s, 1e-3):,.0f} rows/s", short_usd(tally.cost_pusd)]
     if tally.failovers:
-        parts.append(f"{tally.failovers.total():,} failovers")
+        parts.append(counted(tally.failovers.total(), "failover"))
     if total is not None and 0 < tally.done < total:
         parts.append(f"{math.ceil(elapsed_s * (total - tally.done) / tally.done):,} s left")
     parts += [f"{number:,} {what}" for number, what in ((tally.failed, "failed"), (tally.skipped, "skipped")) if number]
