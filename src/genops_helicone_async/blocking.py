@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import atexit
-import os
-import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
-
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+from typing import Any, Self, TypedDict, Unpack
 
 from ._configuration_verbs import ConfigurationVerbs
-from ._flow.many import ChatMany, OnError, Requests
+from ._edges.loop_thread import LoopThread
+from ._flow.many import MORE, ChatMany, Mailbox, OnError, Requests
 from ._flow.stream import ChatStream
 from ._wire.headers import GatewayOptions
 from .chat_request import ChatOptions, Message, SharedOptions
 from .client import AdapterStatistics, GenOpsHeliconeAsyncAdapter
-from .config import DEFAULT_MAX_RESPONSE_BYTES
 from .models import (
     BulkResult,
     EmbeddingResponse,
@@ -28,43 +22,30 @@ from .models import (
     StreamChunk,
 )
 
-Result = TypeVar("Result")
+_thread = LoopThread()
+_call = _thread.call
 
 
-class _LoopThread:
-    """One event loop on a daemon thread, started when first needed, ended with the process, new after a fork."""
+class AdapterSettings(TypedDict, total=False):
+    """The keywords of an adapter's constructor; `GenOpsHeliconeAsyncAdapter` says what they mean."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._portal: BlockingPortal | None = None
-        self._entered: AbstractContextManager[BlockingPortal] | None = None
-        self._pid = 0
-
-    def portal(self) -> BlockingPortal:
-        """The portal into the loop thread."""
-        portal = self._portal
-        if portal is not None and self._pid == os.getpid():
-            return portal
-        with self._lock:
-            if self._portal is None or self._pid != os.getpid():
-                self._entered = start_blocking_portal("asyncio", name="genops-helicone")
-                self._portal = self._entered.__enter__()
-                self._pid = os.getpid()
-                atexit.register(self._end, self._pid)
-            return self._portal
-
-    def _end(self, pid: int) -> None:
-        entered, self._entered, self._portal = self._entered, None, None
-        if entered is not None and pid == os.getpid():
-            entered.__exit__(None, None, None)
-
-
-_thread = _LoopThread()
-
-
-def _call(function: Callable[..., Awaitable[Result]], *arguments: Any) -> Result:
-    """Runs a coroutine function on the loop thread, in the caller's context."""
-    return _thread.portal().call(function, *arguments)
+    default_attributes: Mapping[str, str] | None
+    gateway_url: str | None
+    gateway_dialect: str
+    provider_urls: Mapping[str, str] | None
+    timeout_seconds: float
+    retry_attempts: int
+    max_connections: int | None
+    max_response_bytes: int
+    enable_cost_tracking: bool
+    cost_currency: str
+    exchange_rates: Mapping[str, float] | None
+    prices: Mapping[Any, Any] | None
+    gateway_fee_rates: Mapping[str, float] | None
+    gateway_options: GatewayOptions | None
+    state_url: str | None
+    allow_insecure_http: bool
+    trust_env: bool
 
 
 class GenOpsHeliconeAdapter(ConfigurationVerbs):
@@ -78,47 +59,9 @@ class GenOpsHeliconeAdapter(ConfigurationVerbs):
         self,
         helicone_api_key: str | None = None,
         provider_keys: Mapping[str, str] | None = None,
-        *,
-        default_attributes: Mapping[str, str] | None = None,
-        gateway_url: str | None = None,
-        gateway_dialect: str = "auto",
-        provider_urls: Mapping[str, str] | None = None,
-        timeout_seconds: float = 30.0,
-        retry_attempts: int = 3,
-        max_connections: int | None = None,
-        max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES,
-        enable_cost_tracking: bool = True,
-        cost_currency: str = "USD",
-        exchange_rates: Mapping[str, float] | None = None,
-        prices: Mapping[Any, Any] | None = None,
-        gateway_fee_rates: Mapping[str, float] | None = None,
-        gateway_options: GatewayOptions | None = None,
-        state_url: str | None = None,
-        allow_insecure_http: bool = False,
-        trust_env: bool = False,
+        **settings: Unpack[AdapterSettings],
     ) -> None:
-        self._adapter = GenOpsHeliconeAsyncAdapter(
-            helicone_api_key,
-            provider_keys,
-            default_attributes=default_attributes,
-            gateway_url=gateway_url,
-            gateway_dialect=gateway_dialect,
-            provider_urls=provider_urls,
-            timeout_seconds=timeout_seconds,
-            retry_attempts=retry_attempts,
-            max_connections=max_connections,
-            max_response_bytes=max_response_bytes,
-            enable_cost_tracking=enable_cost_tracking,
-            cost_currency=cost_currency,
-            exchange_rates=exchange_rates,
-            state_url=state_url,
-            prices=prices,
-            gateway_fee_rates=gateway_fee_rates,
-            gateway_options=gateway_options,
-            allow_insecure_http=allow_insecure_http,
-            trust_env=trust_env,
-        )
-
+        self._adapter = GenOpsHeliconeAsyncAdapter(helicone_api_key, provider_keys, **settings)
         self._parts = self._adapter._parts
 
     def __repr__(self) -> str:
@@ -176,14 +119,20 @@ class GenOpsHeliconeAdapter(ConfigurationVerbs):
         on_error: OnError = "yield",
         **defaults: Unpack[ChatOptions],
     ) -> Iterator[BulkResult]:
-        """Answers to many messages; see `GenOpsHeliconeAsyncAdapter.chat_many`. Dropping it cancels the rest."""
+        """Answers to many messages; see `GenOpsHeliconeAsyncAdapter.chat_many`. Dropping it cancels the rest.
+
+        `requests` is read in the thread that takes the results, so it may wait for its next item.
+        """
+        box = None if isinstance(requests, AsyncIterable | str | bytes | Mapping) else Mailbox()
+        source: Iterator[Any] = iter(()) if isinstance(requests, AsyncIterable) else iter(requests)
 
         async def make() -> ChatMany:
+            given = requests if box is None else box
             return self._adapter.chat_many(
-                requests, max_in_flight=max_in_flight, ordered=ordered, on_error=on_error, **defaults
+                given, max_in_flight=max_in_flight, ordered=ordered, on_error=on_error, **defaults
             )
 
-        return _iterated(_call(make))
+        return _iterated(_call(make), box, source)
 
     def embed(
         self, texts: str | Sequence[str], *, provider: str = "openai", model: str | None = None, **options: Any
@@ -208,17 +157,25 @@ class GenOpsHeliconeAdapter(ConfigurationVerbs):
         return _call(read)
 
 
-def _iterated(many: ChatMany) -> Iterator[BulkResult]:
-    """The results one by one; each step waits on the loop thread."""
+def _iterated(many: ChatMany, box: Mailbox | None, requests: Iterator[Any]) -> Iterator[BulkResult]:
+    """The results one by one; each step waits on the loop thread, and requests are read here in between."""
 
-    async def step() -> BulkResult | None:
+    async def step() -> Any:
         return await anext(many, None)
 
     try:
         while (result := _call(step)) is not None:
-            yield result
+            if result is not MORE or box is None:
+                yield result
+                continue
+            try:
+                box.put(next(requests))
+            except StopIteration:
+                box.close()
+            except Exception as exc:  # noqa: BLE001  the caller's own iterator failed: what is in flight is still given
+                box.close(exc)
     finally:
-        _call(many.aclose)
+        _thread.finish(many.aclose)
 
 
 class BlockingChatStream:
@@ -252,10 +209,12 @@ class BlockingChatStream:
 
 
 def instrument_helicone(
-    helicone_api_key: str | None = None, provider_keys: Mapping[str, str] | None = None, **settings: Any
+    helicone_api_key: str | None = None,
+    provider_keys: Mapping[str, str] | None = None,
+    **settings: Unpack[AdapterSettings],
 ) -> GenOpsHeliconeAdapter:
     """A synchronous adapter; the arguments are those of `GenOpsHeliconeAdapter`."""
     return GenOpsHeliconeAdapter(helicone_api_key, provider_keys, **settings)
 
 
-__all__ = ["BlockingChatStream", "GenOpsHeliconeAdapter", "instrument_helicone"]
+__all__ = ["AdapterSettings", "BlockingChatStream", "GenOpsHeliconeAdapter", "instrument_helicone"]

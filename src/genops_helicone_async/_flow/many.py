@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import enum
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from typing import Any, Literal, Self
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+)
+from typing import Any, Final, Literal, Self, cast
 
 from ..chat_request import ChatRequest, make_request
 from ..errors import ConfigurationError
@@ -16,6 +27,48 @@ Requests = Iterable[Any] | AsyncIterable[Any]
 OnError = Literal["yield", "raise"]
 _WINDOW = 4
 """With `ordered`, requests begun and not yet given back: at most this many times `max_in_flight`."""
+
+
+class Asking(enum.Enum):
+    """The type of `MORE`."""
+
+    MORE = enum.auto()
+
+
+MORE: Final = Asking.MORE
+"""What `ChatMany` gives instead of a result when its `Mailbox` is empty and it could use a request."""
+
+
+class Mailbox:
+    """An iterator of requests that somebody else reads, in a thread of their own, and puts in one by one."""
+
+    __slots__ = ("_failure", "_requests", "is_closed")
+
+    def __init__(self) -> None:
+        self._requests: deque[Any] = deque()
+        self._failure: Exception | None = None
+        self.is_closed = False
+
+    def put(self, request: Any) -> None:
+        """Adds a request."""
+        self._requests.append(request)
+
+    def close(self, failure: Exception | None = None) -> None:
+        """Ends the requests, with what was raised instead of the next one."""
+        self._failure, self.is_closed = failure, True
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        if self._requests:
+            return self._requests.popleft()
+        if self._failure is not None:
+            raise self._failure
+        raise StopIteration
+
+    def __bool__(self) -> bool:
+        return bool(self._requests) or self.is_closed
 
 
 class ChatMany:
@@ -63,28 +116,31 @@ class ChatMany:
         return self
 
     async def __anext__(self) -> BulkResult:
-        return await anext(self._results)
+        return cast("BulkResult", await anext(self._results))  # `MORE` is only for who brought a mailbox
 
     async def aclose(self) -> None:
-        """Cancels what is in flight and waits for it; the iteration is over."""
-        await self._results.aclose()  # type: ignore[attr-defined]
+        """Cancels what is in flight and waits for it; the iteration is over, also for who waits in it."""
         await self._window.cancel()
+        with contextlib.suppress(RuntimeError):  # another task waits in it, and has just been told that it is over
+            await self._results.aclose()
 
 
-async def _results(window: _Window, *, raises: bool) -> AsyncIterator[BulkResult]:
+async def _results(window: _Window, *, raises: bool) -> AsyncGenerator[BulkResult | Asking, None]:
     """The results, one by one. A generator, so that the loop ends it (and with it the calls) when it is dropped."""
     try:
         while True:
-            window.fill()
+            could_use_more = window.fill()
             result = window.next_ready()
-            if result is None:
-                if window.is_over():
-                    return
-                await window.change()
-            elif raises and result.error is not None:
-                raise result.error
-            else:
+            if result is not None:
+                if raises and result.error is not None:
+                    raise result.error
                 yield result
+            elif could_use_more:
+                yield MORE
+            elif window.is_over():
+                return
+            else:
+                await window.change()
     finally:
         await window.cancel()
 
@@ -111,13 +167,15 @@ class _Window:
     def __repr__(self) -> str:
         return f"{self._read} read, {len(self._tasks)} in flight, {self._given} given"
 
-    def fill(self) -> None:
-        """Starts calls until the limit, or until there is nothing more to read."""
+    def fill(self) -> bool:
+        """Starts calls until the limit, or until there is nothing to read; whether a mailbox ought to be filled."""
         while not self._exhausted and self._reading is None and self._has_room():
             if isinstance(self._source, AsyncIterator):
                 self._reading = asyncio.ensure_future(anext(self._source))
                 self._reading.add_done_callback(self._arrived)
-                return
+                break
+            if isinstance(self._source, Mailbox) and not self._source:
+                return True
             try:
                 item = next(self._source)
             except StopIteration:
@@ -126,6 +184,7 @@ class _Window:
                 self._exhausted, self._failure = True, exc
             else:
                 self._start(item)
+        return False
 
     def next_ready(self) -> BulkResult | None:
         """The next result to give, None where it is not there yet."""
@@ -173,6 +232,8 @@ class _Window:
             self._exhausted = True
             return
         failure = reading.exception()
+        if self._exhausted:  # cancelled while this request was on its way: nothing may start any more
+            return
         if failure is None:
             self._start(reading.result())
         else:
@@ -212,4 +273,4 @@ class _Window:
             self._finished.append(result)
 
 
-__all__ = ["ChatMany", "OnError", "Requests"]
+__all__ = ["MORE", "Asking", "ChatMany", "Mailbox", "OnError", "Requests"]

@@ -1,0 +1,103 @@
+"""One event loop on a thread of its own, for callers without one."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+import anyio
+from anyio.from_thread import BlockingPortal
+
+Result = TypeVar("Result")
+_LONGEST_GOODBYE_S = 5.0
+
+
+class LoopThread:
+    """An event loop on a daemon thread: started when first needed, ended with the process, new after a fork."""
+
+    __slots__ = ("_lock", "_portal", "_thread")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._portal: BlockingPortal
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forget)
+
+    def __repr__(self) -> str:
+        return f"LoopThread({'running' if self.is_running else 'not running'})"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread is there, in this process."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def call(self, function: Callable[..., Awaitable[Result]], *arguments: Any) -> Result:
+        """Runs a coroutine function on the loop, in the caller's context, and gives its result.
+
+        An exception in the waiting thread, such as that of Ctrl-C, cancels the coroutine.
+
+        Raises:
+            RuntimeError: called on the loop's own thread, which would wait for itself.
+        """
+        future = self._running_portal().start_task_soon(function, *arguments)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()  # without effect where the exception is the coroutine's own
+            raise
+        finally:
+            del future  # it holds the exception, whose traceback holds this frame
+
+    def finish(self, function: Callable[[], Awaitable[None]]) -> None:
+        """Runs the end of something; as finalizers must, on any thread, and not at all where the loop has ended."""
+        if not self.is_running:
+            return
+        if threading.current_thread() is self._thread:
+            ending = asyncio.ensure_future(function())
+            _endings.add(ending)
+            ending.add_done_callback(_endings.discard)
+        else:
+            self.call(function)
+
+    def _running_portal(self) -> BlockingPortal:
+        if not self.is_running:
+            with self._lock:
+                if not self.is_running:
+                    self._start()
+        return self._portal
+
+    def _start(self) -> None:
+        ready: Future[BlockingPortal] = Future()
+
+        async def main() -> None:
+            async with BlockingPortal() as portal:
+                ready.set_result(portal)
+                await portal.sleep_until_stopped()
+
+        thread = threading.Thread(target=anyio.run, args=(main,), name="genops-helicone", daemon=True)
+        thread.start()
+        self._portal = ready.result()
+        self._thread = thread
+        atexit.register(self._end, thread)
+
+    def _end(self, thread: threading.Thread) -> None:
+        """At the end of the process: what still runs belongs to threads that nobody waits for."""
+        if thread is self._thread and self.is_running:
+            self._portal.start_task_soon(self._portal.stop, True)
+            thread.join(_LONGEST_GOODBYE_S)
+
+    def _forget(self) -> None:
+        """In a forked child the thread is gone, and the lock may be held by one that is gone, too."""
+        self._lock = threading.Lock()
+        self._thread = None
+
+
+_endings: set[asyncio.Future[None]] = set()
+
+__all__ = ["LoopThread"]
