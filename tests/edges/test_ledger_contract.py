@@ -4,6 +4,7 @@ A further store joins by an entry in `STORES`; in `SHARED` too, if several ledge
 """
 
 import asyncio
+import secrets
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import valkey_server
 
 from genops_helicone_async._edges.ledger_memory import MemoryLedger
+from genops_helicone_async._edges.ledger_redis import RedisLedger
 from genops_helicone_async._edges.ledger_sqlite import SqliteLedger
 from genops_helicone_async._flow.ports import Ledger
 from genops_helicone_async._rules.ledger import WAIT, Account, LedgerRow, Movement, Refusal, Scope
@@ -39,8 +42,19 @@ async def sqlite(folder: Path) -> AsyncIterator[Open]:
     yield lambda: SqliteLedger(folder / "ledger.db")
 
 
-STORES: dict[str, Callable[[Path], AbstractAsyncContextManager[Open]]] = {"memory": memory, "sqlite": sqlite}
-SHARED = ["sqlite"]
+@asynccontextmanager
+async def redis(folder: Path) -> AsyncIterator[Open]:
+    """Ledgers on one server, in a namespace of their own."""
+    url, namespace = valkey_server.shared_url(), secrets.token_hex(8)
+    yield lambda: RedisLedger(url, namespace=namespace)
+
+
+STORES: dict[str, Callable[[Path], AbstractAsyncContextManager[Open]]] = {
+    "memory": memory,
+    "sqlite": sqlite,
+    "redis": redis,
+}
+SHARED = ["sqlite", "redis"]
 
 
 @pytest.fixture(params=STORES)

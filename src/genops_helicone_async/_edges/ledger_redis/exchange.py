@@ -1,0 +1,219 @@
+"""One exchange with the server: what it will say, fixed when it is drawn up, and what its answer changes here.
+
+While an exchange is on its way, only the slack it told the server of stays usable, so whether the server did it, and
+whether the answer arrives, the process never spends what was not set aside for it. Figures are absolute: the next
+exchange puts right whatever an unanswered one may have left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, KeysView, Sequence
+from typing import Final
+
+import msgspec
+
+from ..._rules.ledger import LedgerRow, Movement, Refusal
+from .messages import AccountAsk, Answer, Ask, GroupAsk, RowAsk, WantAsk, encode_ask
+from .script import SCHEMA
+from .slices import PUSD_PER_MICRO, Slice, utf8
+from .waiting import Peek, Settlement, Want
+
+PRESS_S: Final = 1.0
+"""How long slack is asked back in an account where it stood in a hold's way."""
+
+WINDOW_S: Final = 40 * 86_400
+"""What an account with a window outlives its last use by: longer than any month, so always beyond the window's end."""
+
+LASTING_S: Final = 400 * 86_400
+"""The same for an account without one."""
+
+KEPT_ROWS_S: Final = WINDOW_S
+"""Rows are kept for reports as long as the accounts they add up to."""
+
+KEPT_ROWS: Final = 5_000_000
+"""Rows kept at most; the accounts stay exact beyond."""
+
+_encode_row = msgspec.json.Encoder().encode
+
+
+class Identity(msgspec.Struct, kw_only=True):
+    """Who this process is to the server. `born` is the incarnation of the data it knows, `seq` the last exchange."""
+
+    process: str
+    seed: str
+    lease_s: float
+    born: str = ""
+    seq: int = 0
+
+
+class _Told:
+    """What an exchange says of one slice: settled by its rows, and the slack kept."""
+
+    __slots__ = ("ask", "cost_pusd", "is_limited", "kept_pusd", "slice")
+
+    def __init__(self, part: Slice, cost_pusd: int, is_offered: bool, is_leaving: bool, now_s: float) -> None:
+        self.slice = part
+        self.cost_pusd = cost_pusd
+        self.is_limited = part.limit_pusd is not None
+        wanted = 0 if is_leaving else part.wanted_slack_pusd(now_s)
+        self.kept_pusd = 0 if is_offered or is_leaving else max(0, min(part.slack_pusd, 2 * wanted))
+        told_held = 0
+        if self.is_limited:
+            part.lease_pusd = part.used_pusd + self.kept_pusd
+            told_held = 0 if is_leaving else max(0, part.used_pusd - cost_pusd)
+        self.ask = AccountAsk(
+            field=part.field,
+            lasting=part.is_lasting,
+            held=str(told_held),
+            slack=str(self.kept_pusd if self.is_limited else 0),
+            extra_micro=max(0, wanted - self.kept_pusd) // PUSD_PER_MICRO,
+            limit=str(part.limit_pusd or 0),
+            floor=str(part.settled_pusd if part.tell_floor else 0),
+        )
+
+
+class Exchange:
+    """Drawn up from the state of the slices, which it changes: slack that it does not keep is gone from here on."""
+
+    __slots__ = ("_ask", "_numbers", "_told", "batch", "is_leaving", "peeks", "started_s", "wants")
+
+    def __init__(
+        self,
+        batch: list[Settlement],
+        wants: list[Want],
+        peeks: list[Peek],
+        others: Iterable[Slice],
+        *,
+        now_s: float,
+        is_adrift: bool,
+        is_leaving: bool,
+    ) -> None:
+        self.batch = batch
+        self.wants = wants
+        self.peeks = peeks
+        self.started_s = now_s
+        self.is_leaving = is_leaving
+        costs: dict[Slice, int] = {}
+        for settlement in batch:
+            for part in settlement.slices:
+                costs[part] = costs.get(part, 0) + settlement.cost_pusd
+        short = {part for want in wants for _, part in want.limited}
+        named = [*costs, *short, *(part for peek in peeks for part in peek.slices), *others]
+        self._told = [
+            _Told(part, costs.get(part, 0), is_adrift or part in short, is_leaving, now_s)
+            for part in dict.fromkeys(named)
+        ]
+        self._numbers = {told.slice: number for number, told in enumerate(self._told, 1)}
+        self._ask: Ask
+
+    @property
+    def slices(self) -> KeysView[Slice]:
+        """The slices that the server hears of."""
+        return self._numbers.keys()
+
+    def sign(self, identity: Identity) -> None:
+        """Puts the process's name and the next number on it."""
+        identity.seq += 1
+        self._ask = Ask(
+            schema=SCHEMA,
+            process=identity.process,
+            seq=identity.seq,
+            born=identity.born,
+            seed=identity.seed,
+            lease_ms=round(identity.lease_s * 1000),
+            press_ms=round(PRESS_S * 1000),
+            keep_ms=KEPT_ROWS_S * 1000,
+            keep_rows=KEPT_ROWS,
+            window_s=WINDOW_S,
+            lasting_s=LASTING_S,
+            bye=self.is_leaving,
+            accounts=[told.ask for told in self._told],
+            groups=[],
+            wants=[self._want(want) for want in self.wants],
+        )
+
+    def encode(self) -> bytes:
+        """The script's argument. The rows are encoded here, outside of any lock."""
+        groups: dict[tuple[Slice, ...], list[RowAsk]] = {}
+        for settlement in self.batch:
+            group = groups.get(settlement.slices)
+            if group is None:
+                group = groups[settlement.slices] = []
+            group.extend((utf8(row.request_id), str(row.cost_pusd), row_text(row)) for row in settlement.rows)
+        self._ask.groups.clear()
+        self._ask.groups.extend(self._group(slices, rows) for slices, rows in groups.items())
+        return encode_ask(self._ask)
+
+    def _group(self, slices: tuple[Slice, ...], rows: list[RowAsk]) -> GroupAsk:
+        return [self._numbers[part] for part in slices], rows
+
+    def _want(self, want: Want) -> WantAsk:
+        numbers = [self._numbers[part] for _, part in want.limited]
+        return str(want.amount_pusd), numbers, [str(scope.limit_pusd) for scope, _ in want.limited]
+
+    def absorb(self, answer: Answer) -> list[int]:
+        """Takes the answer's figures over; gives each settlement's booked cost, in order."""
+        for told, account in zip(self._told, answer.accounts, strict=True):
+            part = told.slice
+            part.unreported_pusd -= told.cost_pusd
+            part.settled_pusd = int(account.settled)
+            part.others_pusd = int(account.others_held)
+            part.tell_floor = False
+            if account.pressed:
+                part.pressed_until_s = self.started_s + PRESS_S
+            if self.is_leaving:
+                part.lease_pusd = 0
+            elif told.is_limited:
+                lost = 0 if answer.known else told.kept_pusd
+                part.lease_pusd += account.granted_micro * PUSD_PER_MICRO - told.cost_pusd - lost
+        if not answer.repeats:
+            return [settlement.cost_pusd for settlement in self.batch]
+        return self._new_costs(set(answer.repeats))
+
+    def _new_costs(self, repeats: set[int]) -> list[int]:
+        """Costs without the rows booked before; the rows are numbered as `encode` grouped them."""
+        grouped: dict[tuple[Slice, ...], list[int]] = {}
+        for position, settlement in enumerate(self.batch):
+            grouped.setdefault(settlement.slices, []).append(position)
+        costs, number = [0] * len(self.batch), 0
+        for positions in grouped.values():
+            for position in positions:
+                for row in self.batch[position].rows:
+                    number += 1
+                    if number not in repeats:
+                        costs[position] += row.cost_pusd
+        return costs
+
+    def movements(self, answer: Answer, costs: Sequence[int]) -> list[tuple[Movement, ...]]:
+        """What each settlement moved; all processes' movements of an account follow on each other without a gap."""
+        now_at = {told.slice: int(account.before) for told, account in zip(self._told, answer.accounts, strict=True)}
+        found = []
+        for settlement, cost_pusd in zip(self.batch, costs, strict=True):
+            moved = []
+            for scope, part in zip(settlement.scopes, settlement.slices, strict=True):
+                before = now_at[part]
+                now_at[part] = before + cost_pusd
+                moved.append(Movement(scope=scope, before_pusd=before, after_pusd=before + cost_pusd))
+            found.append(tuple(moved))
+        return found
+
+    def refusal(self, number: int, answer: Answer) -> Refusal | None:
+        """What a want was refused by, None where it was granted."""
+        verdict = answer.verdicts[number]
+        if verdict.scope == 0:
+            return None
+        scope = self.wants[number].limited[verdict.scope - 1][0]
+        return Refusal(scope=scope, settled_pusd=int(verdict.settled), held_pusd=int(verdict.held))
+
+
+def row_text(row: LedgerRow) -> str:
+    """A row as JSON."""
+    try:
+        return _encode_row(row).decode()
+    except UnicodeEncodeError:
+        fields = msgspec.structs.asdict(row)
+        clean = {name: utf8(value) if isinstance(value, str) else value for name, value in fields.items()}
+        return _encode_row(clean).decode()
+
+
+__all__ = ["KEPT_ROWS", "KEPT_ROWS_S", "LASTING_S", "PRESS_S", "WINDOW_S", "Exchange", "Identity", "row_text"]

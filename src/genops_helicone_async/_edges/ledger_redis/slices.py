@@ -1,0 +1,193 @@
+"""One process's part of one account: what it leased, what it holds, what it spent and has not reported; plain sums."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from typing import Final
+
+from ..._rules.ledger import Account, Scope
+
+SCAN_S: Final = 0.25
+"""How often demand is measured; slack that found no use for one to two such periods is given back."""
+
+FEW_CALLS: Final = 4
+"""A process that asks for fewer holds in a period leases each of them exactly: a round trip is cheap then."""
+
+KEPT_SLICES: Final = 10_000
+"""Slices remembered when nothing in them is open; what they knew of an account is asked for anew."""
+
+PUSD_PER_MICRO: Final = 1_000_000
+
+
+def utf8(text: str) -> str:
+    """A text that can be sent: half of a surrogate pair, which UTF-8 cannot say, becomes its escape."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+class Slice:
+    """Pico-dollars of one scope and window, as this process knows them.
+
+    `field` is the account's name on the server. `lease_pusd` is what the server has set aside for this process: what
+    is held, what is spent and not yet reported, and the slack that the next holds take without asking. `settled_pusd`
+    and `others_pusd` (held by other processes) are the server's figures at the last exchange.
+    """
+
+    __slots__ = (
+        "calls",
+        "calls_before",
+        "demand_pusd",
+        "field",
+        "held_pusd",
+        "is_lasting",
+        "lease_pusd",
+        "limit_pusd",
+        "others_pusd",
+        "pressed_until_s",
+        "settled_pusd",
+        "taken_pusd",
+        "tell_floor",
+        "unreported_pusd",
+    )
+
+    def __init__(self, scope: Scope) -> None:
+        self.field = utf8(f"{scope.name}|{scope.window}")
+        self.is_lasting = not scope.window
+        self.limit_pusd = scope.limit_pusd
+        self.lease_pusd = 0
+        self.held_pusd = 0
+        self.unreported_pusd = 0
+        self.settled_pusd = 0
+        self.others_pusd = 0
+        self.calls = 0
+        self.calls_before = 0
+        self.taken_pusd = 0
+        self.demand_pusd = 0
+        self.pressed_until_s = 0.0
+        self.tell_floor = False
+
+    def __repr__(self) -> str:
+        return (
+            f"Slice({self.field}: lease {self.lease_pusd}, held {self.held_pusd}, "
+            f"unreported {self.unreported_pusd}, settled {self.settled_pusd})"
+        )
+
+    @property
+    def used_pusd(self) -> int:
+        """What must stay set aside: held, and spent without the server knowing."""
+        return self.held_pusd + self.unreported_pusd
+
+    @property
+    def slack_pusd(self) -> int:
+        """What can be held without asking; negative where more is used than was leased."""
+        return self.lease_pusd - self.held_pusd - self.unreported_pusd
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing here would be lost by forgetting the slice."""
+        return not (self.lease_pusd or self.held_pusd or self.unreported_pusd or self.tell_floor)
+
+    def wanted_slack_pusd(self, now_s: float) -> int:
+        """The slack worth having: what a period's calls took. None for few calls, or while it is asked back."""
+        if self.limit_pusd is None or now_s < self.pressed_until_s:
+            return 0
+        if self.calls < FEW_CALLS and self.calls_before < FEW_CALLS:
+            return 0
+        return max(self.taken_pusd, self.demand_pusd)
+
+    def needs_exchange(self, now_s: float) -> bool:
+        """Whether slack should be given back or fetched, or more is used than the server knows of."""
+        wanted, slack = self.wanted_slack_pusd(now_s), self.slack_pusd
+        return slack < 0 or slack > 2 * wanted or slack * 2 < wanted
+
+    def end_period(self) -> None:
+        """Closes a period of demand; what calls took fades by half with every period after it."""
+        self.demand_pusd = max(self.taken_pusd, self.demand_pusd // 2)
+        self.calls_before, self.calls, self.taken_pusd = self.calls, 0, 0
+
+
+class Slices:
+    """The slices of one process, by scope and window. `lapses_s` is when its leases end unless they are renewed."""
+
+    __slots__ = ("_by_key", "_prune_at", "active", "lapses_s")
+
+    def __init__(self) -> None:
+        self._by_key: dict[tuple[str, str], Slice] = {}
+        self._prune_at = KEPT_SLICES
+        self.active: set[Slice] = set()
+        self.lapses_s = 0.0
+
+    def of(self, scope: Scope) -> Slice:
+        """The slice of a scope, made when first asked for."""
+        key = (scope.name, scope.window)
+        part = self._by_key.get(key)
+        if part is None:
+            part = self._by_key[key] = Slice(scope)
+        return part
+
+    def take(self, scopes: Sequence[Scope], amount_pusd: int, *, enforce: bool, now_s: float) -> bool:
+        """Holds the amount in every scope out of slack; False, and nothing held, where a limited one has too little."""
+        parts = []
+        for scope in scopes:
+            part = self.of(scope)
+            limit_pusd = part.limit_pusd = scope.limit_pusd
+            if limit_pusd is not None:
+                slack = part.lease_pusd - part.held_pusd - part.unreported_pusd
+                # Without slack even a hold of nothing is asked for: the account may be beyond its limit.
+                if enforce and (slack < amount_pusd or slack <= 0 or now_s >= self.lapses_s):
+                    return False
+                self.active.add(part)
+            parts.append(part)
+        for part in parts:
+            part.held_pusd += amount_pusd
+            part.taken_pusd += amount_pusd
+            part.calls += 1
+        return True
+
+    def end_period(self, now_s: float) -> list[Slice]:
+        """Closes a period of demand everywhere; gives the slices whose slack should change."""
+        for part in self.active:
+            part.end_period()
+        return [part for part in self.active if part.needs_exchange(now_s)]
+
+    def sort(self, part: Slice) -> None:
+        """Puts a slice among the active ones, or out of them when nothing in it is open."""
+        if part.limit_pusd is None or part.is_quiet:
+            self.active.discard(part)
+        else:
+            self.active.add(part)
+
+    def forfeit(self, named: Container[Slice]) -> bool:
+        """Drops the leases of all but the named slices; True where there were any."""
+        lost = [part for part in self.active if part.lease_pusd and part not in named]
+        for part in lost:
+            part.lease_pusd = 0
+        return bool(lost)
+
+    def outlive(self) -> None:
+        """The server has forgotten everything: every slice will tell what was settled at least."""
+        for part in self._by_key.values():
+            part.tell_floor = part.settled_pusd > 0
+            part.lease_pusd = 0
+
+    def prune(self, queued: Container[Slice]) -> None:
+        """Forgets quiet slices where there are too many; never one in use, or an account would have two."""
+        self._by_key = {key: part for key, part in self._by_key.items() if not part.is_quiet or part in queued}
+        self._prune_at = max(KEPT_SLICES, 2 * len(self._by_key))
+
+    @property
+    def are_many(self) -> bool:
+        """Whether it is time to prune."""
+        return len(self._by_key) > self._prune_at
+
+    def accounts(self, scopes: Sequence[Scope]) -> list[Account]:
+        """Settled as last heard, plus what is not reported yet; held here, plus what others were last heard to hold."""
+        found = []
+        for scope in scopes:
+            part = self._by_key.get(scope.key)
+            settled = part.settled_pusd + part.unreported_pusd if part else 0
+            held = part.held_pusd + part.others_pusd if part else 0
+            found.append(Account(settled_pusd=settled, held_pusd=held))
+        return found
+
+
+__all__ = ["FEW_CALLS", "PUSD_PER_MICRO", "SCAN_S", "Slice", "Slices", "utf8"]
