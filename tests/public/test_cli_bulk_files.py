@@ -126,6 +126,16 @@ def test_a_reader_that_goes_away_ends_the_job(gateway: SandboxGateway) -> None:
     assert err == b"error: cannot write standard output: Broken pipe; the 0 rows in it are whole\n"
 
 
+def test_a_named_pipe_is_read_to_its_end(gateway: SandboxGateway) -> None:
+    """Rows may come from a pipe, as `<(…)` of a shell makes one: nothing else reads from it."""
+    os.mkfifo("pipe")
+    writer = threading.Thread(target=lambda: Path("pipe").write_text(ROW * 50))
+    writer.start()
+    assert main(["bulk", "pipe", "-o", "out.jsonl"]) == 0
+    writer.join()
+    assert len(Path("out.jsonl").read_text().splitlines()) == 50
+
+
 class Held:
     """An OpenAI-compatible endpoint that answers only when it is told to; `arrived` counts requests."""
 

@@ -89,7 +89,7 @@ def test_a_row_wins_over_the_command_line(own: dict[str, Any], left: dict[str, A
         (b'{"message": "a"', "not JSON: Input data was truncated"),
         (b'{"message": "caf\xe9"}', "not UTF-8 at byte 17"),
         (b'\xff\xfe{"message": "a"}', "not UTF-8 at byte 1"),
-        (b"[" * 5000, "nested too deeply"),
+        (b"[" * 40_000 + b"]" * 40_000, "nested too deeply"),
         (b'["a"]', "the line is an array, not a JSON object"),
         (b'"a"', "the line is a text, not a JSON object"),
         (b"null", "the line is null, not a JSON object"),

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -76,6 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
     ChatRequest(message="only to check the other options", **defaults)
     adapter = adapter_from(arguments)
     source = LineSource(open_input(inputs[0]) if inputs else 0)
+    if not inputs and sys.stdin.isatty():
+        print("reading rows from standard input; Ctrl-D ends them", file=sys.stderr)
     for path in (output, errors_path(output)):
         if path is not None:
             check_output(path, overwrite=arguments.overwrite, inputs=inputs)
@@ -135,6 +138,8 @@ def _count_beside(arguments: argparse.Namespace, view: View) -> None:
 
     def run() -> None:
         with contextlib.suppress(OSError):
+            if not Path(arguments.input).is_file():  # counting a pipe would empty it
+                return
             view.total = count_rows(arguments.input, arguments.from_line)
 
     if arguments.input != "-":

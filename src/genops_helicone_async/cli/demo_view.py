@@ -11,7 +11,7 @@ from .demo_script import PROVIDERS, FaultScript
 from .money import short_usd
 from .progress import Lines, progress_line
 from .receipts import label_of, moves
-from .tables import has_rich
+from .tables import RICH_HINT, has_rich
 from .tally import Tally, attempts_of
 
 if TYPE_CHECKING:
@@ -54,8 +54,9 @@ class LiveView:
             self._draw()
 
     def happened(self, text: str) -> None:
-        """Notes a turn of the fault script."""
+        """Notes a turn of the fault script, and shows it at once."""
         self._events.append(("", (text, "")))
+        self._draw()
 
     def note(self, text: str) -> None:
         """Prints it above the picture."""
@@ -131,8 +132,12 @@ class LinesView(Lines):
 
 
 def demo_view(script: FaultScript, total: int) -> Any:
-    """The fitting view."""
-    return LiveView(script, total) if sys.stderr.isatty() and has_rich() else LinesView(total)
+    """The fitting view: live on a terminal with rich, lines otherwise."""
+    if sys.stderr.isatty():
+        if has_rich():
+            return LiveView(script, total)
+        print(f"(the live view comes with: {RICH_HINT})", file=sys.stderr)
+    return LinesView(total)
 
 
 __all__ = ["LinesView", "LiveView", "demo_view"]
