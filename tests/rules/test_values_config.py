@@ -103,6 +103,11 @@ def test_arguments_win_over_the_environment() -> None:
     assert dict(made.default_attributes) == {"team": "mine", "project": "p", "anything": "goes"}
 
 
+def test_an_empty_mapping_of_keys_is_an_answer() -> None:
+    """Whoever gives no keys on purpose gets none from the environment either."""
+    assert dict(keyed(environ={"OPENAI_API_KEY": OPENAI}, provider_keys={}).provider_keys) == {}
+
+
 @pytest.mark.parametrize(
     "provider, variable", [(name, variable) for name, row in PROVIDERS.items() for variable in row.env]
 )

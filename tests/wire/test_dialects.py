@@ -313,6 +313,12 @@ def test_vertex_goes_where_the_environment_says(environ: dict[str, str], target:
     assert endpoint.chat_url == f"https://gateway.helicone.ai/v1/projects/{place}/endpoints/openapi/chat/completions"
 
 
+@pytest.mark.parametrize("model, wire_model", [("m", "google/m"), ("google/m", "google/m"), ("meta/m", "meta/m")])
+def test_vertex_names_its_publishers(model: str, wire_model: str) -> None:
+    """A bare name is Google's; a name with its publisher stays."""
+    assert endpoint_for(settings(provider_keys={"vertex": "ya29.token"}), "vertex", model).wire_model == wire_model
+
+
 def test_azure_takes_its_api_version_and_deployment() -> None:
     """The model is the deployment's name, escaped in the path and encoded in the header."""
     configured = settings({**PLACES, "OPENAI_API_VERSION": "2025-01-01&x"}, provider_keys={"azure": "k-12345678"})

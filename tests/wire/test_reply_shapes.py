@@ -231,7 +231,14 @@ def test_nothing_is_known_before_the_first_event() -> None:
 
 @pytest.mark.parametrize("where", EVERYWHERE, ids=str)
 @pytest.mark.parametrize(
-    "broken", [b'data: {"choices":[{"del', b"data: \xff\n\n", b"data: oops\n\n", b"data: " + b"[" * 100_000]
+    "broken",
+    [
+        b'data: {"choices":[{"del',
+        b"data: \xff\n\n",
+        b"data: oops\n\n",
+        b'data: {"choices":' + b"[" * 100_000,
+        b'data: {"more":' + b"[" * 100_000,
+    ],
 )
 def test_an_event_that_cannot_be_read_marks_the_stream(where: Endpoint, broken: bytes) -> None:
     """What came before is kept, the rest is known to be damaged."""
