@@ -120,3 +120,20 @@ def test_version_is_that_of_the_distribution(name: str) -> None:
 def test_types_are_shipped(name: str) -> None:
     """Type checkers find the marker beside the code."""
     assert (importlib.resources.files(name) / "py.typed").is_file()
+
+
+def test_both_adapters_take_the_same_settings() -> None:
+    """The keywords of the synchronous constructor are exactly those of the asynchronous one."""
+    from genops_helicone_async.blocking import AdapterSettings
+    from genops_helicone_async.client import GenOpsHeliconeAsyncAdapter
+
+    parameters = inspect.signature(GenOpsHeliconeAsyncAdapter).parameters.values()
+    keywords = {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+    assert set(AdapterSettings.__annotations__) == keywords
+
+
+def test_the_verbs_take_what_a_request_has() -> None:
+    """The keywords of the verbs are the fields of a request, but for the message itself."""
+    from genops_helicone_async.chat_request import ChatOptions, ChatRequest
+
+    assert set(ChatOptions.__annotations__) == set(ChatRequest.__struct_fields__) - {"message"}
