@@ -31,7 +31,7 @@ class Sinks:
 
     def remove(self, sink: Sink) -> None:
         """Takes a sink away; one that is not there is no error."""
-        self._sinks = tuple(known for known in self._sinks if known is not sink)
+        self._sinks = tuple(known for known in self._sinks if known != sink)
 
     def listen(self, listener: Listener) -> None:
         """Adds somebody who is told of budgets passing their thresholds, and of calls dearer than their hold."""
