@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import valkey_server
 
+import valkey_server
 from genops_helicone_async._edges.ledger_memory import MemoryLedger
 from genops_helicone_async._edges.ledger_redis import RedisLedger
 from genops_helicone_async._edges.ledger_sqlite import SqliteLedger

@@ -26,6 +26,7 @@ server that comes back empty is told what was spent by those who know, and the l
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -46,6 +47,7 @@ LEASE_S: Final = 30.0
 
 FLUSH_S: Final = 0.02
 TIMEOUT_S: Final = 5.0
+CLOCK_LAG_S: Final = 86_400.0
 
 _decode_row = msgspec.json.Decoder(LedgerRow).decode
 
@@ -172,8 +174,14 @@ class RedisLedger:
         return None if settlement.is_reported else settlement
 
     def accounts(self, scopes: Sequence[Scope]) -> list[Account]:
-        """Settled as last heard, plus what is not reported yet; held here, plus what others were last heard to hold."""
-        return self._book.accounts(scopes)
+        """Settled as last heard, plus what is not reported yet; held here, plus what others were last heard to hold.
+
+        Older than a second, or never heard, it is asked for in the background; `refresh` waits for that.
+        """
+        accounts, is_stale = self._book.accounts(scopes, self._clock())
+        if is_stale:
+            self._couriers.ring()
+        return accounts
 
     async def refresh(self, scopes: Sequence[Scope]) -> list[Account]:
         """The scopes' accounts, asked of the server.
@@ -181,28 +189,28 @@ class RedisLedger:
         Raises:
             LedgerError: the server cannot be used.
         """
-        peek = self._book.peek(scopes)
+        heard = self._book.peek(scopes)
         self._couriers.ring()
-        await peek.future
-        return self._book.accounts(scopes)
+        await heard
+        return self.accounts(scopes)
 
-    async def rows(self, *, since_s: float | None = None, until_s: float | None = None) -> AsyncIterator[LedgerRow]:
-        """All processes' rows in the order in which the server booked them, those of the last 40 days.
+    async def rows(self, since_s: float | None = None, until_s: float | None = None) -> AsyncIterator[LedgerRow]:
+        """All processes' rows from `since_s` up to and without `until_s` (Unix seconds), in the order of booking.
 
-        Args:
-            since_s: Unix seconds of the earliest booking, by the server's clock.
-            until_s: The same of the last.
+        Rows are kept for 40 days.
 
         Raises:
             LedgerError: the server cannot be used.
         """
-        start = "-" if since_s is None else str(int(since_s * 1000))
-        end = "+" if until_s is None else str(int(until_s * 1000))
-        after = ""
+        earliest, latest = since_s or -math.inf, math.inf if until_s is None else until_s
+        # The stream is in order of the server's clock, which may lag behind the one a row was dated with.
+        after, start = "", "-" if since_s is None else str(max(0, int((since_s - CLOCK_LAG_S) * 1000)))
         async with self._server.connection() as connection:
-            while page := await connection.page(f"{self._key}:rows", after, start, end):
+            while page := await connection.page(f"{self._key}:rows", after, start):
                 for _, body in page:
-                    yield _decode_row(body)
+                    row = _decode_row(body)
+                    if earliest <= row.at_s < latest:
+                        yield row
                 after = page[-1][0]
 
     async def aclose(self) -> None:
@@ -214,7 +222,7 @@ class RedisLedger:
         await self._couriers.aclose()
 
     def _hurry(self) -> None:
-        self._book.hurry()
+        self._book.hurry(self._clock())
         self._couriers.ring()
 
 

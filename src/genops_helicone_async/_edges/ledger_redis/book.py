@@ -6,6 +6,7 @@ at a time: `begin` draws it up, and `finish` or `fail` ends it.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 import threading
@@ -17,21 +18,15 @@ from ..._rules.ledger import Account, LedgerRow, Movement, Refusal, Scope
 from ...errors import LedgerError
 from .exchange import Exchange, Identity
 from .messages import Answer
+from .pace import BATCH, Pace
 from .slices import SCAN_S, Slice, Slices
-from .waiting import Future, Peek, Settlement, Want, complete
-
-BATCH: Final = 512
-"""Settlements in one exchange at most: the server does nothing else for the few milliseconds that they take."""
+from .waiting import Future, KnownIds, Peek, Settlement, Want, complete
 
 KEPT_UNREPORTED: Final = 100_000
 """Settlements kept for a server that is away; beyond, holds fail: what was spent is never dropped."""
 
-KNOWN_IDS: Final = 20_000
-"""Request ids remembered here twice over, so that a repeat does not even count until the server says so."""
-
 PATIENCE_S: Final = 3 * SCAN_S
 RETRY_WANT_S: Final = 0.025
-RETRY_FAILED_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 TAKEOVER_S: Final = 15.0
 
 _log = logging.getLogger("genops_helicone_async.ledger")
@@ -49,18 +44,14 @@ class Book:
         self.identity = identity
         self.rows = self.booked_pusd = self.exchanges = self.failures = self.losses = 0
         self._lock = threading.Lock()
-        self._flush_s = flush_s
+        self._pace = Pace(flush_s)
         self._slices = Slices()
         self._queue: deque[Settlement] = deque()
-        self._flush_at_s = 0.0
-        self._ids: set[str] = set()
-        self._older_ids: set[str] = set()
+        self._ids = KnownIds()
         self._wants: list[Want] = []
         self._peeks: list[Peek] = []
         self._in_flight: Exchange | None = None
-        self._is_urgent = self._is_adrift = False
-        self._renew_s = self._scan_s = self._retry_s = 0.0
-        self._failed_in_a_row = 0
+        self._is_adrift = False
 
     # what callers do
 
@@ -99,14 +90,14 @@ class Book:
         """
         with self._lock:
             slices = settlement.slices = tuple(self._slices.of(scope) for scope in settlement.scopes)
-            settlement.rows = new = [row for row in rows if self._is_new(row.request_id)]
+            settlement.rows = new = [row for row in rows if self._ids.add(row.request_id)]
             settlement.cost_pusd = cost_pusd = sum(row.cost_pusd for row in new)
             for part in slices:
                 part.held_pusd -= held_pusd
                 part.unreported_pusd += cost_pusd
             if rows or not self._slices.active.isdisjoint(slices):
                 if not self._queue:
-                    self._flush_at_s = now_s + self._flush_s
+                    self._pace.queued(now_s)
                 self._queue.append(settlement)
                 return len(self._queue) in (1, BATCH)
             known = self._slices.accounts(settlement.scopes)
@@ -119,21 +110,24 @@ class Book:
         )
         return False
 
-    def peek(self, scopes: Sequence[Scope]) -> Peek:
+    def peek(self, scopes: Sequence[Scope]) -> Future:
         """Queues a question for the server's figures."""
         with self._lock:
-            peek = Peek(tuple(self._slices.of(scope) for scope in scopes))
-            self._peeks.append(peek)
-            return peek
+            future: Future = asyncio.get_running_loop().create_future()
+            self._peeks.append(Peek(tuple(self._slices.of(scope) for scope in scopes), future))
+            return future
 
-    def hurry(self) -> None:
-        """Somebody waits for what is queued."""
-        self._is_urgent = True
+    def hurry(self, now_s: float) -> None:
+        """Somebody waits for what is queued; where many do, a moment more brings them together."""
+        self._pace.hurry(now_s)
 
-    def accounts(self, scopes: Sequence[Scope]) -> list[Account]:
-        """What is known of the accounts; see `Slices.accounts`."""
+    def accounts(self, scopes: Sequence[Scope], now_s: float) -> tuple[list[Account], bool]:
+        """What is known of the accounts, and whether the server should be asked: a question is queued then."""
         with self._lock:
-            return self._slices.accounts(scopes)
+            stale = self._slices.stale(scopes, now_s)
+            if stale:
+                self._peeks.append(Peek(stale, None))
+            return self._slices.accounts(scopes), bool(stale)
 
     def unreported(self) -> tuple[int, int]:
         """Settlements that the server does not have yet, and their cost."""
@@ -158,17 +152,15 @@ class Book:
         with self._lock:
             if self._in_flight is not None:
                 return max(0.0, self._in_flight.started_s + TAKEOVER_S - now_s)
-            at = [want.retry_s for want in self._wants]
-            if self._peeks or self._is_urgent:
-                at.append(0.0)
-            later = [self._retry_s] if self._is_adrift else []
-            if self._queue:
-                later.append(self._flush_at_s if len(self._queue) < BATCH else 0.0)
-            if self._slices.active:
-                later.append(min(self._renew_s, self._scan_s))
-            # While the server is away, only somebody who waits makes another try before its time.
-            at += [max(moment, self._retry_s) for moment in later]
-            return max(0.0, min(at) - now_s) if at else None
+            wanted = [want.retry_s for want in self._wants]
+            wanted += [0.0 for peek in self._peeks if peek.future is not None]
+            return self._pace.due_s(
+                now_s,
+                wanted,
+                queued=len(self._queue),
+                has_leases=bool(self._slices.active),
+                has_more=self._is_adrift or bool(self._peeks),
+            )
 
     def begin(self, now_s: float, *, is_leaving: bool = False) -> Exchange | None:
         """Draws up the next exchange; None while another one is on its way."""
@@ -180,8 +172,9 @@ class Book:
             self._is_adrift = self._is_adrift or now_s >= self._slices.lapses_s
             concerned = self._concerned(now_s, is_leaving=is_leaving)
             wants = [want for want in self._wants if not want.is_over]
-            if not (self._queue or wants or self._peeks or concerned or is_leaving) and now_s < self._renew_s:
-                self._wants, self._is_urgent, self._is_adrift = [], False, False
+            if not (self._queue or wants or self._peeks or concerned or is_leaving or self._pace.must_renew(now_s)):
+                self._wants, self._is_adrift = [], False
+                self._pace.relax()
                 return None
             exchange = self._in_flight = Exchange(
                 [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))],
@@ -192,24 +185,22 @@ class Book:
                 is_adrift=self._is_adrift,
                 is_leaving=is_leaving,
             )
-            self._flush_at_s = now_s
+            self._pace.began(now_s, len(exchange.batch))
             self._wants, self._peeks = [], []
-            self._is_urgent = False
             exchange.sign(self.identity)
             return exchange
 
     def _concerned(self, now_s: float, *, is_leaving: bool) -> list[Slice]:
         """Slices to speak of though no settlement and no hold names them."""
         moved = []
-        if now_s >= self._scan_s:
-            self._scan_s = now_s + SCAN_S
+        if self._pace.must_scan(now_s):
             moved = self._slices.end_period(now_s)
         return list(self._slices.active) if is_leaving or self._is_adrift else moved
 
     def finish(self, exchange: Exchange, answer: Answer, now_s: float) -> None:
         """Takes over what the server did."""
         if answer.status != "ok":
-            self._repeat(exchange, answer)
+            self._repeat(exchange, answer, now_s)
             return
         with self._lock:
             if exchange is not self._in_flight:
@@ -217,10 +208,9 @@ class Book:
             self._in_flight = None
             self.identity.born = answer.born
             self.exchanges += 1
-            self._failed_in_a_row, self._retry_s = 0, 0.0
-            costs = exchange.absorb(answer)
+            self._pace.succeeded(exchange.started_s, self.identity.lease_s)
+            costs = exchange.absorb(answer, now_s)
             self._slices.lapses_s = exchange.started_s + 0.9 * self.identity.lease_s
-            self._renew_s = exchange.started_s + self.identity.lease_s / 3
             self._is_adrift = not answer.known and self._slices.forfeit(exchange.slices)
             verdicts = [self._judge(exchange, number, answer, now_s) for number in range(len(exchange.wants))]
             for part in exchange.slices:
@@ -236,7 +226,8 @@ class Book:
             if is_known:
                 complete(want.future, refusal)
         for peek in exchange.peeks:
-            complete(peek.future, None)
+            if peek.future is not None:
+                complete(peek.future, None)
 
     def turn_away(self, error: LedgerError) -> None:
         """Fails every hold and question that waits."""
@@ -257,23 +248,22 @@ class Book:
             for want in wants:
                 want.is_over = True
             self._put_back(exchange)
-            pause_s = RETRY_FAILED_S[min(self._failed_in_a_row, len(RETRY_FAILED_S) - 1)]
-            self._retry_s = now_s + pause_s
-            self._failed_in_a_row += 1
+            in_a_row = self._pace.failed_at(now_s)
             self.failures += 1
         for settlement in exchange.batch:
             settlement.tell(error)
         for future in _futures(wants, peeks):
             complete(future, error)
-        return self._failed_in_a_row
+        return in_a_row
 
-    def _repeat(self, exchange: Exchange, answer: Answer) -> None:
+    def _repeat(self, exchange: Exchange, answer: Answer, now_s: float) -> None:
         """Draws the exchange up anew: the server did nothing, because it had heard a later one or lost its data."""
         with self._lock:
             if exchange is not self._in_flight:
                 return
             self._put_back(exchange)
-            self._is_urgent = self._is_adrift = True
+            self._is_adrift = True
+            self._pace.hurry(now_s)
             if answer.status != "lost":
                 return
             self.losses += 1
@@ -314,17 +304,9 @@ class Book:
         waiting: list[Settlement | Want | Peek] = [*self._queue, *self._wants, *self._peeks]
         return set(itertools.chain.from_iterable(each.slices for each in waiting))
 
-    def _is_new(self, request_id: str) -> bool:
-        if request_id in self._ids or request_id in self._older_ids:
-            return False
-        if len(self._ids) >= KNOWN_IDS:
-            self._ids, self._older_ids = set(), self._ids
-        self._ids.add(request_id)
-        return True
-
 
 def _futures(wants: list[Want], peeks: list[Peek]) -> list[Future]:
-    return [want.future for want in wants] + [peek.future for peek in peeks]
+    return [want.future for want in wants] + [peek.future for peek in peeks if peek.future is not None]
 
 
-__all__ = ["BATCH", "KEPT_UNREPORTED", "Book"]
+__all__ = ["KEPT_UNREPORTED", "Book"]

@@ -77,7 +77,7 @@ class Couriers:
         clock: Seconds that go on steadily.
     """
 
-    __slots__ = ("_book", "_clock", "_couriers", "_key", "_server", "is_closing")
+    __slots__ = ("_book", "_clock", "_couriers", "_key", "_last_loop", "_server", "is_closing")
 
     def __init__(self, book: Book, server: Server, key: str, clock: Callable[[], float]) -> None:
         self._book = book
@@ -85,19 +85,18 @@ class Couriers:
         self._key = key
         self._clock = clock
         self._couriers: dict[asyncio.AbstractEventLoop, Courier] = {}
+        self._last_loop: asyncio.AbstractEventLoop | None = None
         self.is_closing = False
 
     def ring(self) -> None:
-        """Has the book looked at, on this thread's loop; without one, on any that has a courier."""
+        """Has the book looked at, on this thread's loop; without one, on the last that was used."""
         loop = running_loop()
         if self.is_closing:
             return
         if loop is None:
-            for other in tuple(self._couriers):
-                with contextlib.suppress(RuntimeError):  # it is closed
-                    other.call_soon_threadsafe(self.ring)
-                    return
+            self._ring_elsewhere()
             return
+        self._last_loop = loop
         courier = self._couriers.get(loop)
         if courier is None:
             for other in [other for other in tuple(self._couriers) if other.is_closed()]:
@@ -108,6 +107,12 @@ class Couriers:
                 self._carry(courier), name="genops shared ledger", context=contextvars.Context()
             )
         courier.ring()
+
+    def _ring_elsewhere(self) -> None:
+        loop = next(iter(tuple(self._couriers)), self._last_loop)
+        if loop is not None and loop.is_running():
+            with contextlib.suppress(RuntimeError):  # it has ended this very moment
+                loop.call_soon_threadsafe(self.ring)
 
     async def aclose(self) -> None:
         """Ends every courier, then reports what is left and gives all leases back.
@@ -168,9 +173,9 @@ class Couriers:
             return error
         except Exception as exc:  # noqa: BLE001  the root of a task: what was spent must survive a mistake in here
             _log.exception("an exchange with the shared ledger failed")
-            error = self._server.error(exc)
-            self._book.fail(exchange, error, self._clock())
-            return error
+            mistake = self._server.error(exc)
+            self._book.fail(exchange, mistake, self._clock())
+            return mistake
         except BaseException:
             self._book.fail(exchange, self._server.error("the exchange was cut off"), self._clock())
             raise

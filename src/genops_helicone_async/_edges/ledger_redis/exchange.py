@@ -151,7 +151,7 @@ class Exchange:
         numbers = [self._numbers[part] for _, part in want.limited]
         return str(want.amount_pusd), numbers, [str(scope.limit_pusd) for scope, _ in want.limited]
 
-    def absorb(self, answer: Answer) -> list[int]:
+    def absorb(self, answer: Answer, now_s: float) -> list[int]:
         """Takes the answer's figures over; gives each settlement's booked cost, in order."""
         for told, account in zip(self._told, answer.accounts, strict=True):
             part = told.slice
@@ -159,8 +159,9 @@ class Exchange:
             part.settled_pusd = int(account.settled)
             part.others_pusd = int(account.others_held)
             part.tell_floor = False
+            part.heard_s = now_s
             if account.pressed:
-                part.pressed_until_s = self.started_s + PRESS_S
+                part.pressed_until_s = now_s + PRESS_S
             if self.is_leaving:
                 part.lease_pusd = 0
             elif told.is_limited:

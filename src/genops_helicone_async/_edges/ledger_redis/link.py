@@ -117,11 +117,11 @@ class Connection:
             raise self._server.error(f"its data is of version {answer.born}, not {SCHEMA}: another namespace is needed")
         return answer
 
-    async def page(self, key: str, after: str, start: str, end: str) -> list[tuple[str, bytes]]:
-        """Rows of the stream, with their ids, behind the id `after`; empty at the end."""
+    async def page(self, key: str, after: str, start: str) -> list[tuple[str, bytes]]:
+        """Rows of the stream, with their ids, behind the id `after`, or from `start` on; empty at the end."""
 
         async def read(client: redis.asyncio.Redis) -> list[Entry]:
-            return cast(list[Entry], await client.xrange(key, f"({after}" if after else start, end, count=PAGE_ROWS))
+            return cast(list[Entry], await client.xrange(key, f"({after}" if after else start, "+", count=PAGE_ROWS))
 
         entries = await self._try(read)
         return [(entry.decode(), fields[b"row"]) for entry, fields in entries]

@@ -13,6 +13,9 @@ SCAN_S: Final = 0.25
 FEW_CALLS: Final = 4
 """A process that asks for fewer holds in a period leases each of them exactly: a round trip is cheap then."""
 
+STALE_S: Final = 1.0
+"""Age beyond which what is known of other processes' spending is asked for again."""
+
 KEPT_SLICES: Final = 10_000
 """Slices remembered when nothing in them is open; what they knew of an account is asked for anew."""
 
@@ -37,6 +40,7 @@ class Slice:
         "calls_before",
         "demand_pusd",
         "field",
+        "heard_s",
         "held_pusd",
         "is_lasting",
         "lease_pusd",
@@ -64,6 +68,7 @@ class Slice:
         self.demand_pusd = 0
         self.pressed_until_s = 0.0
         self.tell_floor = False
+        self.heard_s: float | None = None
 
     def __repr__(self) -> str:
         return (
@@ -178,6 +183,15 @@ class Slices:
     def are_many(self) -> bool:
         """Whether it is time to prune."""
         return len(self._by_key) > self._prune_at
+
+    def stale(self, scopes: Sequence[Scope], now_s: float) -> tuple[Slice, ...]:
+        """Slices whose figures from the server are old or were never heard; each is named once a second at most."""
+        found = []
+        for part in map(self.of, scopes):
+            if part.heard_s is None or now_s - part.heard_s >= STALE_S:
+                part.heard_s = now_s
+                found.append(part)
+        return tuple(found)
 
     def accounts(self, scopes: Sequence[Scope]) -> list[Account]:
         """Settled as last heard, plus what is not reported yet; held here, plus what others were last heard to hold."""

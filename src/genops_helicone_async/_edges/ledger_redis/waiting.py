@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Generator, Sequence
+from typing import Final
 
 from ..._rules.ledger import LedgerRow, Movement, Refusal, Scope
 from ...errors import LedgerError
@@ -15,6 +16,9 @@ from .slices import Slice
 
 Booked = Callable[[tuple[Movement, ...]], None]
 Future = asyncio.Future[Refusal | None]
+
+KNOWN_IDS: Final = 20_000
+"""Request ids remembered at least; at most twice as many."""
 
 _log = logging.getLogger("genops_helicone_async.ledger")
 
@@ -139,13 +143,32 @@ class Want:
 
 
 class Peek:
-    """A question for the server's figures of some accounts."""
+    """A question for the server's figures of some accounts; nobody need wait for the answer."""
 
     __slots__ = ("future", "slices")
 
-    def __init__(self, slices: tuple[Slice, ...]) -> None:
+    def __init__(self, slices: tuple[Slice, ...], future: Future | None) -> None:
         self.slices = slices
-        self.future: Future = asyncio.get_running_loop().create_future()
+        self.future = future
 
 
-__all__ = ["Booked", "Future", "Peek", "Settlement", "Want", "again", "complete", "running_loop"]
+class KnownIds:
+    """The latest request ids, so that a repeat does not even count here until the server says so."""
+
+    __slots__ = ("_latest", "_older")
+
+    def __init__(self) -> None:
+        self._latest: set[str] = set()
+        self._older: set[str] = set()
+
+    def add(self, request_id: str) -> bool:
+        """Remembers an id; whether it is new."""
+        if request_id in self._latest or request_id in self._older:
+            return False
+        if len(self._latest) >= KNOWN_IDS:
+            self._latest, self._older = set(), self._latest
+        self._latest.add(request_id)
+        return True
+
+
+__all__ = ["Booked", "Future", "KnownIds", "Peek", "Settlement", "Want", "again", "complete", "running_loop"]
