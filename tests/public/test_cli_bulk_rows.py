@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from genops_helicone_async.cli.bulk import rows_of
 from genops_helicone_async.cli.bulk_rows import BadLine, Row, RowReader
-from genops_helicone_async.cli.bulk_source import BLOCK_BYTES, LineSource, batches, count_rows
+from genops_helicone_async.cli.bulk_source import BLOCK_BYTES, MAX_LINE_BYTES, LineSource, batches, count_rows
 
 Item = Row | BadLine | None
 
@@ -191,6 +192,21 @@ def test_lines_are_those_of_the_file(data: bytes, tmp_path: Path) -> None:
     assert [line.data for line in lines] == expected
     assert [line.number for line in lines] == list(range(1, len(expected) + 1))
     assert count_rows(str(path)) == sum(bool(line.strip()) for line in expected)
+
+
+@pytest.mark.anyio
+async def test_a_line_beyond_all_measure_is_one_bad_line(tmp_path: Path) -> None:
+    """A line longer than any request is reported once, cut; the rest of it is passed over, the next one is read."""
+    path = tmp_path / "in.jsonl"
+    with path.open("wb") as file:
+        file.truncate(3 * MAX_LINE_BYTES)  # no bytes on the disk
+        file.seek(0, os.SEEK_END)
+        file.write(b'\n{"message": "x"}')
+    items = [item async for item in rows_of(LineSource(os.open(path, os.O_RDONLY)), RowReader({}))]
+    assert [(item.line, type(item)) for item in items] == [(1, BadLine), (2, Row)]
+    assert isinstance(items[0], BadLine)
+    assert items[0].reason.startswith("longer than 67,")
+    assert len(items[0].raw) == 100_000
 
 
 @pytest.mark.anyio

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from genops_helicone_async import Attempt, BulkResult, HeliconeResponse, HeliconeUsage, ProviderError, RoutingDecision
-from genops_helicone_async.cli.money import digits_of, exact_usd, pico, short_usd
+from genops_helicone_async.cli.money import about_usd, digits_of, exact_usd, pico, short_usd
 from genops_helicone_async.cli.progress import progress_line
 from genops_helicone_async.cli.receipts import label_of
 from genops_helicone_async.cli.summary import doubt_line, failure_table, rows_line, tables_of
@@ -35,6 +35,12 @@ def test_a_column_of_money_has_one_width() -> None:
     amounts = [12_500_000_000, 150_000]
     assert [exact_usd(amount, digits_of(amounts)) for amount in amounts] == ["$0.01250000", "$0.00000015"]
     assert short_usd(12_345_678_901) == "$0.0123"
+
+
+@pytest.mark.parametrize("amount, text", [(0, "$0.0000"), (12_345, "$0.000000012"), (1_234_567_890_123, "$1.2346")])
+def test_an_estimate_has_two_digits_that_count(amount: int, text: str) -> None:
+    """An estimate does not look exact, nor like nothing."""
+    assert about_usd(amount) == text
 
 
 def test_receipts_come_back_as_the_integers_they_were() -> None:
@@ -100,7 +106,7 @@ def test_what_is_in_doubt_is_not_in_the_sums() -> None:
     """An attempt that was lost after sending is told beside the sums, as what it may cost at most."""
     tally = tally_of(answered(attempt("a", **LOST), attempt("b")))
     assert (tally.cost_pusd, tally.in_doubt_pusd) == (1_000_000, 2_000_000)
-    assert doubt_line(tally) == "1 reply was lost on the way: perhaps billed, at most about $0.0000 on top"
+    assert doubt_line(tally) == "1 reply was lost on the way: perhaps billed, at most about $0.0000020 on top"
     assert doubt_line(tally_of(answered(attempt("a")))) is None
 
 

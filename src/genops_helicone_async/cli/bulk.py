@@ -169,7 +169,9 @@ def open_input(path: Path) -> int:
         raise CommandError(f"cannot read {path}: it is a folder, give a JSONL file", WRONG_USAGE)
     try:
         descriptor = os.open(path, os.O_RDONLY)
-        head = os.pread(descriptor, 2, 0) if path.is_file() else b""
+        head = os.read(descriptor, 2) if path.is_file() else b""
+        if head:
+            os.lseek(descriptor, 0, os.SEEK_SET)
     except OSError as exc:
         raise CommandError(f"cannot read {reason(exc)}", WRONG_USAGE) from None
     if head in (b"\xff\xfe", b"\xfe\xff"):

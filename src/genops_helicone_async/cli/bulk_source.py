@@ -99,22 +99,23 @@ class LineSource:
 def batches(descriptor: int) -> Iterator[list[Line]]:
     """The lines of each block read; a line that is too long is given cut, once, and the rest of it dropped."""
     parts: list[bytes] = []
-    number, is_cut = 0, False
+    number, size, is_cut = 0, 0, False
     while block := os.read(descriptor, BLOCK_BYTES):
         *ends, tail = block.split(b"\n")
         batch = []
         for end in ends:
             number += 1
             if parts:
-                end, parts = b"".join([*parts, end]), []
+                end, parts, size = b"".join([*parts, end]), [], 0
             if not is_cut:
                 batch.append(Line(number=number, data=end))
             is_cut = False
         if tail and not is_cut:
             parts.append(tail)
-        if len(parts) * BLOCK_BYTES > MAX_LINE_BYTES:
+            size += len(tail)
+        if size > MAX_LINE_BYTES:
             batch.append(Line(number=number + 1, data=b"".join(parts), is_whole=False))
-            is_cut, parts = True, []
+            is_cut, parts, size = True, [], 0
         if batch:
             yield batch
     if parts:

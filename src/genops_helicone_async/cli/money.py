@@ -34,4 +34,12 @@ def short_usd(amount_pusd: int) -> str:
     return f"${amount_pusd / PUSD_PER_USD:,.4f}"
 
 
-__all__ = ["PUSD_PER_USD", "digits_of", "exact_usd", "pico", "short_usd"]
+def about_usd(amount_pusd: int) -> str:
+    """An estimate in dollars: two digits that count, four after the point at least."""
+    shown = LEAST_DIGITS
+    while shown < PICO_DIGITS and 0 < amount_pusd * 10**shown < 10 * PUSD_PER_USD:
+        shown += 1
+    return f"${amount_pusd / PUSD_PER_USD:,.{shown}f}"
+
+
+__all__ = ["PUSD_PER_USD", "about_usd", "digits_of", "exact_usd", "pico", "short_usd"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .failures import one_line
-from .money import digits_of, exact_usd, short_usd
+from .money import about_usd, digits_of, exact_usd
 from .tables import Table
 from .tally import PERCENTILES, Latencies, Tally
 
@@ -85,7 +85,7 @@ def doubt_line(tally: Tally) -> str | None:
     if not tally.in_doubt:
         return None
     lost = "reply was" if tally.in_doubt == 1 else "replies were"
-    about = short_usd(tally.in_doubt_pusd)
+    about = about_usd(tally.in_doubt_pusd)
     return f"{tally.in_doubt:,} {lost} lost on the way: perhaps billed, at most about {about} on top"
 
 
