@@ -52,12 +52,13 @@ _ROWS = (
         rust_name="groq", base_url="https://groq.helicone.ai/openai/v1",
     ),
     Provider(
-        name="vertex", title="Google Vertex AI", env=("VERTEX_AI_CREDENTIALS",), default_model="google/gemini-2.5-flash",
-        gateway_model="gemini-2.5-flash", gateway_name="vertex", base_url="https://gateway.helicone.ai",
+        name="vertex", title="Google Vertex AI", env=("VERTEX_AI_CREDENTIALS",), gateway_name="vertex",
+        default_model="google/gemini-2.5-flash", gateway_model="gemini-2.5-flash",
+        base_url="https://gateway.helicone.ai",
     ),
     Provider(
-        name="gemini", title="Google Gemini", env=("GEMINI_API_KEY", "GOOGLE_API_KEY"), default_model="gemini-2.5-flash",
-        gateway_name="google-ai-studio", rust_name="gemini", base_url="https://gateway.helicone.ai/v1beta/openai",
+        name="gemini", title="Google Gemini", env=("GEMINI_API_KEY", "GOOGLE_API_KEY"), gateway_name="google-ai-studio",
+        default_model="gemini-2.5-flash", rust_name="gemini", base_url="https://gateway.helicone.ai/v1beta/openai",
         target_url="https://generativelanguage.googleapis.com", embedding_model="gemini-embedding-001",
     ),
     Provider(
