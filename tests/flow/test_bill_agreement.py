@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from genops_helicone_async import GenOpsHeliconeAsyncAdapter
+from genops_helicone_async import ConfigurationError, GenOpsHeliconeAsyncAdapter
 from genops_helicone_async._providers import PROVIDERS
 from genops_helicone_async.testing import SandboxGateway
 
@@ -72,3 +72,18 @@ async def test_helicone_s_credits_carry_the_fee(gateway: SandboxGateway) -> None
         assert response.metadata["gateway_mode"] == "PTB"
         assert round(response.usage.helicone_cost * 10**12) == prepaid.bill.gateway_fee_pusd > 0
         assert round(response.cost * 10**12) == prepaid.bill.total_pusd
+
+
+async def test_a_provider_that_lacks_a_setting_is_no_candidate(
+    gateway: SandboxGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A call that names nobody goes to those that can be reached; what the other lacks is said once."""
+    keys, urls = {"azure": "k", "openai": "k"}, {"openai": gateway.provider_urls["openai"]}
+    async with GenOpsHeliconeAsyncAdapter(gateway.api_key, keys, provider_urls=urls) as adapter:
+        answers = [await adapter.chat_async("Hello") for _ in range(2)]
+        with pytest.raises(ConfigurationError, match="AZURE_OPENAI_ENDPOINT"):
+            await adapter.chat_async("Hello", provider="azure")
+    assert [answer.provider for answer in answers] == ["openai", "openai"]
+    assert [record.message.split(":")[0] for record in caplog.records] == [
+        "azure is no candidate of calls that name no provider"
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,17 +20,19 @@ from .ports import Prices
 from .ticket import Target
 
 _MOST_REMEMBERED = 4096
+_log = logging.getLogger("genops_helicone_async")
 
 
 class Candidates:
     """Finds the targets of a call; endpoints are remembered, prices looked up each time (they may expire)."""
 
-    __slots__ = ("_prices", "_remembered", "_settings")
+    __slots__ = ("_prices", "_remembered", "_settings", "_told")
 
     def __init__(self, settings: Settings, prices: Prices) -> None:
         self._settings = settings
         self._prices = prices
         self._remembered: dict[tuple[str, str], Target] = {}
+        self._told: set[str] = set()
 
     async def of(self, request: ChatRequest, deadline: float | None = None) -> list[Target]:
         """The targets in the order given; waits, until `deadline` on the loop's clock, only for prices never looked up.
@@ -42,8 +45,26 @@ class Candidates:
             names = [(request.provider, request.model)]
         else:
             names = self._names(request)
-        targets = [await self.target(provider, model, deadline) for provider, model in names]
+        if request.provider is None and request.providers is None and request.model is None:
+            targets = await self._configured(names, deadline)
+        else:
+            targets = [await self.target(provider, model, deadline) for provider, model in names]
         return [_at_own_price(target, request.prices) for target in targets] if request.prices else targets
+
+    async def _configured(self, names: list[tuple[str, str]], deadline: float | None) -> list[Target]:
+        """The targets of a call that names nobody: a provider that lacks a setting is no candidate, and said so once."""
+        targets, missing = [], None
+        for provider, model in names:
+            try:
+                targets.append(await self.target(provider, model, deadline))
+            except ConfigurationError as exc:
+                missing = exc
+                if provider not in self._told:
+                    self._told.add(provider)
+                    _log.warning("%s is no candidate of calls that name no provider: %s", provider, exc.message)
+        if not targets and missing is not None:
+            raise missing
+        return targets
 
     async def target(self, provider: str, model: str, deadline: float | None = None) -> Target:
         """One target, its price looked up if it has not been."""
