@@ -52,7 +52,7 @@ class Candidates:
         return [_at_own_price(target, request.prices) for target in targets] if request.prices else targets
 
     async def _configured(self, names: list[tuple[str, str]], deadline: float | None) -> list[Target]:
-        """The targets of a call that names nobody: a provider that lacks a setting is no candidate, and said so once."""
+        """The targets of a call that names nobody: one that lacks a setting is no candidate, which is said once."""
         targets, missing = [], None
         for provider, model in names:
             try:
