@@ -4,15 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, get_args
 
+import anyio
 import pytest
 from flow_parts import Rig
 from stepping import Stepped, When
 
+from genops_helicone_async import DeadlineExceededError
 from genops_helicone_async._edges.http import HttpTransport
 from genops_helicone_async._flow.embed import Embedding
 from genops_helicone_async.chat_request import EmbedRequest
 from genops_helicone_async.testing import ScriptedTransport
-from genops_helicone_async.testing.scripted import chat_answer, error_answer, stream_answer
+from genops_helicone_async.testing.scripted import Answer, Hang, chat_answer, error_answer, stream_answer
 from loopback import Exchange, LoopbackServer, chat_body, chat_events
 
 pytestmark = pytest.mark.anyio
@@ -171,3 +173,143 @@ async def test_over_a_real_network_a_cancelled_call_leaves_no_connection_in_use(
         await server.until(lambda: server.open == 0)
 
     assert await cancel_everywhere(when, begin, check) >= 4
+
+
+class Hanging:
+    """A call that hangs where it is told to, on a pipeline of its own; `reached` tells that it has got there."""
+
+    def __init__(self, *, streamed: bool) -> None:
+        first, *_ = stream_answer("Hel").parts
+        headers = {"content-type": "text/event-stream"} if streamed else {}
+        self.transport = ScriptedTransport([Answer(headers=headers, parts=(first if streamed else b"{", Hang()))])
+        self.rig = Rig(self.transport)
+        self.streamed = streamed
+
+    async def call(self) -> None:
+        """Never returns by itself."""
+        if not self.streamed:
+            await self.rig.chat(provider="openai")
+        async with self.rig.stream(provider="openai") as stream:
+            async for _ in stream:
+                pass
+
+    async def reached(self) -> None:
+        """Returns when the call hangs."""
+        while not self.transport.open_bodies:
+            await asyncio.sleep(0)
+        await turns()
+
+    def assert_cancelled(self) -> None:
+        """Dropped, settled once, recorded as cancelled."""
+        assert (self.transport.open_bodies, self.transport.dropped) == (0, 1)
+        (record,) = self.rig.records
+        assert isinstance(record.error, asyncio.CancelledError)
+        (attempt,) = record.attempts
+        assert (attempt.error, attempt.error_message, attempt.billed) == ("CancelledError", "cancelled", "maybe")
+        assert (attempt.cost_source, record.failed_pusd > 0) == ("estimated", True)
+        self.rig.assert_settled()
+
+
+async def by_task(hanging: Hanging) -> None:
+    """A task that is cancelled."""
+    task = asyncio.ensure_future(hanging.call())
+    await hanging.reached()
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
+async def by_asyncio_timeout(hanging: Hanging) -> None:
+    """asyncio's own timeout, which turns the cancellation into a `TimeoutError`."""
+    with pytest.raises(TimeoutError) as caught:
+        async with asyncio.timeout(0.02):
+            await hanging.call()
+    assert type(caught.value) is TimeoutError
+
+
+async def by_wait_for(hanging: Hanging) -> None:
+    """`asyncio.wait_for`."""
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(hanging.call(), 0.02)
+
+
+async def by_anyio_scope(hanging: Hanging) -> None:
+    """anyio's cancel scope, which swallows the cancellation at its own edge."""
+    with anyio.move_on_after(0.02) as scope:
+        await hanging.call()
+    assert scope.cancelled_caught
+
+
+async def by_anyio_group(hanging: Hanging) -> None:
+    """A sibling in anyio's task group."""
+    async with anyio.create_task_group() as group:
+        group.start_soon(hanging.call)
+        await hanging.reached()
+        group.cancel_scope.cancel()
+
+
+async def by_failing_sibling(hanging: Hanging) -> None:
+    """A sibling in asyncio's task group that fails."""
+
+    async def fail() -> None:
+        await hanging.reached()
+        raise LookupError("the sibling's own")
+
+    async def both() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(hanging.call())
+            group.create_task(fail())
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await both()
+    assert [type(exc) for exc in caught.value.exceptions] == [LookupError]
+
+
+WAYS = [by_task, by_asyncio_timeout, by_wait_for, by_anyio_scope, by_anyio_group, by_failing_sibling]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_every_way_to_cancel_is_a_cancellation(way: Callable[[Hanging], Awaitable[None]], streamed: bool) -> None:
+    """Whoever cancels, the cancellation passes through and the call is settled as cancelled."""
+    hanging = Hanging(streamed=streamed)
+    await way(hanging)
+    hanging.assert_cancelled()
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_coroutine_that_is_closed_is_settled(streamed: bool) -> None:
+    """A suspended call that is thrown away, as when its loop is torn down, gives everything back at once."""
+    hanging = Hanging(streamed=streamed)
+    coroutine = hanging.call()
+    while not hanging.transport.open_bodies:
+        coroutine.send(None)
+    coroutine.close()
+    assert (hanging.transport.open_bodies, hanging.transport.dropped) == (0, 1)
+    assert len(hanging.rig.records) == 1
+    hanging.rig.assert_settled()
+
+
+async def test_a_timeout_of_the_caller_is_not_ours() -> None:
+    """Our deadline inside a caller's timeout is a `DeadlineExceededError`, and the caller's timeout stays unused."""
+    hanging = Hanging(streamed=False)
+    with pytest.raises(DeadlineExceededError):
+        async with asyncio.timeout(20):
+            await hanging.rig.chat(provider="openai", timeout_seconds=0.01)
+    hanging.rig.assert_settled()
+
+
+async def test_cancelling_one_of_many_leaves_the_others(server: LoopbackServer) -> None:
+    """Over one adapter's connections, a cancelled call takes nothing from its neighbours."""
+    transport = HttpTransport(max_response_bytes=10_000)
+    rig = Rig(transport, provider_urls=server.provider_urls("groq"), max_connections=3)
+    tasks = [asyncio.ensure_future(rig.chat(provider="groq")) for _ in range(30)]
+    for number, task in enumerate(tasks):
+        if number % 3 == 0:
+            task.cancel()
+        await asyncio.sleep(0)
+    await asyncio.wait(tasks)
+    assert [task.cancelled() for task in tasks] == [number % 3 == 0 for number in range(30)]
+    assert {task.result().content for task in tasks if not task.cancelled()} == {"Hello"}
+    rig.assert_settled(calls=len(rig.records))
+    await transport.aclose()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 import msgspec
 
+from .._providers import canonical
 from ..chat_request import ChatRequest
 from ..errors import AllProvidersFailedError, Attempt, ConfigurationError, HeliconeError
 from ..models import Candidate, HeliconeResponse, MultiProviderResponse, RoutingDecision
@@ -31,9 +32,11 @@ async def ask_several(pipeline: Pipeline, request: ChatRequest) -> MultiProvider
         return _of_one(response)
     responses: dict[str, HeliconeResponse] = {}
     errors: dict[str, HeliconeError] = {}
+    asked = list(dict.fromkeys(canonical(name) for name in request.providers))
+    models = {canonical(name): model for name, model in (request.model_preferences or {}).items()}
 
     async def ask(provider: str) -> None:
-        model = (request.model_preferences or {}).get(provider) or request.model
+        model = models.get(provider) or request.model
         alone = {"providers": None, "model_preferences": None, "routing_strategy": None}
         branch = msgspec.structs.replace(request, provider=provider, model=model, **alone)
         try:
@@ -41,14 +44,15 @@ async def ask_several(pipeline: Pipeline, request: ChatRequest) -> MultiProvider
         except HeliconeError as exc:
             errors[provider] = exc
 
-    await pipeline.candidates.of(request)  # a wrong name is refused before anything is sent
+    deadline = pipeline.clock() + (request.timeout_seconds or pipeline.settings.timeout_s)
+    await pipeline.candidates.of(request, deadline)  # a wrong name is refused before anything is sent
     async with anyio.create_task_group() as group:
-        for provider in request.providers:
+        for provider in asked:
             group.start_soon(ask, provider)
-    answered = [provider for provider in request.providers if provider in responses]
+    answered = [provider for provider in asked if provider in responses]
     if not answered:
-        raise _all_failed(errors)
-    return _of_all({name: responses[name] for name in answered}, errors, list(request.providers))
+        raise _all_failed({name: errors[name] for name in asked})
+    return _of_all({name: responses[name] for name in answered}, errors, asked)
 
 
 def _of_one(response: HeliconeResponse) -> MultiProviderResponse:
@@ -98,7 +102,8 @@ def _of_all(
 def _all_failed(errors: Mapping[str, HeliconeError]) -> AllProvidersFailedError:
     last = list(errors.values())[-1]
     attempts: tuple[Attempt, ...] = tuple(attempt for error in errors.values() for attempt in error.attempts)
-    return AllProvidersFailedError(
+    waits = [error.retry_after_s for error in errors.values() if error.retry_after_s is not None]
+    summary = AllProvidersFailedError(
         f"none of {len(errors)} providers answered: "
         + "; ".join(f"{provider}: {error.message}" for provider, error in errors.items()),
         attempts=attempts,
@@ -106,11 +111,15 @@ def _all_failed(errors: Mapping[str, HeliconeError]) -> AllProvidersFailedError:
         status_code=last.status_code,
         http_status=last.http_status,
         retry_safe=any(error.retry_safe for error in errors.values()),
+        retry_after_s=min(waits, default=None),
         throttled=all(error.throttled for error in errors.values()),
         billed="maybe" if any(error.billed != "no" for error in errors.values()) else "no",
         provider=last.provider,
         model=last.model,
+        code=last.code,
     )
+    summary.__cause__ = last
+    return summary
 
 
 __all__ = ["ask_several"]
