@@ -47,8 +47,8 @@ class Admission:
             deadline=started + (request.timeout_seconds or pipeline.settings.timeout_s),
         )
         try:
-            self.targets = await pipeline.candidates.of(request, ticket.deadline)
             ticket.hold = pipeline.budget.open(merged, enforce=request.enforce_budget)
+            self.targets = await pipeline.candidates.of(request, ticket.deadline)
             if ticket.hold.is_limited:
                 await self._set_aside(ticket)
             if not pipeline.slots.take_nowait():
@@ -81,14 +81,14 @@ class Admission:
         self.close(exc)
 
     def close(self, exc: BaseException | None) -> None:
-        """Ends the admission; safe to call more than once."""
+        """Ends the admission; safe to call more than once. A stream that its reader left on purpose has not failed."""
         ticket, pipeline = self.ticket, self._pipeline
         if self._slot:
             self._slot = False
             pipeline.slots.release()
         if not ticket.settled:
             ticket.settled = True
-            ticket.durable = ticket.hold.settle(ticket.rows, failed=True, cached=False)
+            ticket.durable = ticket.hold.settle(ticket.rows, failed=exc is not None, cached=False)
             if isinstance(exc, HeliconeError):
                 exc.attempts = tuple(ticket.attempts)
             pipeline.sinks.emit(record_of(ticket, pipeline.clock(), error=exc))

@@ -21,6 +21,7 @@ from .settle import charge_of
 from .ticket import Charge, Outcome, Target, Ticket
 
 _OK = range(200, 300)
+_NONE = TokenCounts()
 
 
 class Attempts:
@@ -92,16 +93,20 @@ class Attempts:
         self._remembered[key] = (endpoint, ticket.headers, headers)
         return headers
 
+    def charge(
+        self, request: ChatRequest, target: Target, reply: Reply, headers: Mapping[str, str]
+    ) -> tuple[Charge, TokenCounts]:
+        """What a whole answer costs and the tokens it is counted with."""
+        return charge_of(request, target, reply, headers, fees=self._fees, estimates=self._estimates)
+
     def succeeded(
         self, ticket: Ticket, target: Target, request_id: str, started: float, reply: Reply, http: HttpReply
     ) -> Outcome:
         """Puts a successful attempt on the ticket, with its charge."""
-        charge, counts = charge_of(
-            ticket.request, target, reply, http.headers, fees=self._fees, estimates=self._estimates
-        )
+        charge, counts = self.charge(ticket.request, target, reply, http.headers)
         if reply.usage is not None and reply.finish_reason is not None:
             self._estimates.averages.observe(target.endpoint.provider, target.endpoint.model, counts.output)
-        if ticket.request.response_model is not None or ticket.request.response_format is not None:
+        if target.endpoint.answers_by_tool:
             reply = take_answer(reply)
         duration_s = self._clock() - started
         ticket.attempts.append(Attempt(
@@ -138,7 +143,7 @@ class Attempts:
 
     def note(
         self, exc: BaseException | None, ticket: Ticket, target: Target, request: HttpRequest, started: float,
-        charge: Charge, billed: Billed,
+        charge: Charge, billed: Billed, *, counts: TokenCounts = _NONE,
     ) -> None:  # fmt: skip
         """Puts an attempt that brought no whole answer on the ticket; without an error it was abandoned."""
         endpoint = target.endpoint
@@ -155,7 +160,7 @@ class Attempts:
             retry_after_s=error.retry_after_s if error else None,
         ))  # fmt: skip
         done = ticket.attempts[-1]
-        self._enter(ticket, target, done.request_id, done.error or "", charge, TokenCounts(), done.duration_s)
+        self._enter(ticket, target, done.request_id, done.error or "", charge, counts, done.duration_s)
 
     def _enter(
         self, ticket: Ticket, target: Target, request_id: str, status: str, charge: Charge, counts: TokenCounts,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -11,11 +12,14 @@ from .._rules.averages import OutputAverages
 from .._rules.prices import Price, cost_pusd, worst_case_pusd
 from .._rules.tokens import estimate_input_tokens, image_tokens_for
 from .._values import Reply, TokenCounts
+from .._wire.schema import answer_tool_of
 from ..chat_request import ChatRequest, EmbedRequest
 from .ticket import Charge, Target
 
 HOLD_MARGIN = 1.25
 """Holds count input tokens that much higher than estimated: neither a foreign tokenizer nor a heuristic is exact."""
+_MOST_OUTPUT = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+"""Fields of `extra_body` that say how long an answer may be."""
 
 
 class Estimates:
@@ -29,10 +33,10 @@ class Estimates:
         self.averages = OutputAverages()
 
     def input_tokens(self, request: ChatRequest, model: str) -> int:
-        """Estimated tokens of everything the call sends."""
+        """Estimated tokens of everything the call sends, the schema of a structured answer included."""
         return estimate_input_tokens(
             request.messages(),
-            request.tools,
+            _tools_and_schema(request),
             lambda text: self._count(model, text),
             tokens_per_image=image_tokens_for(model),
         )
@@ -68,7 +72,8 @@ class Estimates:
     ) -> Charge:
         """What an attempt may have cost whose usage never came whole.
 
-        Its input, as `reported` so far or estimated; its output, at least what was `said`, or else a likely length.
+        Its input, as `reported` so far or estimated; its output, at least what was `said`, or else a likely length,
+        but never more than the request allows: another tokenizer's count must not go beyond what was set aside.
         """
         if target.price is None:
             return Charge(source="unpriced")
@@ -76,7 +81,7 @@ class Estimates:
         output = (
             self._likely_output(request, target.endpoint.provider, model)
             if said is None
-            else self.output_tokens(said, model)
+            else self._said_output(request, said, model)
         )
         if reported is not None and reported.input:
             counts = msgspec.structs.replace(reported, output=max(reported.output, output))
@@ -86,24 +91,51 @@ class Estimates:
 
     def counts_of(self, request: ChatRequest, reply: Reply, model: str) -> TokenCounts:
         """Estimated tokens of an answer that came without usage."""
-        return TokenCounts(input=self.input_tokens(request, model), output=self.output_tokens(reply, model))
+        return TokenCounts(input=self.input_tokens(request, model), output=self._said_output(request, reply, model))
 
-    def output_tokens(self, reply: Reply, model: str) -> int:
+    def _said_output(self, request: ChatRequest, reply: Reply, model: str) -> int:
         """Estimated tokens of what an answer says, reasoning and tool calls included."""
         texts = [reply.content, reply.reasoning or "", *(call.name + call.arguments for call in reply.tool_calls)]
-        return sum(self._count(model, text) for text in texts if text)
+        said = sum(self._count(model, text) for text in texts if text)
+        allowed = allowed_output(request)
+        return said if allowed is None else min(said, allowed)
 
     def _likely_output(self, request: ChatRequest, provider: str, model: str) -> int:
-        if isinstance(request, EmbedRequest):
-            return 0
-        likely = self.averages.expected(provider, model)
-        return likely if request.max_tokens is None else min(likely, request.max_tokens)
+        likely = self.averages.expected(provider, model) * answers_of(request)
+        allowed = allowed_output(request)
+        return likely if allowed is None else min(likely, allowed)
 
     def _most_output(self, request: ChatRequest, target: Target) -> int:
-        if isinstance(request, EmbedRequest):
-            return 0
-        endpoint = target.endpoint
-        return request.max_tokens or self.averages.cautious(endpoint.provider, endpoint.model)
+        allowed = allowed_output(request)
+        if allowed is not None:
+            return allowed
+        return self.averages.cautious(target.endpoint.provider, target.endpoint.model) * answers_of(request)
 
 
-__all__ = ["HOLD_MARGIN", "Estimates"]
+def allowed_output(request: ChatRequest) -> int | None:
+    """The output tokens a provider may bill by what the request itself says; None where it does not say."""
+    if isinstance(request, EmbedRequest):
+        return 0
+    extra = request.extra_body
+    if not extra:
+        return request.max_tokens
+    declared = [request.max_tokens, *(extra.get(name) for name in _MOST_OUTPUT)]
+    allowed = max((value for value in declared if isinstance(value, int)), default=None)
+    return None if allowed is None else allowed * answers_of(request)
+
+
+def answers_of(request: ChatRequest) -> int:
+    """How many answers the request asks for at once; each is billed."""
+    number = request.extra_body.get("n") if request.extra_body else None
+    return number if isinstance(number, int) and number > 0 else 1
+
+
+def _tools_and_schema(request: ChatRequest) -> Sequence[Mapping[str, Any]] | None:
+    """What is sent beside the messages and may count as input: tools, and a schema however it travels."""
+    if request.response_model is None and request.response_format is None and not request.extra_body:
+        return request.tools
+    schema = answer_tool_of(request.response_model) if request.response_model is not None else request.response_format
+    return [*(request.tools or ()), *(part for part in (schema, request.extra_body) if part)]
+
+
+__all__ = ["HOLD_MARGIN", "Estimates", "allowed_output", "answers_of"]

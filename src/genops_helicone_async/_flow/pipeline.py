@@ -20,7 +20,7 @@ from .estimates import Estimates
 from .failover import Failover
 from .ports import Budget, NoBudget, Prices, Slots, Transport
 from .route import route
-from .settle import record_of, response_of, written
+from .settle import is_hit, record_of, response_of, written
 from .sinks import Sinks
 from .stream import ChatStream
 from .ticket import Outcome, Ticket
@@ -106,8 +106,7 @@ class Pipeline:
     def settle(self, ticket: Ticket, outcome: Outcome) -> HeliconeResponse:
         """Books an answered call: money, response, record. No await, so nothing can tear it."""
         ticket.settled = True
-        cached = outcome.headers.get("helicone-cache") == "HIT"
-        ticket.durable = ticket.hold.settle(ticket.rows, failed=False, cached=cached)
+        ticket.durable = ticket.hold.settle(ticket.rows, failed=False, cached=is_hit(outcome.headers))
         cost_pusd = outcome.charge.total_pusd
         try:
             response = response_of(ticket, outcome, self.currency)

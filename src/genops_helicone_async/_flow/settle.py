@@ -50,7 +50,7 @@ def charge_of(
     source: CostSource = "computed"
     if counts is None:
         counts, source = estimates.counts_of(request, reply, target.endpoint.model), "estimated"
-    if headers.get("helicone-cache") == "HIT":
+    if is_hit(headers):
         return Charge(), counts
     if reply.reported_cost_usd is not None and reply.reported_cost_usd >= 0:
         provider_pusd, source = round(reply.reported_cost_usd * PUSD_PER_USD), "reported"
@@ -61,6 +61,11 @@ def charge_of(
     rate = fees.get(headers.get("helicone-gateway-mode", ""), 0.0)
     gateway_pusd = (provider_pusd * round(rate * _FEE_UNIT) + _FEE_UNIT // 2) // _FEE_UNIT if rate else 0
     return Charge(provider_pusd=provider_pusd, gateway_pusd=gateway_pusd, source=source), counts
+
+
+def is_hit(headers: Mapping[str, str]) -> bool:
+    """Whether the gateway answered from its cache, at no cost."""
+    return headers.get("helicone-cache") == "HIT"
 
 
 def usage_of(outcome: Outcome, currency: Currency) -> HeliconeUsage:
@@ -117,7 +122,7 @@ def response_of(ticket: Ticket, outcome: Outcome, currency: Currency) -> Helicon
         tool_calls=reply.tool_calls,
         parsed=parsed,
         reasoning=reply.reasoning,
-        cached=outcome.headers.get("helicone-cache") == "HIT",
+        cached=is_hit(outcome.headers),
         routing=decided(ticket.routing, usage.provider),
         attempts=tuple(ticket.attempts),
         metadata=metadata_of(outcome),
@@ -191,4 +196,4 @@ async def written(ticket: Ticket) -> None:
         _log.error("the ledger does not have call %s yet: %s", ticket.rows[-1].request_id, exc.message)
 
 
-__all__ = ["charge_of", "decided", "metadata_of", "record_of", "response_of", "usage_of", "written"]
+__all__ = ["charge_of", "decided", "is_hit", "metadata_of", "record_of", "response_of", "usage_of", "written"]

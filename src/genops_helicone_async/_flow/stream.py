@@ -3,108 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-import msgspec
-
-from .._values import HttpReply, HttpRequest
-from .._wire.failures import classify
-from .._wire.replies import ReplyStream, decode_reply
-from ..errors import (
-    ConfigurationError,
-    DeadlineExceededError,
-    DecodeError,
-    HeliconeError,
-    ProviderError,
-    StreamInterruptedError,
-)
+from .._values import HttpReply, TokenCounts
+from .._wire.replies import ReplyStream
+from ..errors import Billed, ConfigurationError, DeadlineExceededError, HeliconeError, StreamInterruptedError
 from ..models import HeliconeResponse, StreamChunk
-from .attempt import Attempts
-from .ports import BodyStream
+from .opening import Openings, OpenStream, error_of
 from .route import route
-from .settle import written
-from .ticket import Target, Ticket
+from .settle import is_hit, written
+from .ticket import Charge
 
 if TYPE_CHECKING:
     from .admit import Admission
     from .pipeline import Pipeline
-
-_EVENT_STREAM = "text/event-stream"
-
-
-class OpenStream(msgspec.Struct, kw_only=True):
-    """A stream whose first content is here: `ready` holds the chunks that arrived with it."""
-
-    target: Target
-    request: HttpRequest
-    started: float
-    body: BodyStream
-    decoder: ReplyStream
-    ready: list[StreamChunk]
-    first_content_s: float
-    ended: bool
-
-
-class Openings:
-    """Opens streams: the attempt of a streamed call, which succeeds when the first content has arrived."""
-
-    __slots__ = ("_attempts", "_pipeline")
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
-        self._attempts: Attempts = pipeline.attempts
-
-    async def ask(self, ticket: Ticket, target: Target, until: float) -> OpenStream:
-        """Sends the call and reads up to the first content, so that a failure before it can still fail over.
-
-        Raises:
-            HeliconeError: the attempt failed before its first content; it is on the ticket.
-        """
-        request = self._attempts.request(ticket, target, stream=True)
-        started = self._pipeline.clock()
-        body: BodyStream | None = None
-        try:
-            body = await self._pipeline.transport.open(request, until)
-            return await self._first_content(request, target, started, body, until)
-        except BaseException as exc:  # noqa: BLE001  recorded, then raised
-            if body is not None:
-                body.close()
-            raise self._attempts.failed(exc, ticket, target, request, started, until) from exc.__cause__
-
-    async def _first_content(
-        self, request: HttpRequest, target: Target, started: float, body: BodyStream, until: float
-    ) -> OpenStream:
-        endpoint, request_id = target.endpoint, request.headers["Helicone-Request-Id"]
-        decoder = ReplyStream(endpoint, request_id)
-        if not 200 <= body.status < 300:
-            refusal = HttpReply(status=body.status, headers=body.headers, body=await body.read_all(until))
-            raise classify(refusal, endpoint, request_id=request_id, now_s=time.time())
-        if _EVENT_STREAM not in body.headers.get("content-type", _EVENT_STREAM).lower():
-            reply = decode_reply(await body.read_all(until), body.status, endpoint, request_id)
-            ready, ended = decoder.whole(reply), True
-        else:
-            ready, ended = [], False
-        while not ended and not decoder.has_content and decoder.finish_reason is None:
-            data = await body.read(until)
-            ended = not data
-            ready += decoder.feed(data) if data else decoder.close()
-            if error := _error_of(decoder):
-                if not decoder.has_content:
-                    raise error
-                break
-        if not decoder.has_content and decoder.finish_reason is None:
-            raise ProviderError(
-                f"{endpoint.provider}'s stream ended before it began", http_status=body.status, retry_safe=True,
-                billed="maybe",
-            )  # fmt: skip
-        first = self._pipeline.clock() - started
-        return OpenStream(
-            target=target, request=request, started=started, body=body, decoder=decoder, ready=ready,
-            first_content_s=first, ended=ended,
-        )  # fmt: skip
 
 
 class ChatStream:
@@ -201,7 +115,7 @@ class ChatStream:
                 raise ConfigurationError("enter the stream first: `async with adapter.stream_async(…) as stream`")
             raise StopAsyncIteration
         while not stream.ended:
-            if error := _error_of(stream.decoder):
+            if error := error_of(stream.decoder):
                 raise self._broken(stream, error)
             await self._read(stream)
             if ready:
@@ -237,7 +151,7 @@ class ChatStream:
     def _settle(self, stream: OpenStream) -> None:
         """Books the whole answer, once."""
         if stream.decoder.finish_reason is None:
-            raise self._broken(stream, _error_of(stream.decoder))
+            raise self._broken(stream, error_of(stream.decoder))
         self._open = None
         ticket, request = self._admission.ticket, stream.request
         http = HttpReply(status=stream.body.status, headers=stream.body.headers, body=b"")
@@ -277,21 +191,21 @@ class ChatStream:
         self._ready.clear()
         stream.body.close()
         ticket = self._admission.ticket
-        decoder = stream.decoder
-        charge = self._pipeline.estimates.lost_charge(
-            ticket.request, stream.target, decoder.reply(), reported=decoder.observed
+        charge, counts = self._charge_so_far(stream)
+        billed: Billed = "maybe" if charge.source == "estimated" else "yes"
+        self._pipeline.attempts.note(
+            exc, ticket, stream.target, stream.request, stream.started, charge, billed, counts=counts
         )
-        self._pipeline.attempts.note(exc, ticket, stream.target, stream.request, stream.started, charge, "maybe")
         self._admission.close(exc)
 
-
-def _error_of(decoder: ReplyStream) -> HeliconeError | None:
-    """What is wrong with a stream by what it said: an event that reports an error, or one that cannot be read."""
-    if error := decoder.error():
-        return error
-    if decoder.broken_event and decoder.finish_reason is None:
-        return DecodeError("an event of the stream is no valid JSON", http_status=200, status_code=200, billed="maybe")
-    return None
+    def _charge_so_far(self, stream: OpenStream) -> tuple[Charge, TokenCounts]:
+        """What an answer not read to its end costs: exact where it came from a cache or its usage is here already."""
+        request, target, reply = self._admission.ticket.request, stream.target, stream.decoder.reply()
+        is_whole = reply.finish_reason is not None and reply.usage is not None
+        if is_whole or is_hit(stream.body.headers):
+            return self._pipeline.attempts.charge(request, target, reply, stream.body.headers)
+        charge = self._pipeline.estimates.lost_charge(request, target, reply, reported=stream.decoder.observed)
+        return charge, TokenCounts()
 
 
 __all__ = ["ChatStream"]
