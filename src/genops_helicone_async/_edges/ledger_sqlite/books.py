@@ -13,8 +13,10 @@ from typing import Any, Final
 import msgspec
 
 from ..._rules.ledger import Account, Accounts, LedgerRow, Scope
+from .known_rows import KnownRows
 from .requests import HoldRequest, Refresh, Request, Settlement
 from .schema import COLUMNS, stored, text, unstored
+from .standing import Standing
 
 Key = tuple[str, str]
 
@@ -25,7 +27,7 @@ _RENEW_AT: Final = 2 / 3  # of a lease: with less than that left, it is renewed
 # Rows of one statement. Each statement gives the GIL away once, and on a busy process getting it back can take 5 ms.
 _BLOCKS: Final = (256, 64, 16, 4, 1)
 
-_ENTRIES = (f"INSERT INTO entries ({', '.join(COLUMNS)}) VALUES ", " ON CONFLICT (request_id) DO NOTHING")  # noqa: S608
+_ENTRIES = (f"INSERT INTO entries ({', '.join(COLUMNS)}) VALUES ", "")  # noqa: S608
 _ACCOUNTS = (
     "INSERT INTO accounts (name, window, settled_pusd) VALUES ",
     " ON CONFLICT (name, window) DO UPDATE SET settled_pusd = excluded.settled_pusd",
@@ -65,6 +67,8 @@ class Books:
         "_others_until_s",
         "_own",
         "_owner",
+        "_rows",
+        "_standings",
         "_version",
         "booked_pusd",
         "booked_rows",
@@ -85,6 +89,7 @@ class Books:
         # named when the file is opened: what was made before a fork must not be one owner in two processes
         self._owner = self._owner or f"{os.getpid()}-{os.urandom(6).hex()}"
         self._connection = connection
+        self._rows = KnownRows(connection)
         allowed = connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
         self._blocks = [block for block in _BLOCKS if block * len(COLUMNS) <= allowed]
         self._is_full = True
@@ -128,16 +133,20 @@ class Books:
         self._connection.execute("BEGIN" if only_reads else "BEGIN IMMEDIATE")
         try:
             self._catch_up(now_s, may_purge=not only_reads)
-            new_ids = self._insert(rows, values_of(rows)) if rows else set()
-            touched, moved, booked_pusd = self._carry_out(requests, new_ids)
+            new = self._rows.new_among(rows) if rows else None
+            booked = rows if new is None else new
+            self._put(*_ENTRIES, len(COLUMNS), values_of(booked))
+            touched, moved = self._carry_out(requests, None if new is None else {row.request_id for row in new})
             own, lease_until_s = (self._own, self._lease_until_s) if only_reads else self._record(touched, moved, now_s)
+            if rows:
+                self._rows.tidy()
             self._connection.execute("COMMIT")
         except BaseException:
             self._undo()
             raise
         self._own, self._lease_until_s = own, lease_until_s
-        self.booked_rows += len(rows) if new_ids is None else len(new_ids)
-        self.booked_pusd += booked_pusd
+        self.booked_rows += len(booked)
+        self.booked_pusd += sum(row.cost_pusd for row in booked)
         self._publish(touched)
 
     def _wait_for_disk(self, is_full: bool) -> None:
@@ -166,60 +175,51 @@ class Books:
             self._connection.execute(
                 "DELETE FROM holds WHERE owner <> ? AND owner NOT IN (SELECT owner FROM owners)", parameters[:1]
             )
+        self._rows.catch_up()
         self._version = version
 
-    def _insert(self, rows: Sequence[LedgerRow], values: list[Any]) -> set[str] | None:
-        """Inserts the rows that are not known; gives the ids of those, None where that is all of them."""
-        inserted = self._put(*_ENTRIES, len(COLUMNS), values)
-        if inserted == len(rows):
-            return None
-        # they are the last ones: this transaction is the only writer, and each id is the highest plus one
-        latest = self._connection.execute("SELECT request_id FROM entries ORDER BY id DESC LIMIT ?", (inserted,))
-        return {request_id for (request_id,) in latest}
-
-    def _carry_out(self, requests: Sequence[Request], new_ids: set[str] | None) -> tuple[set[Key], set[Key], int]:
-        """Moves the accounts; gives the scopes that were touched, those in which something was spent, and how much."""
-        touched: set[Key] = set()
-        moved: set[Key] = set()
-        booked_pusd = 0
-        unmet = None if new_ids is None else set(new_ids)
+    def _carry_out(self, requests: Sequence[Request], new_ids: set[str] | None) -> tuple[set[Key], set[Key]]:
+        """Moves the accounts; gives the scopes that were touched, and those in which something was spent."""
+        touched: set[Standing] = set()
+        moved: set[Standing] = set()
         for request in requests:
-            if type(request) is Settlement:
-                keys = self._load(request.scopes)
-                cost_pusd = 0
-                for row in request.rows:
-                    if unmet is None:
-                        cost_pusd += row.cost_pusd
-                    elif (request_id := text(row.request_id)) in unmet:
-                        unmet.discard(request_id)
-                        cost_pusd += row.cost_pusd
-                request.movements = self._accounts.settle(request.scopes, request.held_pusd, cost_pusd)
-                touched.update(keys)
-                if cost_pusd:
-                    moved.update(keys)
-                    booked_pusd += cost_pusd
-            elif type(request) is HoldRequest:
+            standing = self._standings.get(id(request.scopes)) or self._stand(request.scopes)
+            if type(request) is HoldRequest:
                 request.is_granted = False
                 if request.was_given_up:
                     continue
-                keys = self._load(request.scopes)
-                request.refusal = self._accounts.hold(request.scopes, request.amount_pusd, enforce=request.enforce)
-                if request.refusal is None:
-                    request.is_granted = True
-                    touched.update(keys)
-            elif type(request) is Refresh:
-                touched.update(self._load(request.scopes))
-                request.accounts = [msgspec.structs.replace(self._accounts.of(s.key)) for s in request.scopes]
-        return touched, moved, booked_pusd
+                request.refusal = standing.hold(request.amount_pusd, enforce=request.enforce)
+                if request.refusal is not None:
+                    continue
+                request.is_granted = True
+            elif type(request) is Settlement:
+                cost_pusd = 0
+                for row in request.rows:
+                    if new_ids is None:
+                        cost_pusd += row.cost_pusd
+                    elif row.request_id in new_ids:
+                        new_ids.discard(row.request_id)
+                        cost_pusd += row.cost_pusd
+                request.movements = standing.settle(request.held_pusd, cost_pusd)
+                if cost_pusd:
+                    moved.add(standing)
+            else:
+                request.accounts = [msgspec.structs.replace(account) for account in standing.accounts]
+            touched.add(standing)
+        return _keys(touched), _keys(moved)
 
-    def _load(self, scopes: Sequence[Scope]) -> list[Key]:
-        """Makes the scopes' accounts known; gives their keys."""
+    def _stand(self, scopes: Sequence[Scope]) -> Standing:
+        """The scopes' accounts, read where they are not known; remembered for a tuple, which cannot change."""
         keys = [scope.key for scope in scopes]
-        if not self._known.issuperset(keys):
-            for name, window in keys:
-                if (name, window) not in self._known:
-                    self._load_one(name, window)
-        return keys
+        for key in keys:
+            if key not in self._known:
+                self._load_one(*key)
+        standing = Standing(scopes, keys, [self._accounts.of(key) for key in keys])
+        if isinstance(scopes, tuple):
+            if len(self._standings) >= MAX_KNOWN_ACCOUNTS:
+                self._standings.clear()
+            self._standings[id(scopes)] = standing  # which keeps the tuple, and so its id, alive
+        return standing
 
     def _load_one(self, name: str, window: str) -> None:
         found = self._connection.execute(
@@ -272,15 +272,21 @@ class Books:
 
     def _undo(self) -> None:
         self._forget()
+        self._rows.forget()
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
     def _forget(self) -> None:
         self._accounts = Accounts()
         self._known: set[Key] = set()
+        self._standings: dict[int, Standing] = {}
         self._others: dict[Key, int] = {}
         self._others_until_s = math.inf
         self._version = -1
+
+
+def _keys(standings: Iterable[Standing]) -> set[Key]:
+    return {key for standing in standings for key in standing.keys}
 
 
 @functools.cache

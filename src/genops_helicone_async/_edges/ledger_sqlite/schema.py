@@ -25,7 +25,7 @@ MIGRATIONS: tuple[str, ...] = (
     """
     CREATE TABLE entries (
         id INTEGER PRIMARY KEY,
-        request_id TEXT NOT NULL UNIQUE,
+        request_id TEXT NOT NULL,
         at_s REAL,
         provider TEXT,
         model TEXT,
@@ -46,6 +46,11 @@ MIGRATIONS: tuple[str, ...] = (
         BEGIN SELECT RAISE(ABORT, 'entries of a ledger are never changed'); END;
     CREATE TRIGGER entries_are_not_deleted BEFORE DELETE ON entries
         BEGIN SELECT RAISE(ABORT, 'entries of a ledger are never deleted'); END;
+    CREATE TABLE entry_ids (
+        request_id TEXT PRIMARY KEY
+    ) WITHOUT ROWID;
+    CREATE TABLE indexed (up_to INTEGER NOT NULL);
+    INSERT INTO indexed VALUES (0);
     CREATE TABLE accounts (
         name TEXT NOT NULL,
         window TEXT NOT NULL,
@@ -67,10 +72,8 @@ MIGRATIONS: tuple[str, ...] = (
 )
 """The step at index n makes a file of version n + 1 from one of version n; version 0 is an empty file."""
 
-# A booked row dirties one page of the index on its random request id: small pages keep the log small.
-PAGE_BYTES = 1024
-CHECKPOINT_PAGES = 16 * 1024
-CACHE_KIB = 32 * 1024
+_CHECKPOINT_PAGES = 4_000  # 16 MB of log
+_CACHE_KIB = 32 * 1024
 _LOG_LIMIT_BYTES = 64 * 1024 * 1024
 _BUSY_PAUSE_S = 0.002
 
@@ -126,12 +129,11 @@ def open_for_writing(path: Path, *, busy_s: float, migrations: Sequence[str] = M
         # `isolation_level=None`: transactions are begun and ended by name
         connection = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
     try:
-        connection.execute(f"PRAGMA page_size={PAGE_BYTES}")  # has an effect on an empty file only
         _check_whose(connection, path, len(migrations))
         _use_log(connection, busy_s)
         connection.execute("PRAGMA synchronous=FULL")
-        connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
-        connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+        connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+        connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
         connection.execute(f"PRAGMA journal_size_limit={_LOG_LIMIT_BYTES}")
         migrate(connection, path, migrations)
     except BaseException:

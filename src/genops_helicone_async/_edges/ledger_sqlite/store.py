@@ -38,7 +38,7 @@ class Store:
             else:
                 self._check_in_place()
             self.books.write(requests, self._clock())
-        except (sqlite3.Error, OSError, LedgerError) as error:
+        except Exception as error:  # also one of our own making: whoever waits is to be told
             if not (isinstance(error, sqlite3.Error) and is_busy(error)):
                 self._drop()
             raise ledger_error(error, self.path) from error
