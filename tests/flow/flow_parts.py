@@ -42,34 +42,43 @@ class Hold:
     is_limited = True
     is_enforced = False
 
-    def __init__(self) -> None:
+    def __init__(self, delay_s: float = 0.0, write_s: float = 0.0) -> None:
+        self.delay_s = delay_s
+        self.write_s = write_s
         self.held_pusd = 0
         self.settled: list[int] = []
 
     async def raise_to(self, total_pusd: int) -> None:
         """Notes the most that was asked for."""
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.delay_s)
         self.held_pusd = max(self.held_pusd, total_pusd)
 
     def settle(self, rows: list[LedgerRow], *, failed: bool, cached: bool) -> Durable:
-        """Notes the cost; it is on disk a turn of the loop later."""
+        """Notes the cost; it is on disk `write_s` later."""
         self.settled.append(sum(row.cost_pusd for row in rows))
         if asyncio._get_running_loop() is None:
             return None
         on_disk = asyncio.get_running_loop().create_future()
-        asyncio.get_running_loop().call_soon(on_disk.set_result, None)
+        asyncio.get_running_loop().call_later(self.write_s, _set, on_disk)
         return on_disk
 
 
+def _set(on_disk: asyncio.Future[None]) -> None:
+    if not on_disk.done():
+        on_disk.set_result(None)
+
+
 class RecordingBudget:
-    """A budget that grants everything and remembers its holds."""
+    """A budget that grants everything and remembers its holds. Granting takes `delay_s`, writing down `write_s`."""
 
     def __init__(self) -> None:
         self.holds: list[Hold] = []
+        self.delay_s = 0.0
+        self.write_s = 0.0
 
     def open(self, attribution: Mapping[str, str], *, enforce: bool | None) -> Hold:
         """A new hold."""
-        self.holds.append(Hold())
+        self.holds.append(Hold(self.delay_s, self.write_s))
         return self.holds[-1]
 
 

@@ -202,6 +202,58 @@ def test_looking_prices_up_counts() -> None:
     assert "the price of openai/gpt-4o-mini" in str(error)
 
 
+def test_asking_the_budget_counts() -> None:
+    """A budget whose store does not answer ends the call at its deadline; nothing was sent."""
+
+    async def play() -> tuple[HeliconeError, int]:
+        transport = ScriptedTransport([])
+        rig = Rig(transport)
+        rig.budget.delay_s = 1_000
+        return await fails(rig, rig.chat(**OPENAI, timeout_seconds=3)), len(transport.requests)
+
+    (error, sent), took_s = run_virtually(play())
+    assert (type(error), took_s, error.billed, sent) == (DeadlineExceededError, 3.0, "no", 0)
+    assert str(error) == "the deadline passed while its budget was asked: raise timeout_seconds"
+
+
+def test_asking_the_budget_again_counts() -> None:
+    """So does setting aside more after an attempt that may have been billed."""
+
+    async def play() -> HeliconeError:
+        rig = Rig(ScriptedTransport([DecodeError("cut", billed="maybe")]))
+        rig.budget.delay_s = 4
+        return await fails(rig, rig.chat(providers=["openai", "groq"], timeout_seconds=6))
+
+    error, took_s = run_virtually(play())
+    assert (type(error), took_s, [attempt.provider for attempt in error.attempts]) == (
+        DeadlineExceededError,
+        6.0,
+        ["openai"],
+    )
+
+
+@pytest.mark.parametrize(("write_s", "took"), [(4, 4.0), (1_000, 6.0)])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_answer_waits_for_the_ledger_but_not_beyond_the_deadline(
+    write_s: float, took: float, streamed: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was answered is given when it is written down, or at the deadline with a word about it."""
+
+    async def play() -> None:
+        rig = Rig(ScriptedTransport([stream_answer("Hello") if streamed else chat_answer("Hello")]))
+        rig.budget.write_s = write_s
+        if streamed:
+            await read_stream(rig, **OPENAI, timeout_seconds=6)
+        else:
+            assert (await rig.chat(**OPENAI, timeout_seconds=6)).content == "Hello"
+        rig.assert_settled()
+
+    assert run_virtually(play())[1] == took
+    assert [record.message.startswith("the ledger does not have call") for record in caplog.records] == (
+        [True] if took == 6.0 else []
+    )
+
+
 def test_embeddings_have_a_deadline() -> None:
     """The same for embeddings."""
 

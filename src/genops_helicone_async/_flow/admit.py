@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from ..chat_request import ChatRequest
 from ..errors import ConfigurationError, HeliconeError
+from .in_time import in_time
 from .settle import record_of
 from .ticket import Target, Ticket
 
@@ -72,7 +73,8 @@ class Admission:
                     f"a budget is enforced and no price is known for {names}: give one with prices=…, "
                     "or enforce_budget=False"
                 )
-        await ticket.hold.raise_to(max(cost or 0 for cost in worst))
+        hold = ticket.hold.raise_to(max(cost or 0 for cost in worst))
+        await in_time(hold, ticket.deadline, "its budget was asked")
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,8 @@ from .._rules.prices import Price, parse_override
 from .._wire.dialects import default_model, dialect_of, endpoint_for
 from ..chat_request import ChatRequest
 from ..config import Settings
-from ..errors import ConfigurationError, DeadlineExceededError
+from ..errors import ConfigurationError
+from .in_time import in_time
 from .ports import Prices
 from .ticket import Target
 
@@ -74,23 +74,14 @@ class Candidates:
         if self._settings.enable_cost_tracking:
             price = self._prices.lookup(provider, model, time.time())
             if price is not None and not isinstance(price, Price):
-                price = await self._found(provider, model, deadline)
+                looking = f"the price of {provider}/{model} was looked up for the first time"
+                price = await in_time(self._prices.resolve(provider, model), deadline, looking)
         if target is None or target.price is not price:
             target = Target(endpoint=endpoint_for(self._settings, provider, model), price=price)
             if len(self._remembered) >= _MOST_REMEMBERED:
                 self._remembered.clear()
             self._remembered[key] = target
         return target
-
-    async def _found(self, provider: str, model: str, deadline: float | None) -> Price | None:
-        try:
-            async with asyncio.timeout_at(deadline):
-                return await self._prices.resolve(provider, model)
-        except TimeoutError as exc:
-            raise DeadlineExceededError(
-                f"the deadline passed while the price of {provider}/{model} was looked up for the first time: "
-                "raise timeout_seconds"
-            ) from exc
 
     def _names(self, request: ChatRequest) -> list[tuple[str, str]]:
         preferences = {canonical(name): model for name, model in (request.model_preferences or {}).items()}

@@ -9,6 +9,7 @@ from typing import TypeVar
 from .._rules.retry import Failure, RetryPolicy, RetryQuota, Stop, decide
 from ..errors import AllProvidersFailedError, DeadlineExceededError, HeliconeError
 from .estimates import Estimates
+from .in_time import in_time
 from .ticket import Target, Ticket
 
 Answer = TypeVar("Answer")
@@ -77,7 +78,7 @@ class Failover:
         """Before another attempt: what failed ones may have cost is no longer there for this one."""
         if ticket.failed_pusd and ticket.hold.is_limited:
             worst = self._estimates.worst_case_pusd(ticket.request, target) or 0
-            await ticket.hold.raise_to(ticket.failed_pusd + worst)
+            await in_time(ticket.hold.raise_to(ticket.failed_pusd + worst), ticket.deadline, "its budget was asked")
 
     def _until(self, ticket: Ticket, unasked: int) -> float:
         """When an attempt must have answered: the deadline, or its share of the time while others wait to be asked."""

@@ -13,7 +13,7 @@ from .._rules.prices import cost_pusd
 from .._values import Currency, Reply, TokenCounts
 from .._wire.schema import parse
 from ..chat_request import ChatRequest
-from ..errors import DecodeError, LedgerError
+from ..errors import DeadlineExceededError, DecodeError, LedgerError
 from ..models import (
     PUSD_PER_USD,
     CostSource,
@@ -23,6 +23,7 @@ from ..models import (
     RoutingDecision,
 )
 from .estimates import Estimates
+from .in_time import in_time
 from .ticket import Charge, Outcome, RequestRecord, Target, Ticket
 
 _METADATA = {
@@ -183,16 +184,16 @@ def record_of(
 async def written(ticket: Ticket) -> None:
     """Waits until a durable ledger has the call on disk, so that an answer that was given is never unaccounted for.
 
-    Cancelling gives up the waiting, not the writing. A store that fails keeps the rows and tries again; that it
-    failed is logged, the answer is not lost over it.
+    Cancelling gives up the waiting, not the writing, and so does the deadline. A store that fails keeps the rows and
+    tries again; that it failed is logged, the answer is not lost over it.
     """
     durable = ticket.durable
     if durable is None:
         return
     ticket.durable = None
     try:
-        await asyncio.shield(durable)
-    except LedgerError as exc:
+        await in_time(asyncio.shield(durable), ticket.deadline, "the ledger wrote")
+    except (LedgerError, DeadlineExceededError) as exc:
         _log.error("the ledger does not have call %s yet: %s", ticket.rows[-1].request_id, exc.message)
 
 
