@@ -49,6 +49,7 @@ def test_every_function_shown_works(gateway: SandboxGateway, capsys: pytest.Capt
             await names["classify"](adapter, ["one", "two", "three"])
             await names["careful"](adapter)
             await names["tell"](adapter)
+            await names["within_limits"](adapter)
             await names["outage"]()
             return await names["largest"](adapter)
 
