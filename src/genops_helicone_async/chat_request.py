@@ -141,8 +141,9 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         check_message(self.message)
-        for (name, check), value in zip(_CHECKS, _checked_fields(self), strict=True):
+        for number, value in enumerate(_checked_fields(self)):
             if value is not None:
+                name, check = _CHECKS[number]
                 check(name, value)
         if self.provider is not None and self.providers is not None:
             raise ConfigurationError("give `provider` for one or `providers` for several, not both")
