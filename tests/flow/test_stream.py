@@ -208,6 +208,21 @@ async def test_what_fails_after_the_first_content_interrupts(parts: tuple[Any, .
     rig.assert_settled()
 
 
+@pytest.mark.parametrize("broken", [ERROR_EVENT, b"data: <html>\n\n"])
+async def test_what_came_before_an_error_is_given_out_first(broken: bytes) -> None:
+    """Where the network cuts the pieces makes no difference: chunks before an error come before it."""
+    second = stream_answer("lo").parts[0]
+    assert isinstance(second, bytes)
+    assert isinstance(FIRST, bytes)
+    rig = Rig(ScriptedTransport([Answer(headers=SSE, parts=(FIRST, second + broken, Hang()))]))
+    async with rig.stream(provider="openai") as stream:
+        assert [(await anext(stream)).content for _ in range(2)] == ["Hel", "lo"]
+        with pytest.raises(StreamInterruptedError) as caught:
+            await anext(stream)
+    assert caught.value.partial == "Hello"
+    rig.assert_settled()
+
+
 async def test_the_cause_of_an_interruption_is_kept() -> None:
     """The error that broke the stream is the cause of the one the caller gets."""
     rig = Rig(ScriptedTransport([Answer(headers=SSE, parts=(FIRST, CUT))]))

@@ -38,7 +38,7 @@ class Slots:
 
     def take_nowait(self) -> bool:
         """Takes a slot if one is free and nobody waits."""
-        if self._taken < self._limit and not self._waiters:
+        if self._taken < self._limit:  # never so while somebody waits
             self._taken += 1
             return True
         return False
