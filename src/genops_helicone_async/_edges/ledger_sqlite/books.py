@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 import sqlite3
@@ -14,6 +13,7 @@ import msgspec
 
 from ..._rules.ledger import Account, Accounts, LedgerRow, Scope
 from .known_rows import KnownRows
+from .many_rows import ManyRows
 from .requests import HoldRequest, Refresh, Request, Settlement
 from .schema import COLUMNS, stored, text, unstored
 from .standing import Standing
@@ -24,8 +24,6 @@ MAX_KNOWN_ACCOUNTS = 10_000
 """Accounts kept in memory; beyond it all are forgotten, and read again when they are needed."""
 
 _RENEW_AT: Final = 2 / 3  # of a lease: with less than that left, it is renewed
-# Rows of one statement. Each statement gives the GIL away once, and on a busy process getting it back can take 5 ms.
-_BLOCKS: Final = (256, 64, 16, 4, 1)
 
 _ENTRIES = (f"INSERT INTO entries ({', '.join(COLUMNS)}) VALUES ", "")  # noqa: S608
 _ACCOUNTS = (
@@ -57,12 +55,12 @@ class Books:
 
     __slots__ = (
         "_accounts",
-        "_blocks",
         "_connection",
         "_is_full",
         "_known",
         "_lease_s",
         "_lease_until_s",
+        "_many",
         "_others",
         "_others_until_s",
         "_own",
@@ -74,6 +72,13 @@ class Books:
         "booked_rows",
         "seen",
     )
+
+    _accounts: Accounts
+    _known: set[Key]
+    _others: dict[Key, int]
+    _others_until_s: float
+    _standings: dict[int, Standing]
+    _version: int
 
     def __init__(self, *, lease_s: float) -> None:
         self._owner = ""
@@ -90,8 +95,7 @@ class Books:
         self._owner = self._owner or f"{os.getpid()}-{os.urandom(6).hex()}"
         self._connection = connection
         self._rows = KnownRows(connection)
-        allowed = connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
-        self._blocks = [block for block in _BLOCKS if block * len(COLUMNS) <= allowed]
+        self._many = ManyRows(connection)
         self._is_full = True
         self._forget()
 
@@ -135,7 +139,7 @@ class Books:
             self._catch_up(now_s, may_purge=not only_reads)
             new = self._rows.new_among(rows) if rows else None
             booked = rows if new is None else new
-            self._put(*_ENTRIES, len(COLUMNS), values_of(booked))
+            self._many.put(*_ENTRIES, len(COLUMNS), values_of(booked))
             touched, moved = self._carry_out(requests, None if new is None else {row.request_id for row in new})
             own, lease_until_s = (self._own, self._lease_until_s) if only_reads else self._record(touched, moved, now_s)
             if rows:
@@ -189,9 +193,7 @@ class Books:
                 if request.was_given_up:
                     continue
                 request.refusal = standing.hold(request.amount_pusd, enforce=request.enforce)
-                if request.refusal is not None:
-                    continue
-                request.is_granted = True
+                request.is_granted = request.refusal is None
             elif type(request) is Settlement:
                 cost_pusd = 0
                 for row in request.rows:
@@ -203,14 +205,14 @@ class Books:
                 request.movements = standing.settle(request.held_pusd, cost_pusd)
                 if cost_pusd:
                     moved.add(standing)
-            else:
+            elif type(request) is Refresh:
                 request.accounts = [msgspec.structs.replace(account) for account in standing.accounts]
             touched.add(standing)
         return _keys(touched), _keys(moved)
 
     def _stand(self, scopes: Sequence[Scope]) -> Standing:
         """The scopes' accounts, read where they are not known; remembered for a tuple, which cannot change."""
-        keys = [scope.key for scope in scopes]
+        keys = [(text(scope.name), text(scope.window)) for scope in scopes]
         for key in keys:
             if key not in self._known:
                 self._load_one(*key)
@@ -223,20 +225,20 @@ class Books:
 
     def _load_one(self, name: str, window: str) -> None:
         found = self._connection.execute(
-            "SELECT settled_pusd FROM accounts WHERE name = ? AND window = ?", (text(name), text(window))
+            "SELECT settled_pusd FROM accounts WHERE name = ? AND window = ?", (name, window)
         ).fetchone()
         account = self._accounts.of((name, window))
         account.settled_pusd = unstored(found[0]) if found else 0
-        account.held_pusd = self._own.get((name, window), 0) + self._others.get((text(name), text(window)), 0)
+        account.held_pusd = self._own.get((name, window), 0) + self._others.get((name, window), 0)
         self._known.add((name, window))
 
     def _record(self, touched: Iterable[Key], moved: Iterable[Key], now_s: float) -> tuple[dict[Key, int], float]:
         """Writes the totals that changed; gives what this process holds now, and until when."""
-        settled = [(text(key[0]), text(key[1]), stored(self._accounts.of(key).settled_pusd)) for key in moved]
-        self._put(*_ACCOUNTS, 3, list(chain.from_iterable(settled)))
+        settled = [(*key, stored(self._accounts.of(key).settled_pusd)) for key in moved]
+        self._many.put(*_ACCOUNTS, 3, list(chain.from_iterable(settled)))
         changed = {}
         for key in touched:
-            held_pusd = self._accounts.of(key).held_pusd - self._others.get((text(key[0]), text(key[1])), 0)
+            held_pusd = self._accounts.of(key).held_pusd - self._others.get(key, 0)
             if held_pusd != self._own.get(key, 0):
                 changed[key] = held_pusd
         own = {key: held_pusd for key, held_pusd in (self._own | changed).items() if held_pusd}
@@ -248,20 +250,10 @@ class Books:
         return own, self._lease_until_s
 
     def _record_holds(self, held: dict[Key, int]) -> None:
-        rows = [(self._owner, text(key[0]), text(key[1]), stored(held_pusd)) for key, held_pusd in held.items()]
-        self._put(*_HOLDS, 4, list(chain.from_iterable(rows)))
+        rows = [(self._owner, *key, stored(held_pusd)) for key, held_pusd in held.items()]
+        self._many.put(*_HOLDS, 4, list(chain.from_iterable(rows)))
         if 0 in held.values():
             self._connection.execute("DELETE FROM holds WHERE owner = ? AND held_pusd = 0", (self._owner,))
-
-    def _put(self, insert: str, on_conflict: str, width: int, values: list[Any]) -> int:
-        """Inserts rows of `width` values, many by one statement; gives how many were inserted or changed."""
-        count, at = 0, 0
-        for block in self._blocks:
-            while at + block * width <= len(values):
-                statement = _of_rows(insert, on_conflict, width, block)
-                count += self._connection.execute(statement, values[at : at + block * width]).rowcount
-                at += block * width
-        return count
 
     def _publish(self, touched: Iterable[Key]) -> None:
         if len(self.seen) > MAX_KNOWN_ACCOUNTS:
@@ -278,21 +270,15 @@ class Books:
 
     def _forget(self) -> None:
         self._accounts = Accounts()
-        self._known: set[Key] = set()
-        self._standings: dict[int, Standing] = {}
-        self._others: dict[Key, int] = {}
+        self._known = set()
+        self._standings = {}
+        self._others = {}
         self._others_until_s = math.inf
         self._version = -1
 
 
 def _keys(standings: Iterable[Standing]) -> set[Key]:
     return {key for standing in standings for key in standing.keys}
-
-
-@functools.cache
-def _of_rows(insert: str, on_conflict: str, width: int, rows: int) -> str:
-    row = f"({', '.join('?' * width)})"
-    return f"{insert}{', '.join([row] * rows)}{on_conflict}"
 
 
 def _as_given(rows: Sequence[LedgerRow]) -> list[Any]:

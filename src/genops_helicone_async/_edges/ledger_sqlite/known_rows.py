@@ -41,8 +41,9 @@ class KnownRows:
         if indexed != self._indexed:
             self._tail, self._indexed, self._latest = set(), indexed, indexed
         since = "SELECT id, request_id FROM entries WHERE id > ? ORDER BY id"
-        for self._latest, request_id in self._connection.execute(since, (self._latest,)).fetchall():
+        for row_id, request_id in self._connection.execute(since, (self._latest,)).fetchall():
             self._tail.add(request_id)
+            self._latest = row_id
 
     def new_among(self, rows: Sequence[LedgerRow]) -> list[LedgerRow] | None:
         """The rows that are not booked yet, each once, known from now on; None where that is all of them."""

@@ -14,6 +14,7 @@ from ..._rules.ledger import WAIT, Account, LedgerRow, Movement, Refusal, Scope,
 from ...errors import LedgerError
 from .reader import read_rows
 from .requests import HoldRequest, Loop, Refresh, Settlement
+from .schema import text
 from .store import Store
 from .writer import Writer
 
@@ -98,7 +99,11 @@ class SqliteLedger:
 
     def hold_nowait(self, scopes: Sequence[Scope], amount_pusd: int, *, enforce: bool) -> Refusal | Wait | None:
         """Grants where no limit is to be enforced; else only the file knows what other processes spent: `WAIT`."""
-        if not self._writer.is_usable or (enforce and any(scope.limit_pusd is not None for scope in scopes)):
+        if enforce:
+            for scope in scopes:
+                if scope.limit_pusd is not None:
+                    return WAIT
+        if not self._writer.is_usable:
             return WAIT
         if scopes:
             self._writer.put(HoldRequest(scopes, amount_pusd, enforce=False, future=None))
@@ -149,7 +154,7 @@ class SqliteLedger:
         Older than a second, it is looked up again in the background; `refresh` waits for that.
         """
         seen = self._writer.store.books.seen
-        known = [seen.get(scope.key) for scope in scopes]
+        known = [seen.get((text(scope.name), text(scope.window))) for scope in scopes]
         now_s = time.monotonic()
         if None in known or now_s - self._asked_at_s >= STALE_S:
             self._asked_at_s = now_s

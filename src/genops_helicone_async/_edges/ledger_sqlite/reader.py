@@ -7,13 +7,13 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from ..._rules.ledger import LedgerRow
-from .schema import COLUMNS, ledger_error, open_for_reading, unstored
+from .schema import COLUMNS, ledger_error, open_for_reading
 
 PAGE_ROWS = 1_000
 """Rows read at once: no read is so long that the writer could not tidy up its log."""
-
-_NUMBERS = [name in {"cost_pusd", "gateway_pusd", "input_tokens", "output_tokens"} for name in COLUMNS]
 
 _PAGE = (
     f"SELECT id, {', '.join(COLUMNS)} FROM entries "  # noqa: S608 - names of columns
@@ -36,16 +36,13 @@ def read_rows(path: Path, since_s: float | None, until_s: float | None, *, busy_
             while page := connection.execute(_PAGE, (*after, end_s, latest, PAGE_ROWS)).fetchall():
                 after = (page[-1][1 + COLUMNS.index("at_s")], page[-1][0])
                 for _, *values in page:
-                    yield LedgerRow(**dict(zip(COLUMNS, _as_booked(values), strict=True)))
+                    # without what is NULL: SQLite knows no NaN; not strict: an integer beyond 64 bits comes as text
+                    booked = {name: value for name, value in zip(COLUMNS, values, strict=True) if value is not None}
+                    yield msgspec.convert(booked, LedgerRow, strict=False)
         finally:
             connection.close()
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, OSError, msgspec.ValidationError) as error:
         raise ledger_error(error, path) from error
-
-
-def _as_booked(values: list[object]) -> Iterator[object]:
-    for value, is_number in zip(values, _NUMBERS, strict=True):
-        yield unstored(value) if is_number and isinstance(value, int | str) else value
 
 
 __all__ = ["PAGE_ROWS", "read_rows"]

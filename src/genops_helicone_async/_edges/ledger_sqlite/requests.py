@@ -105,7 +105,7 @@ class Settlement:
                 self._waiters.append(waiter)
             yield from waiter
         if not self._is_durable:
-            raise LedgerError(f"{self._error}; what was spent is kept in memory until it can be written")
+            raise LedgerError(f"what was spent is not in the file: {self._error}")
 
     def deliver(self, error: str | None) -> bool:
         """Tells whoever waits, on the loop; a failed settlement is delivered again when it could be written."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sqlite3
 import threading
@@ -151,9 +150,10 @@ def open_for_reading(path: Path, *, busy_s: float) -> sqlite3.Connection:
     """
     if not path.exists():
         raise LedgerError(f"there is no ledger at {path}: check state_url; a ledger begins with the first call")
-    connection = sqlite3.connect(
-        f"file:{quote(str(path))}?mode=ro", uri=True, timeout=busy_s, isolation_level=None, check_same_thread=False
-    )
+    # Reading needs to write beside the file, too, unless nobody has it open and it is told not to change.
+    can_change = os.access(path.parent, os.W_OK) or path.with_name(f"{path.name}-wal").exists()
+    uri = f"file:{quote(str(path))}?{'mode=ro' if can_change else 'immutable=1'}"
+    connection = sqlite3.connect(uri, uri=True, timeout=busy_s, isolation_level=None, check_same_thread=False)
     try:
         version = _check_whose(connection, path, len(MIGRATIONS))
         if version < len(MIGRATIONS):
@@ -174,9 +174,7 @@ def stored(value: object) -> int | float | str:
     """A value as the file can take it: what has no place as it is becomes text."""
     if isinstance(value, int):
         return value if value in _INT64 else str(value)
-    if isinstance(value, float):
-        return 0.0 if math.isnan(value) else value  # SQLite stores it as NULL
-    return text(str(value))
+    return value if isinstance(value, float) else text(str(value))
 
 
 def text(value: str) -> str:

@@ -20,9 +20,6 @@ from .store import Store
 MAX_BATCH = 4_096
 """Requests of one transaction, so that another process gets its turn."""
 
-TURN_S = 0.002
-"""How long the writer waits for the calls that it has just answered to ask for what they need next."""
-
 EXIT_S = 5.0
 """How long the end of the process waits for what is still to be written."""
 
@@ -52,7 +49,6 @@ class Writer:
         "_retry_at_s",
         "_retry_s",
         "_thread",
-        "_turn",
         "batches",
         "failure",
         "is_proven",
@@ -69,8 +65,7 @@ class Writer:
         self._queue: deque[Request] = deque()
         self._in_hand: list[Request] = []
         self._kept: list[Request] = []
-        self._bell: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self._turn = 0
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._is_asleep = True
         self._is_stopping = False
         self._lock = threading.Lock()
@@ -103,7 +98,7 @@ class Writer:
             if self._end is None:
                 self._closers += [closer] if closer is not None else []
                 self._is_stopping = True
-                self._bell.put(0)
+                self._bell.put(None)
                 return
         if closer is not None:
             closer.set_result(self._lost)
@@ -128,7 +123,7 @@ class Writer:
             self._is_asleep = True
             self._turn_away()
         elif self._thread is not None:
-            self._bell.put(0)
+            self._bell.put(None)
         else:
             with self._lock:
                 if self._thread is None and self._end is None:
@@ -202,38 +197,20 @@ class Writer:
         self._answer(fresh, failure)
 
     def _answer(self, requests: Sequence[Request], error: str | None) -> None:
-        """Answers each request on its own loop, by one call a loop, and gives what is asked next time to arrive."""
+        """Answers each request on its own loop, by one call a loop."""
         by_loop: dict[Loop | None, list[Request]] = {}
         for request in requests:
             by_loop.setdefault(request.loop, []).append(request)
-        self._turn += 1
-        told = 0
         for loop, theirs in by_loop.items():
             if loop is None:
                 self._deliver(theirs, error)
                 continue
             try:
-                loop.call_soon_threadsafe(self._deliver_on, loop, theirs, error, self._turn)
-            except RuntimeError:  # the loop is closed: nobody can take a hold any more
+                loop.call_soon_threadsafe(self._deliver, theirs, error)
+            except RuntimeError:  # the loop is closed: nobody is there to take a hold
                 for request in theirs:
                     if isinstance(request, HoldRequest) and request.is_granted and error is None:
                         self._queue.append(request.release())
-            else:
-                told += 1
-        self._let_them_ask(told)
-
-    def _let_them_ask(self, loops: int) -> None:
-        # 256 calls that come back together are then one transaction and one wait for the disk, not 100 small ones.
-        give_up_at_s = time.monotonic() + TURN_S
-        while loops > 0 and (left_s := give_up_at_s - time.monotonic()) > 0:
-            try:
-                loops -= self._bell.get(timeout=left_s) == self._turn
-            except queue.Empty:
-                return
-
-    def _deliver_on(self, loop: Loop, requests: Sequence[Request], error: str | None, turn: int) -> None:
-        self._deliver(requests, error)
-        loop.call_soon(self._bell.put, turn)  # behind the tasks that were just woken
 
     def _deliver(self, requests: Sequence[Request], error: str | None) -> None:
         for request in requests:
@@ -308,4 +285,4 @@ atexit.register(_end_all)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_disown_all)
 
-__all__ = ["EXIT_S", "MAX_BATCH", "TURN_S", "Closer", "Writer"]
+__all__ = ["EXIT_S", "MAX_BATCH", "Closer", "Writer"]

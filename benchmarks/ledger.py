@@ -1,0 +1,174 @@
+"""Settled calls a second of the durable ledger, and what a call costs in CPU time, beside the memory ledger.
+
+    python benchmarks/ledger.py [--json] [--calls 100000] [--in-flight 256] [--folder DIR]
+
+A call holds its worst case over three scopes, settles one row over them, and waits until the row is on the disk. The
+next call of each task begins when that one is done. The file's folder decides how long a wait for the disk takes:
+`--folder /dev/shm` shows the ledger without a disk, and the table shows the disk without the ledger. Both must be
+told with a figure.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from genops_helicone_async._edges.ids import RequestIds
+from genops_helicone_async._edges.ledger_memory import MemoryLedger
+from genops_helicone_async._edges.ledger_sqlite import SqliteLedger
+from genops_helicone_async._flow.ports import Ledger
+from genops_helicone_async._rules.ledger import WAIT, LedgerRow, Movement, Scope
+
+TARGET_PER_S = 50_000
+MEMORY_LIMIT_US = 8.0
+SCOPES = (
+    Scope(name="daily", window="2026-11-23", limit_pusd=10**18),
+    Scope(name="monthly", window="2026-11", limit_pusd=10**18),
+    Scope(name="team:research", limit_pusd=10**18),
+)
+WORST_CASE_PUSD = 300_000_000
+COST_PUSD = 123_456_789
+
+
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
+    """One run: calls a second, CPU µs of the process a call, and milliseconds from hold to durable."""
+
+    name: str
+    in_flight: int
+    per_s: float
+    cpu_us: float
+    user_us: float
+    p50_ms: float
+    p99_ms: float
+
+
+def ignore(movements: tuple[Movement, ...]) -> None:
+    """Nobody is told of bookings."""
+
+
+async def call(ledger: Ledger, request_id: str) -> None:
+    """Holds, settles, and waits until it is durable."""
+    if ledger.hold_nowait(SCOPES, WORST_CASE_PUSD, enforce=True) is WAIT:
+        await ledger.hold(SCOPES, WORST_CASE_PUSD, enforce=True)
+    row = LedgerRow(
+        request_id=request_id,
+        at_s=time.time(),
+        provider="openai",
+        model="gpt-4o-mini",
+        status="ok",
+        cost_pusd=COST_PUSD,
+        input_tokens=850,
+        output_tokens=240,
+        duration_ms=812.5,
+        team="research",
+        project="chat",
+        customer_id="acme",
+        environment="production",
+    )
+    durable = ledger.settle(SCOPES, WORST_CASE_PUSD, (row,), ignore)
+    if durable is not None:
+        await durable
+
+
+async def run(name: str, ledger: Ledger, calls: int, in_flight: int) -> Figure:
+    """Makes the calls, `in_flight` at a time, and checks the books."""
+    ids = RequestIds()
+    left = iter(range(calls))
+    latencies_s: list[float] = []
+
+    async def worker() -> None:
+        for _ in left:
+            started_s = time.perf_counter()
+            await call(ledger, ids())
+            latencies_s.append(time.perf_counter() - started_s)
+
+    await call(ledger, ids())  # opens the file
+    started_s, cpu = time.perf_counter(), os.times()
+    await asyncio.gather(*(worker() for _ in range(in_flight)))
+    took_s, cpu_after = time.perf_counter() - started_s, os.times()
+    for account in ledger.accounts(SCOPES):
+        if (account.settled_pusd, account.held_pusd) != ((calls + 1) * COST_PUSD, 0):
+            sys.exit(f"{name}: the books are wrong: {account}")
+    await ledger.aclose()
+    user_s = cpu_after.user - cpu.user
+    latencies_s.sort()
+    return Figure(
+        name=name,
+        in_flight=in_flight,
+        per_s=calls / took_s,
+        cpu_us=(user_s + cpu_after.system - cpu.system) / calls * 1e6,
+        user_us=user_s / calls * 1e6,
+        p50_ms=latencies_s[len(latencies_s) // 2] * 1e3,
+        p99_ms=latencies_s[len(latencies_s) * 99 // 100] * 1e3,
+    )
+
+
+def disk_ms(folder: Path, size_bytes: int) -> float:
+    """Median milliseconds until the disk has `size_bytes` written over an existing file."""
+    path = folder / "disk.bin"
+    samples: list[float] = []
+    with path.open("wb", buffering=0) as file:
+        file.write(b"\0" * size_bytes)
+        os.fsync(file.fileno())
+        for _ in range(30):
+            file.seek(0)
+            started_s = time.perf_counter()
+            file.write(os.urandom(16) * (size_bytes // 16))
+            os.fsync(file.fileno())
+            samples.append(time.perf_counter() - started_s)
+    path.unlink()
+    return statistics.median(samples) * 1e3
+
+
+def measure(folder: Path, calls: int, in_flight: int, rounds: int) -> list[Figure]:
+    """The runs in turns; of each the one with the median of calls a second."""
+    plans: list[tuple[str, Callable[[int], Ledger], int, int]] = [
+        ("memory", lambda _: MemoryLedger(), calls, in_flight),
+        ("SQLite", lambda number: SqliteLedger(folder / f"many-{number}.db"), calls, in_flight),
+        ("SQLite", lambda number: SqliteLedger(folder / f"one-{number}.db"), max(1, calls // 500), 1),
+    ]
+    runs: list[list[Figure]] = [[] for _ in plans]
+    for number in range(rounds):
+        for (name, open_ledger, count, at_once), figures in zip(plans, runs, strict=True):
+            figures.append(asyncio.run(run(name, open_ledger(number), count, at_once)))
+    return [sorted(figures, key=lambda figure: figure.per_s)[len(figures) // 2] for figures in runs]
+
+
+def main() -> int:
+    """Prints the table, or JSON; the exit status is 1 where a target is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--calls", type=int, default=100_000)
+    parser.add_argument("--in-flight", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--folder", type=Path, help="where the file is made; a temporary folder if left out")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+        folder = Path(name)
+        disk = {f"{size // 1024} KiB": disk_ms(folder, size) for size in (4096, 512 * 1024)}
+        figures = measure(folder, arguments.calls, arguments.in_flight, arguments.rounds)
+    memory, durable, _ = figures
+    if arguments.json:
+        print(json.dumps({"figures": msgspec.to_builtins(figures), "disk_ms": disk, "target_per_s": TARGET_PER_S}))
+    else:
+        print(f"{'ledger':<8}{'in flight':>10}{'calls/s':>11}{'CPU µs':>9}{'user µs':>9}{'p50 ms':>9}{'p99 ms':>9}")
+        for f in figures:
+            print(
+                f"{f.name:<8}{f.in_flight:>10,}{f.per_s:>11,.0f}{f.cpu_us:>9.1f}{f.user_us:>9.1f}"
+                f"{f.p50_ms:>9.2f}{f.p99_ms:>9.2f}"
+            )
+        print("\nthe disk alone: " + ", ".join(f"{size} in {ms:.2f} ms" for size, ms in disk.items()))
+        print(f"targets: {TARGET_PER_S:,} durable calls/s; {MEMORY_LIMIT_US:.0f} µs in memory")
+    return 0 if durable.per_s >= TARGET_PER_S and memory.cpu_us <= MEMORY_LIMIT_US else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
