@@ -1,0 +1,123 @@
+"""A token bucket as arithmetic: what is there, what is taken before and given back after, and when there is enough."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+_SLACK = 1e-9
+"""Relative: after waiting as long as `ready_in_s` said, rounding must not say "not yet"."""
+
+
+class BucketStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """A bucket as it stands; below zero, `level` is what a large request still owes."""
+
+    capacity: float
+    rate_per_s: float
+    level: float
+    paused_s: float = 0.0
+
+
+class Bucket:
+    """Holds up to `capacity` tokens and refills by `rate_per_s`.
+
+    A request for more than the capacity is let through when the bucket is full and drives it below zero: it pays like
+    any other, by those behind it waiting longer, and is never stuck. Who keeps a queue in front serves its head only,
+    so that small requests do not overtake large ones. Time is any clock that does not run backwards.
+    """
+
+    __slots__ = ("_level", "_paused_until_s", "_rate_per_s", "_seen_s", "capacity")
+
+    def __init__(self, capacity: float, rate_per_s: float, now_s: float) -> None:
+        self.capacity = _positive("capacity", capacity)
+        self._rate_per_s = _positive("rate_per_s", rate_per_s)
+        self._level = self.capacity
+        self._seen_s = now_s
+        self._paused_until_s = -math.inf
+
+    def __repr__(self) -> str:
+        return f"Bucket({self._level:.6g}/{self.capacity:g}, +{self._rate_per_s:g}/s)"
+
+    @property
+    def rate_per_s(self) -> float:
+        """Tokens that come in each second."""
+        return self._rate_per_s
+
+    def level(self, now_s: float) -> float:
+        """Tokens there now; below zero when a large request has been let through."""
+        if now_s > self._seen_s:
+            self._level = min(self.capacity, self._level + (now_s - self._seen_s) * self._rate_per_s)
+            self._seen_s = now_s
+        return self._level
+
+    def take(self, amount: float, now_s: float) -> bool:
+        """Takes tokens if they are there and nothing pauses; more than the capacity when the bucket is full."""
+        if now_s < self._paused_until_s:
+            return False
+        needed = min(amount, self.capacity)
+        if self.level(now_s) < needed - _SLACK * (1.0 + needed):
+            return False
+        self._level -= amount
+        return True
+
+    def ready_in_s(self, amount: float, now_s: float) -> float:
+        """Seconds until `take` would say yes, if nobody else takes; 0.0 now."""
+        needed = min(amount, self.capacity)
+        missing = needed - self.level(now_s)
+        if missing <= _SLACK * (1.0 + needed):
+            missing = 0.0
+        filled_s = self._seen_s + missing / self._rate_per_s
+        return max(0.0, filled_s - now_s if missing else 0.0, self._paused_until_s - now_s)
+
+    def settle(self, reserved: float, used: float, now_s: float) -> None:
+        """What was reserved turned out to be `used`: the rest comes back, what was used beyond it is taken too."""
+        self._level = min(self.capacity, self.level(now_s) + reserved - used)
+
+    def refund(self, amount: float, now_s: float) -> None:
+        """Gives back what was taken and not used."""
+        self.settle(amount, 0.0, now_s)
+
+    def set_limit(self, capacity: float, rate_per_s: float, now_s: float) -> None:
+        """Another size and rate from now on; the level stays, as far as it fits."""
+        level = self.level(now_s)
+        self.capacity = _positive("capacity", capacity)
+        self._rate_per_s = _positive("rate_per_s", rate_per_s)
+        self._level = min(level, self.capacity)
+
+    def set_rate(self, rate_per_s: float, now_s: float) -> None:
+        """Another rate from now on, the same size."""
+        self.set_limit(self.capacity, rate_per_s, now_s)
+
+    def pause_until(self, until_s: float, now_s: float, level_then: float | None = None) -> None:
+        """Nothing is taken before `until_s` (the other side's Retry-After); a shorter pause does not end a longer.
+
+        With `level_then` no more than that is there when the pause ends: the other side has said that its own bucket
+        is empty, whatever this one believed.
+        """
+        self._paused_until_s = max(self._paused_until_s, until_s)
+        if level_then is not None:
+            self._level = min(self.level(now_s), level_then)
+            self._seen_s = max(self._seen_s, until_s)
+
+    def paused_s(self, now_s: float) -> float:
+        """Seconds that the pause still lasts; 0.0 without one."""
+        return max(0.0, self._paused_until_s - now_s)
+
+    def statistics(self, now_s: float) -> BucketStatistics:
+        """The bucket as it stands."""
+        return BucketStatistics(
+            capacity=self.capacity,
+            rate_per_s=self._rate_per_s,
+            level=self.level(now_s),
+            paused_s=self.paused_s(now_s),
+        )
+
+
+def _positive(name: str, value: float) -> float:
+    if not 0 < value < math.inf:
+        raise ValueError(f"`{name}` is {value!r}: it must be a finite number above 0")
+    return float(value)
+
+
+__all__ = ["Bucket", "BucketStatistics"]

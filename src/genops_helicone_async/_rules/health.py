@@ -1,0 +1,211 @@
+"""How each target (provider, model) is doing: errors, times, circuit and calls in flight, remembered for routing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from .circuit import Circuit, CircuitPolicy, CircuitState
+from .decaying import DecayingMean, DecayingQuantile
+
+Key = tuple[str, str]
+"""Provider and model."""
+
+_MOST_TARGETS = 1024
+_LEAST_WAIT_S = 0.05
+_UNKNOWN_LATENCY_S = 1.0
+
+
+class HealthStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """One target as it stands; times in seconds, None where nothing was observed.
+
+    `error_rate` is the share of failures within the last minute, `latency_s` and `first_token_s` are moving averages
+    of answered calls, `p95_latency_s` is within 2.5 % and known after 20 answers, `idle_s` is the time since the last
+    outcome, `is_usable` says whether a call may go there now, `opened` counts how often the circuit opened.
+    """
+
+    provider: str
+    model: str
+    circuit: CircuitState = "closed"
+    is_usable: bool = True
+    error_rate: float = 0.0
+    latency_s: float | None = None
+    first_token_s: float | None = None
+    p95_latency_s: float | None = None
+    idle_s: float | None = None
+    in_flight: int = 0
+    successes: int = 0
+    failures: int = 0
+    opened: int = 0
+
+
+class Health:
+    """What is remembered of one target."""
+
+    __slots__ = ("_key", "circuit", "failures", "first_token", "in_flight", "latency", "observed_s", "p95", "successes")
+
+    def __init__(self, key: Key, policy: CircuitPolicy) -> None:
+        self._key = key
+        self.circuit = Circuit(policy)
+        self.latency = DecayingMean()
+        self.first_token = DecayingMean()
+        self.p95: DecayingQuantile | None = None
+        self.observed_s: float | None = None
+        self.in_flight = 0
+        self.successes = 0
+        self.failures = 0
+
+    def __repr__(self) -> str:
+        provider, model = self._key
+        return f"Health({provider}/{model}, {self.circuit!r}, {self.in_flight} in flight)"
+
+    def statistics(self, now_s: float) -> HealthStatistics:
+        """The target as it stands."""
+        circuit = self.circuit
+        closed = circuit.is_closed
+        return HealthStatistics(
+            provider=self._key[0],
+            model=self._key[1],
+            circuit="closed" if closed else circuit.state(now_s),
+            is_usable=closed or circuit.is_usable(now_s),
+            error_rate=circuit.window.error_rate(now_s),
+            latency_s=self.latency.value,
+            first_token_s=self.first_token.value,
+            p95_latency_s=None if self.p95 is None else self.p95.value,
+            idle_s=None if self.observed_s is None else max(0.0, now_s - self.observed_s),
+            in_flight=self.in_flight,
+            successes=self.successes,
+            failures=self.failures,
+            opened=circuit.opened,
+        )
+
+    def expected_s(self) -> float:
+        """How long an answer should take at most."""
+        known = (self.p95.value if self.p95 is not None else None) or self.latency.value or _UNKNOWN_LATENCY_S
+        return max(_LEAST_WAIT_S, known)
+
+
+class HealthBoard:
+    """The health of all targets of one event loop; beyond `most` the one not asked for longest is forgotten.
+
+    Time is any clock that does not run backwards, the same for all calls.
+    """
+
+    __slots__ = ("_most", "_policy", "_targets")
+
+    def __init__(self, policy: CircuitPolicy | None = None, most: int = _MOST_TARGETS) -> None:
+        self._policy = policy or CircuitPolicy()
+        self._most = most
+        self._targets: dict[Key, Health] = {}
+
+    def __repr__(self) -> str:
+        resting = sum(not health.circuit.is_closed for health in self._targets.values())
+        return f"HealthBoard({len(self._targets)} targets, {resting} not closed)"
+
+    def begin(self, key: Key) -> None:
+        """A call to this target starts; `end` follows, however it goes."""
+        health = self._targets.pop(key, None)
+        if health is None:
+            health = self._new(key)
+        health.in_flight += 1
+        self._targets[key] = health
+
+    def end(self, key: Key) -> None:
+        """A call to this target is over."""
+        health = self._targets.get(key)
+        if health is not None and health.in_flight:
+            health.in_flight -= 1
+
+    def in_flight(self, key: Key) -> int:
+        """Calls under way to this target."""
+        health = self._targets.get(key)
+        return 0 if health is None else health.in_flight
+
+    def is_closed(self, key: Key) -> bool:
+        """Whether calls may go there without a probe."""
+        health = self._targets.get(key)
+        return health is None or health.circuit.is_closed
+
+    def is_usable(self, key: Key, now_s: float) -> bool:
+        """Whether a call may go there now: its circuit is closed, or a probe is due and nobody is probing."""
+        health = self._targets.get(key)
+        return health is None or health.circuit.is_usable(now_s)
+
+    def take_probe(self, key: Key, now_s: float) -> bool:
+        """Takes the one probe of a circuit that is not closed, right before asking; False if it is not due.
+
+        Whoever took it reports `observe_success`, `observe_failure`, or `observe_end` if the call told nothing.
+        """
+        health = self._targets.get(key)
+        return health is not None and health.circuit.take_probe(now_s)
+
+    def earliest_recovery_s(self, keys: Iterable[Key], now_s: float) -> float | None:
+        """Seconds until the first of these may be asked: 0.0 now, None without keys.
+
+        While a probe is under way nobody knows: then it is when the probe should end, and one asks again.
+        """
+        waits = [self._recovery_s(key, now_s) for key in keys]
+        return min(waits, default=None)
+
+    def observe_success(self, key: Key, now_s: float, latency_s: float, first_token_s: float | None = None) -> None:
+        """An answer came after `latency_s`, its first token after `first_token_s` if it was streamed."""
+        health = self._of(key)
+        health.successes += 1
+        health.observed_s = now_s
+        health.latency.add(latency_s, now_s)
+        if first_token_s is not None:
+            health.first_token.add(first_token_s, now_s)
+        if health.p95 is None:
+            health.p95 = DecayingQuantile()
+        health.p95.add(latency_s, now_s)
+        health.circuit.observe_success(now_s - latency_s, now_s)
+
+    def observe_failure(self, key: Key, now_s: float, started_s: float | None = None) -> None:
+        """A call failed in a way that speaks against the target; what does is the caller's judgement.
+
+        `started_s` is when it began: failures of calls from before the circuit's last change are counted, but do not
+        open a circuit again that has recovered since. Without it the call counts as one of now.
+        """
+        health = self._of(key)
+        health.failures += 1
+        health.observed_s = now_s
+        health.circuit.observe_failure(now_s if started_s is None else started_s, now_s)
+
+    def observe_end(self, key: Key) -> None:
+        """A probe ended without telling anything (it was cancelled, or never sent): another may be taken."""
+        health = self._targets.get(key)
+        if health is not None:
+            health.circuit.end_probe()
+
+    def p95_latency_s(self, key: Key) -> float | None:
+        """The time within which 95 % were answered, within 2.5 %; None before 20 answers."""
+        health = self._targets.get(key)
+        return None if health is None or health.p95 is None else health.p95.value
+
+    def of(self, key: Key, now_s: float) -> HealthStatistics:
+        """One target as it stands; of one never asked, what is assumed."""
+        health = self._targets.get(key)
+        return HealthStatistics(provider=key[0], model=key[1]) if health is None else health.statistics(now_s)
+
+    def statistics(self, now_s: float) -> tuple[HealthStatistics, ...]:
+        """All targets as they stand, the one asked last at the end."""
+        return tuple(health.statistics(now_s) for health in self._targets.values())
+
+    def _recovery_s(self, key: Key, now_s: float) -> float:
+        health = self._targets.get(key)
+        return 0.0 if health is None else health.circuit.wait_s(now_s, health.expected_s())
+
+    def _of(self, key: Key) -> Health:
+        health = self._targets.get(key)
+        if health is None:
+            health = self._targets[key] = self._new(key)
+        return health
+
+    def _new(self, key: Key) -> Health:
+        if len(self._targets) >= self._most:
+            del self._targets[next(iter(self._targets))]
+        return Health(key, self._policy)
+
+
+__all__ = ["Health", "HealthBoard", "HealthStatistics", "Key"]
