@@ -61,7 +61,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(["hold", "settle"]), st.integers(0, 4
 
 @given(STEPS)
 def test_no_interleaving_of_holds_passes_a_limit(steps: list[tuple[str, int, float]]) -> None:
-    """Settled + held stays within every limit as long as no call costs more than its hold; at the end nothing is held."""
+    """Settled + held stays within every limit while no call costs more than its hold; at the end nothing is held."""
     accounts = Accounts()
     open_holds: list[int] = []
     spent = 0
@@ -110,3 +110,38 @@ def test_a_first_answer_leaves_a_margin() -> None:
     averages = OutputAverages()
     averages.observe("openai", "gpt-4o", 100)
     assert (averages.expected("openai", "gpt-4o"), averages.cautious("openai", "gpt-4o")) == (100, 300)
+
+
+def test_scopes_that_are_only_counted_do_not_pile_up() -> None:
+    """Beyond the cap, accounts are dropped that have no limit and hold nothing; all others stay exact."""
+    accounts = Accounts(most=10)
+    held = (Scope(name="customer:held"), TEAM)
+    accounts.hold(held, 7)
+    for number in range(100):
+        scopes = (COUNTED, DAY, Scope(name=f"customer:{number}"))
+        accounts.hold(scopes, 1)
+        accounts.settle(scopes, 1, 1)
+    assert len(accounts.keys()) <= 14
+    assert accounts.of(DAY.key) == Account(settled_pusd=100, held_pusd=0)
+    accounts.settle(held, 7, 5)
+    assert accounts.of(TEAM.key) == accounts.of(("customer:held", "")) == Account(settled_pusd=5, held_pusd=0)
+
+
+def test_a_forgotten_account_begins_anew_for_scopes_seen_before() -> None:
+    """What is remembered of a tuple of scopes does not outlive the account."""
+    accounts = Accounts()
+    scopes = (TEAM,)
+    accounts.settle(scopes, 0, 60)
+    accounts.forget(TEAM.key)
+    assert accounts.hold(scopes, 60) is None
+    assert accounts.of(TEAM.key) == Account(settled_pusd=0, held_pusd=60)
+
+
+def test_scopes_in_a_list_may_change() -> None:
+    """Only what cannot change is remembered."""
+    accounts = Accounts()
+    scopes = [TEAM]
+    accounts.hold(scopes, 1)
+    scopes[0] = DAY
+    accounts.hold(scopes, 1)
+    assert [accounts.of(scope.key).held_pusd for scope in (TEAM, DAY)] == [1, 1]

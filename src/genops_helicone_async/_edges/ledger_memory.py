@@ -65,10 +65,11 @@ class MemoryLedger:
     ) -> Awaitable[None] | None:
         """Replaces a hold by the rows' costs; rows already booked are left out."""
         with self._lock:
-            new = [row for row in rows if row.request_id not in self._known]
-            for row in new:
-                self._remember(row)
-            cost_pusd = sum(row.cost_pusd for row in new)
+            cost_pusd = 0
+            for row in rows:
+                if row.request_id not in self._known:
+                    self._remember(row)
+                    cost_pusd += row.cost_pusd
             self._booked_pusd += cost_pusd
             movements = self._accounts.settle(scopes, held_pusd, cost_pusd)
         booked(movements)

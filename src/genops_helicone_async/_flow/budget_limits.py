@@ -12,6 +12,9 @@ import msgspec
 from .._values import Currency
 from ..errors import ConfigurationError
 
+_MOST_USD = 9_000_000
+"""In pico-dollars more would not fit the 64 bits of a durable store."""
+
 
 class BudgetLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits in pico-dollars: per day and month over everything, per month for teams, projects and customers."""
@@ -38,7 +41,7 @@ def limits_of(
     alert_thresholds: Sequence[float],
     enforce: bool,
 ) -> BudgetLimits:
-    """Limits from dollars, checked.
+    """Limits from amounts of the currency, checked.
 
     Raises:
         ConfigurationError: a limit, threshold or time zone makes no sense.
@@ -70,28 +73,29 @@ def zone_of(name: str) -> tzinfo:
     return UTC if name == "UTC" else ZoneInfo(name)
 
 
-def _pusd(currency: Currency, name: str, dollars: float | None) -> int | None:
-    if dollars is None:
+def _pusd(currency: Currency, name: str, amount: float | None) -> int | None:
+    if amount is None:
         return None
-    if isinstance(dollars, bool) or not isinstance(dollars, int | float):
-        raise TypeError(f"`{name}` must be a number of dollars, not {type(dollars).__name__}")
-    if not (math.isfinite(dollars) and 0 <= dollars < 9_000_000):
-        raise ConfigurationError(f"`{name}` is {dollars!r}: give dollars from 0 to 9,000,000")
-    return currency.to_pusd(dollars)
+    if isinstance(amount, bool) or not isinstance(amount, int | float):
+        raise TypeError(f"`{name}` must be a number of {currency.code}, not {type(amount).__name__}")
+    if not (math.isfinite(amount) and 0 <= amount / currency.rate < _MOST_USD):
+        most = f"{_MOST_USD * currency.rate:,.0f} {currency.code}"
+        raise ConfigurationError(f"`{name}` is {amount!r}: give an amount from 0 to {most}")
+    return currency.to_pusd(amount)
 
 
 def _each(currency: Currency, name: str, limits: Mapping[str, float] | None) -> dict[str, int]:
     if limits is None:
         return {}
     if not isinstance(limits, Mapping):
-        raise TypeError(f"`{name}` must be a mapping of names to dollars, not {type(limits).__name__}")
+        raise TypeError(f"`{name}` must be a mapping of names to amounts, not {type(limits).__name__}")
     result = {}
-    for who, dollars in limits.items():
+    for who, amount in limits.items():
         if not isinstance(who, str) or not who:
             raise ConfigurationError(f"`{name}` has the key {who!r}: keys are names")
-        limit = _pusd(currency, f"{name}[{who!r}]", dollars)
+        limit = _pusd(currency, f"{name}[{who!r}]", amount)
         if limit is None:
-            raise ConfigurationError(f"`{name}[{who!r}]` is None: give dollars or leave it out")
+            raise ConfigurationError(f"`{name}[{who!r}]` is None: give an amount or leave it out")
         result[who] = limit
     return result
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, tzinfo
 
 import msgspec
 
-from .._rules.ledger import WAIT, LedgerRow, Movement, Refusal, Scope, crossed
+from .._rules.ledger import WAIT, LedgerRow, Movement, Refusal, Scope, cost_of, crossed
 from .._rules.windows import Period, Window, window_of
 from .._values import Currency
 from ..errors import BudgetExceededError
@@ -19,7 +20,6 @@ from .tracking import CostTracker, active_trackers
 
 _log = logging.getLogger("genops_helicone_async.budgets")
 _MOST_REMEMBERED = 4096
-_DIMENSIONS = (("team", "teams"), ("project", "projects"), ("customer_id", "customers"))
 
 
 class _Scopes(msgspec.Struct, frozen=True):
@@ -30,10 +30,26 @@ class _Scopes(msgspec.Struct, frozen=True):
     valid_until_s: float
 
 
+class _Plan(msgspec.Struct, frozen=True):
+    """The limits in force with all that follows from them; replaced as one, so that no thread sees half of each."""
+
+    limits: BudgetLimits
+    zone: tzinfo
+    lowest_threshold: float
+    remembered: dict[tuple[str | None, ...], _Scopes]
+
+    def window(self, period: Period, now_s: float) -> Window:
+        """The calendar window, its key told apart from those of other time zones."""
+        window = window_of(period, now_s, self.zone)
+        if self.limits.zone == "UTC":
+            return window
+        return msgspec.structs.replace(window, key=f"{window.key}@{self.limits.zone}")
+
+
 class Budgets:
     """Budgets of one adapter over one ledger. `clock` is the wall clock in Unix seconds."""
 
-    __slots__ = ("_clock", "_currency", "_ledger", "_limits", "_remembered", "_tell", "_zone")
+    __slots__ = ("_clock", "_currency", "_ledger", "_plan", "_tell")
 
     def __init__(
         self,
@@ -53,36 +69,35 @@ class Budgets:
 
     def configure(self, limits: BudgetLimits) -> None:
         """Replaces all limits at once; calls in flight keep the holds they have."""
-        self._limits = limits
-        self._zone = zone_of(limits.zone)
-        self._remembered: dict[tuple[str | None, ...], _Scopes] = {}
+        lowest = min(limits.thresholds, default=math.inf)
+        self._plan = _Plan(limits, zone_of(limits.zone), lowest, {})
 
     @property
     def enforces(self) -> bool:
         """Whether calls are refused unless they say otherwise."""
-        return self._limits.enforce
+        return self._plan.limits.enforce
 
     def open(self, attribution: Mapping[str, str], *, enforce: bool | None) -> CallHold:
         """The hold of one call, with nothing held yet."""
+        plan = self._plan
         key = (attribution.get("team"), attribution.get("project"), attribution.get("customer_id"))
-        known = self._remembered.get(key)
+        known = plan.remembered.get(key)
         if known is None or self._clock() >= known.valid_until_s:
-            known = self._scopes(key)
-            if len(self._remembered) >= _MOST_REMEMBERED:
-                self._remembered.clear()
-            self._remembered[key] = known
+            known = self._scopes(plan, key)
+            if len(plan.remembered) >= _MOST_REMEMBERED:
+                plan.remembered.clear()
+            plan.remembered[key] = known
         trackers = active_trackers()
-        limited = known.has_limit or any(tracker.has_limit for tracker in trackers)
-        wanted = self._limits.enforce if enforce is None else enforce
-        return CallHold(self, self._ledger, known.scopes, trackers, limited=limited, enforce=wanted)
+        limited = known.has_limit or (bool(trackers) and any(tracker.has_limit for tracker in trackers))
+        wanted = plan.limits.enforce if enforce is None else enforce
+        return CallHold(self, self._ledger, known.scopes, trackers, limited, wanted)
 
     def status(self) -> tuple[BudgetStatus, ...]:
         """Every budget with a limit, in dollars: spent, held, and what is left."""
-        found = [scope for scope, _, _ in self._limited()]
-        windows = {scope.key: (period, window) for scope, period, window in self._limited()}
+        limited = self._limited()
+        accounts = self._ledger.accounts([scope for scope, _, _ in limited])
         statuses = []
-        for scope, account in zip(found, self._ledger.accounts(found), strict=True):
-            period, window = windows[scope.key]
+        for (scope, period, window), account in zip(limited, accounts, strict=True):
             limit = scope.limit_pusd or 0
             statuses.append(BudgetStatus(
                 name=scope.name, scope=scope.name.partition(":")[0], period=period, limit=self._money(limit),
@@ -98,7 +113,7 @@ class Budgets:
         resets_at: datetime | None = None
         if scope.window:
             period = "day" if scope.name == "daily" else "month"
-            resets_at = window_of(period, self._clock(), self._zone).ends_at
+            resets_at = self._plan.window(period, self._clock()).ends_at
         used = refusal.settled_pusd + refusal.held_pusd
         limit = scope.limit_pusd or 0
         until = f", it resets at {resets_at.isoformat()}" if resets_at is not None else ""
@@ -111,11 +126,12 @@ class Budgets:
 
     def booked(self, movements: tuple[Movement, ...]) -> None:
         """Tells whoever listens of thresholds that spending has passed."""
+        plan = self._plan
         for movement in movements:
             limit = movement.scope.limit_pusd
-            if not limit:
+            if not limit or movement.after_pusd < plan.lowest_threshold * limit:
                 continue
-            for share in crossed(self._limits.thresholds, limit, movement.before_pusd, movement.after_pusd):
+            for share in crossed(plan.limits.thresholds, limit, movement.before_pusd, movement.after_pusd):
                 alert = BudgetAlert(
                     name=movement.scope.name, threshold=share, settled=self._money(movement.after_pusd),
                     limit=self._money(limit), at_s=self._clock(),
@@ -123,48 +139,44 @@ class Budgets:
                 _log.warning("budget %s has passed %.0f %% of %s", alert.name, share * 100, self._told(limit))
                 self._tell(alert)
 
-    def check_overrun(self, rows: list[LedgerRow], held_pusd: int) -> None:
+    def overran(self, rows: list[LedgerRow], cost_pusd: int, held_pusd: int) -> None:
         """Tells of a call that cost more than was set aside for it: the one way past a limit there is."""
-        cost_pusd = sum(row.cost_pusd for row in rows)
-        if cost_pusd > held_pusd:
-            last = rows[-1]
-            overrun = BudgetOverrun(
-                request_id=last.request_id, provider=last.provider, model=last.model,
-                held=self._money(held_pusd), cost=self._money(cost_pusd), at_s=self._clock(),
-            )  # fmt: skip
-            _log.warning(
-                "call %s to %s/%s cost %s, more than the %s set aside for it",
-                last.request_id, last.provider, last.model, self._told(cost_pusd), self._told(held_pusd),
-            )  # fmt: skip
-            self._tell(overrun)
+        last = rows[-1]
+        overrun = BudgetOverrun(
+            request_id=last.request_id, provider=last.provider, model=last.model,
+            held=self._money(held_pusd), cost=self._money(cost_pusd), at_s=self._clock(),
+        )  # fmt: skip
+        _log.warning(
+            "call %s to %s/%s cost %s, more than the %s set aside for it",
+            last.request_id, last.provider, last.model, self._told(cost_pusd), self._told(held_pusd),
+        )  # fmt: skip
+        self._tell(overrun)
 
-    def _scopes(self, key: tuple[str | None, ...]) -> _Scopes:
-        limits, now_s = self._limits, self._clock()
-        day, month = (window_of(period, now_s, self._zone) for period in ("day", "month"))
+    def _scopes(self, plan: _Plan, key: tuple[str | None, ...]) -> _Scopes:
+        limits, now_s = plan.limits, self._clock()
+        day, month = plan.window("day", now_s), plan.window("month", now_s)
         scopes = [
-            Scope(name="daily", window=self._key(day), limit_pusd=limits.daily_pusd),
-            Scope(name="monthly", window=self._key(month), limit_pusd=limits.monthly_pusd),
+            Scope(name="daily", window=day.key, limit_pusd=limits.daily_pusd),
+            Scope(name="monthly", window=month.key, limit_pusd=limits.monthly_pusd),
         ]
-        for (dimension, field), who in zip(_DIMENSIONS, key, strict=True):
-            known: Mapping[str, int] = getattr(limits, field)
-            if who is not None and (who in known or dimension != "customer_id"):
-                name = f"{dimension.removesuffix('_id')}:{who}"
-                scopes.append(Scope(name=name, window=self._key(month), limit_pusd=known.get(who)))
+        for (dimension, each), who in zip(_dimensions(limits), key, strict=True):
+            if who is not None:  # counted without a limit, too: one may be set later in the month
+                scopes.append(Scope(name=f"{dimension}:{who}", window=month.key, limit_pusd=each.get(who)))
         has_limit = any(scope.limit_pusd is not None for scope in scopes)
         return _Scopes(tuple(scopes), has_limit, min(day.ends_s, month.ends_s))
 
     def _limited(self) -> list[tuple[Scope, Period, Window]]:
-        limits, now_s = self._limits, self._clock()
-        day, month = (window_of(period, now_s, self._zone) for period in ("day", "month"))
+        plan, now_s = self._plan, self._clock()
+        limits = plan.limits
+        day, month = plan.window("day", now_s), plan.window("month", now_s)
         found: list[tuple[Scope, Period, Window]] = []
         if limits.daily_pusd is not None:
-            found.append((Scope(name="daily", window=self._key(day), limit_pusd=limits.daily_pusd), "day", day))
+            found.append((Scope(name="daily", window=day.key, limit_pusd=limits.daily_pusd), "day", day))
         monthly = {"monthly": limits.monthly_pusd} if limits.monthly_pusd is not None else {}
-        for dimension, field in _DIMENSIONS:
-            each: Mapping[str, int] = getattr(limits, field)
-            monthly.update({f"{dimension.removesuffix('_id')}:{who}": limit for who, limit in each.items()})
+        for dimension, each in _dimensions(limits):
+            monthly.update({f"{dimension}:{who}": limit for who, limit in each.items()})
         for name, limit in monthly.items():
-            found.append((Scope(name=name, window=self._key(month), limit_pusd=limit), "month", month))
+            found.append((Scope(name=name, window=month.key, limit_pusd=limit), "month", month))
         return found
 
     def _money(self, pusd: int) -> float:
@@ -175,8 +187,10 @@ class Budgets:
         amount = self._money(pusd)
         return f"{amount:,.2f} {self._currency.code}" if amount >= 1 else f"{amount:.6f} {self._currency.code}"
 
-    def _key(self, window: Window) -> str:
-        return window.key if self._limits.zone == "UTC" else f"{window.key}@{self._limits.zone}"
+
+def _dimensions(limits: BudgetLimits) -> tuple[tuple[str, Mapping[str, int]], ...]:
+    """What a budget can be for, with its limits, in the order of the keys of `_Plan.remembered`."""
+    return ("team", limits.teams), ("project", limits.projects), ("customer", limits.customers)
 
 
 class CallHold:
@@ -185,7 +199,7 @@ class CallHold:
     __slots__ = ("_budgets", "_ended", "_enforce", "_held", "_ledger", "_limited", "_scopes", "_trackers")
 
     def __init__(
-        self, budgets: Budgets, ledger: Ledger, scopes: tuple[Scope, ...], trackers: tuple[CostTracker, ...], *,
+        self, budgets: Budgets, ledger: Ledger, scopes: tuple[Scope, ...], trackers: tuple[CostTracker, ...],
         limited: bool, enforce: bool,
     ) -> None:  # fmt: skip
         self._budgets = budgets
@@ -245,8 +259,8 @@ class CallHold:
         if self._ended:
             return None
         self._ended = True
-        if self._limited:
-            self._budgets.check_overrun(rows, self._held)
+        if self._limited and (cost_pusd := cost_of(rows)) > self._held:
+            self._budgets.overran(rows, cost_pusd, self._held)
         for tracker in self._trackers:
             tracker.settle(self._held, rows, failed=failed, cached=cached)
         return self._ledger.settle(self._scopes, self._held, rows, self._budgets.booked)

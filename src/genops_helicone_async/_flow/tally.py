@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -41,67 +40,70 @@ class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
 class Tally:
     """Adds up rows. Safe from several threads."""
 
-    __slots__ = ("_by_model", "_by_provider", "_by_team", "_counts", "_currency", "_lock", "_started", "session_id")
+    __slots__ = (
+        "_by_model", "_by_provider", "_by_team", "_currency", "_errors", "_fees_pusd", "_hits", "_input_tokens",
+        "_lock", "_output_tokens", "_requests", "_started", "session_id", "total_pusd",
+    )  # fmt: skip
 
     def __init__(self, session_id: str = "", currency: Currency | None = None) -> None:
         self.session_id = session_id
+        self.total_pusd = 0
         self._currency = currency or Currency()
         self._lock = threading.Lock()
         self._started = time.monotonic()
-        self._by_provider: Counter[str] = Counter()
-        self._by_model: Counter[str] = Counter()
-        self._by_team: Counter[str] = Counter()
-        self._counts: Counter[str] = Counter()
+        self._by_provider: dict[str, int] = {}
+        self._by_model: dict[str, int] = {}
+        self._by_team: dict[str, int] = {}
+        self._requests = self._errors = self._hits = 0
+        self._fees_pusd = self._input_tokens = self._output_tokens = 0
 
     def add(self, rows: Sequence[LedgerRow], *, failed: bool, cached: bool) -> None:
         """Counts one ended call with the rows of its attempts."""
         with self._lock:
-            counts = self._counts
-            counts["requests"] += 1
-            counts["errors"] += failed
-            counts["hits"] += cached
+            self._requests += 1
+            self._errors += failed
+            self._hits += cached
             for row in rows:
-                counts["cost"] += row.cost_pusd
-                counts["fees"] += row.gateway_pusd
-                counts["input"] += row.input_tokens
-                counts["output"] += row.output_tokens
-                _count(self._by_provider, row.provider, row.cost_pusd)
-                _count(self._by_model, row.model, row.cost_pusd)
+                cost_pusd = row.cost_pusd
+                self.total_pusd += cost_pusd
+                self._fees_pusd += row.gateway_pusd
+                self._input_tokens += row.input_tokens
+                self._output_tokens += row.output_tokens
+                _count(self._by_provider, row.provider, cost_pusd)
+                _count(self._by_model, row.model, cost_pusd)
                 if row.team:
-                    _count(self._by_team, row.team, row.cost_pusd)
-
-    @property
-    def total_pusd(self) -> int:
-        """The exact sum in pico-dollars."""
-        return self._counts["cost"]
+                    _count(self._by_team, row.team, cost_pusd)
 
     def summary(self) -> SessionSummary:
         """The sums so far."""
         with self._lock:
-            counts = self._counts
             return SessionSummary(
                 session_id=self.session_id,
-                total_cost=self._currency.of(counts["cost"]),
+                total_cost=self._currency.of(self.total_pusd),
                 cost_by_provider=self._money(self._by_provider),
                 cost_by_model=self._money(self._by_model),
                 cost_by_team=self._money(self._by_team),
-                gateway_fees=self._currency.of(counts["fees"]),
-                request_count=counts["requests"],
-                error_count=counts["errors"],
-                cache_hits=counts["hits"],
-                input_tokens=counts["input"],
-                output_tokens=counts["output"],
+                gateway_fees=self._currency.of(self._fees_pusd),
+                request_count=self._requests,
+                error_count=self._errors,
+                cache_hits=self._hits,
+                input_tokens=self._input_tokens,
+                output_tokens=self._output_tokens,
                 duration_s=time.monotonic() - self._started,
             )
 
-    def _money(self, counter: Counter[str]) -> dict[str, float]:
-        return {name: self._currency.of(pusd) for name, pusd in counter.items()}
+    def _money(self, sums: dict[str, int]) -> dict[str, float]:
+        return {name: self._currency.of(pusd) for name, pusd in sums.items()}
 
 
-def _count(counter: Counter[str], name: str, pusd: int) -> None:
-    if name not in counter and len(counter) >= _MOST_KEYS:
-        name = OVERFLOW
-    counter[name] += pusd
+def _count(sums: dict[str, int], name: str, pusd: int) -> None:
+    known = sums.get(name)
+    if known is not None:
+        sums[name] = known + pusd
+    elif len(sums) < _MOST_KEYS:
+        sums[name] = pusd
+    else:
+        sums[OVERFLOW] = sums.get(OVERFLOW, 0) + pusd
 
 
 __all__ = ["OVERFLOW", "SessionSummary", "Tally"]

@@ -1,13 +1,13 @@
-"""Cost trackers: every call made inside a `with` block counts, in tasks and threads started there too."""
+"""Cost trackers: every call made inside a `with` block counts, in tasks started there too."""
 
 from __future__ import annotations
 
 import math
 import threading
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import Self
 
-from .._rules.ledger import Accounts, LedgerRow, Refusal, Scope
+from .._rules.ledger import Accounts, LedgerRow, Refusal, Scope, cost_of
 from ..errors import ConfigurationError
 from ..models import PUSD_PER_USD
 from .tally import SessionSummary, Tally
@@ -19,10 +19,13 @@ class CostTracker:
     """Adds up the calls begun in its `with` or `async with` block, those of tasks started inside included.
 
     Trackers nest: an inner call counts in all around it. Concurrent blocks do not mix. With a `budget` in dollars,
-    calls that could exceed it are refused before anything is sent.
+    calls that could exceed it are refused before anything is sent. `has_limit` says whether it has one.
+
+    One tracker may stand around several blocks, also at once. A thread has no part in the block that it was started
+    in (`asyncio.to_thread` has): let it enter the same tracker.
     """
 
-    __slots__ = ("_accounts", "_lock", "_scope", "_tally", "_tokens")
+    __slots__ = ("_accounts", "_lock", "_scopes", "_tally", "has_limit")
 
     def __init__(self, session_id: str | None = None, *, budget: float | None = None) -> None:
         limit: int | None = None
@@ -35,21 +38,25 @@ class CostTracker:
         if session_id is not None and (not isinstance(session_id, str) or not session_id):
             raise ConfigurationError("`session_id` must be a non-empty text, or left out")
         self._tally = Tally(session_id or "")
-        self._scope = Scope(name=f"session:{session_id or 'unnamed'}", limit_pusd=limit)
+        self._scopes = (Scope(name=f"session:{session_id or 'unnamed'}", limit_pusd=limit),)
         self._accounts = Accounts()
         self._lock = threading.Lock()
-        self._tokens: list[Token[tuple[CostTracker, ...]]] = []
+        self.has_limit = limit is not None
 
     def __repr__(self) -> str:
         summary = self._tally.summary()
         return f"CostTracker({summary.session_id!r}, {summary.request_count} calls, ${summary.total_cost:.6f})"
 
     def __enter__(self) -> Self:
-        self._tokens.append(_active.set((*_active.get(), self)))
+        _active.set((*_active.get(), self))
         return self
 
     def __exit__(self, *exc: object) -> None:
-        _active.reset(self._tokens.pop())
+        # Not by a token: a generator's block may end in another context than it began in, and blocks may overlap.
+        around = _active.get()
+        if self in around:
+            innermost = len(around) - 1 - around[::-1].index(self)
+            _active.set(around[:innermost] + around[innermost + 1 :])
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -61,31 +68,28 @@ class CostTracker:
         """What the block's calls came to so far; calls still on their way are not in it."""
         return self._tally.summary()
 
-    @property
-    def has_limit(self) -> bool:
-        """Whether the tracker has a budget of its own."""
-        return self._scope.limit_pusd is not None
-
     def hold(self, amount_pusd: int, *, enforce: bool) -> Refusal | None:
         """Sets an amount of the tracker's own budget aside."""
         with self._lock:
-            return self._accounts.hold((self._scope,), amount_pusd, enforce=enforce)
+            return self._accounts.hold(self._scopes, amount_pusd, enforce=enforce)
 
     def settle(self, held_pusd: int, rows: list[LedgerRow], *, failed: bool, cached: bool) -> None:
         """Replaces the hold by what the call cost, and counts the call."""
+        cost_pusd = cost_of(rows)
         with self._lock:
-            self._accounts.settle((self._scope,), held_pusd, sum(row.cost_pusd for row in rows))
+            self._accounts.settle(self._scopes, held_pusd, cost_pusd)
         self._tally.add(rows, failed=failed, cached=cached)
 
     def release(self, held_pusd: int) -> None:
         """Gives a hold back without a call."""
         with self._lock:
-            self._accounts.settle((self._scope,), held_pusd, 0)
+            self._accounts.settle(self._scopes, held_pusd, 0)
 
 
 def active_trackers() -> tuple[CostTracker, ...]:
-    """The trackers around the running code, outermost first."""
-    return _active.get()
+    """The trackers around the running code, outermost first, each once."""
+    trackers = _active.get()
+    return trackers if len(trackers) < 2 else tuple(dict.fromkeys(trackers))
 
 
 def multi_provider_cost_tracking(session_id: str | None = None, *, budget: float | None = None) -> CostTracker:

@@ -44,6 +44,11 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     held_pusd: int
 
 
+MOST_COUNTED = 100_000
+"""Accounts kept of scopes without a limit."""
+_MOST_FOUND = 4096
+
+
 class Wait(enum.Enum):
     """The type of `WAIT`."""
 
@@ -78,6 +83,11 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
     environment: str = ""
 
 
+def cost_of(rows: Sequence[LedgerRow]) -> int:
+    """What the rows cost together."""
+    return rows[0].cost_pusd if len(rows) == 1 else sum([row.cost_pusd for row in rows])
+
+
 class Movement(msgspec.Struct, frozen=True, kw_only=True):
     """What a settlement did to one scope: its settled pico-dollars before and after."""
 
@@ -87,12 +97,18 @@ class Movement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Accounts:
-    """Accounts by scope. Every method is one step that nothing can come between."""
+    """Accounts by scope. Every method is one step that nothing can come between.
 
-    __slots__ = ("_accounts",)
+    Scopes that are only counted may be of any number: beyond `most`, those that hold nothing are dropped.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_accounts", "_cap", "_found", "_limited", "_most")
+
+    def __init__(self, most: int = MOST_COUNTED) -> None:
+        self._most = self._cap = most
         self._accounts: dict[tuple[str, str], Account] = {}
+        self._limited: set[tuple[str, str]] = set()
+        self._found: dict[int, tuple[Sequence[Scope], list[Account]]] = {}
 
     def __repr__(self) -> str:
         return f"Accounts({len(self._accounts)})"
@@ -111,10 +127,11 @@ class Accounts:
     def forget(self, key: tuple[str, str]) -> None:
         """Drops an account, of a window that is over."""
         self._accounts.pop(key, None)
+        self._found.clear()
 
     def hold(self, scopes: Sequence[Scope], amount_pusd: int, *, enforce: bool = True) -> Refusal | None:
         """Sets the amount aside in every scope, or in none: then the first scope without room is named."""
-        accounts = [self.of(scope.key) for scope in scopes]
+        accounts = self._of_all(scopes)
         if enforce:
             for scope, account in zip(scopes, accounts, strict=True):
                 limit = scope.limit_pusd
@@ -127,13 +144,34 @@ class Accounts:
     def settle(self, scopes: Sequence[Scope], held_pusd: int, cost_pusd: int) -> tuple[Movement, ...]:
         """Replaces a hold by what the call cost, in every scope; a cost of 0 releases it."""
         movements = []
-        for scope in scopes:
-            account = self.of(scope.key)
+        for scope, account in zip(scopes, self._of_all(scopes), strict=True):
             before = account.settled_pusd
             account.held_pusd -= held_pusd
-            account.settled_pusd = before + cost_pusd
-            movements.append(Movement(scope=scope, before_pusd=before, after_pusd=before + cost_pusd))
+            account.settled_pusd = after = before + cost_pusd
+            movements.append(Movement(scope=scope, before_pusd=before, after_pusd=after))
         return tuple(movements)
+
+    def _of_all(self, scopes: Sequence[Scope]) -> list[Account]:
+        """The scopes' accounts; for a tuple that comes again and again they are looked up once."""
+        found = self._found.get(id(scopes))
+        if found is not None and found[0] is scopes:
+            return found[1]
+        self._limited.update(scope.key for scope in scopes if scope.limit_pusd is not None)
+        if len(self._accounts) >= self._cap:
+            self._drop_idle()
+        accounts = [self.of(scope.key) for scope in scopes]
+        if isinstance(scopes, tuple):
+            if len(self._found) >= _MOST_FOUND:
+                self._found.clear()
+            self._found[id(scopes)] = scopes, accounts
+        return accounts
+
+    def _drop_idle(self) -> None:
+        self._accounts = {
+            key: account for key, account in self._accounts.items() if account.held_pusd or key in self._limited
+        }
+        self._found.clear()
+        self._cap = max(self._most, 2 * len(self._accounts))
 
 
 def crossed(thresholds: Sequence[float], limit_pusd: int, before_pusd: int, after_pusd: int) -> tuple[float, ...]:
@@ -141,4 +179,16 @@ def crossed(thresholds: Sequence[float], limit_pusd: int, before_pusd: int, afte
     return tuple(share for share in thresholds if before_pusd < share * limit_pusd <= after_pusd)
 
 
-__all__ = ["WAIT", "Account", "Accounts", "LedgerRow", "Movement", "Refusal", "Scope", "Wait", "crossed"]
+__all__ = [
+    "MOST_COUNTED",
+    "WAIT",
+    "Account",
+    "Accounts",
+    "LedgerRow",
+    "Movement",
+    "Refusal",
+    "Scope",
+    "Wait",
+    "cost_of",
+    "crossed",
+]
