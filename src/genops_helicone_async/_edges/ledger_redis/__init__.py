@@ -40,7 +40,6 @@ from .book import Book
 from .courier import Couriers
 from .exchange import Identity
 from .link import Server
-from .waiting import Settlement
 
 LEASE_S: Final = 30.0
 """Default length of a lease; a process that lives renews it every third of it."""
@@ -101,7 +100,8 @@ class RedisLedger:
             raise ConfigurationError("`namespace` of a shared ledger must be a text without braces")
         self._server = Server(url, timeout_s)
         self._key = f"genops:{{{namespace}}}"
-        self._book = Book(Identity(process=secrets.token_hex(8), seed=secrets.token_hex(8), lease_s=lease_s), flush_s)
+        identity = Identity(process=secrets.token_hex(8), seed=secrets.token_hex(8), lease_s=lease_s)
+        self._book = Book(identity, flush_s, self._hurry)
         self._clock = clock
         self._couriers = Couriers(self._book, self._server, self._key, clock)
         self._local = self._asked = 0
@@ -168,10 +168,10 @@ class RedisLedger:
         `booked` gets what the server did: before and after are the shared account's, so that of all processes
         exactly one passes a threshold. What is given back can be awaited, by any number of tasks, or not at all.
         """
-        settlement = Settlement(scopes, booked, self._hurry)
-        if self._book.settle(settlement, held_pusd, rows, self._clock()):
+        batch, is_news = self._book.settle(scopes, held_pusd, rows, booked, self._clock())
+        if is_news:
             self._couriers.ring()
-        return None if settlement.is_reported else settlement
+        return batch
 
     def accounts(self, scopes: Sequence[Scope]) -> list[Account]:
         """Settled as last heard, plus what is not reported yet; held here, plus what others were last heard to hold.

@@ -10,23 +10,24 @@ import asyncio
 import itertools
 import logging
 import threading
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from ..._rules.ledger import Account, LedgerRow, Movement, Refusal, Scope
 from ...errors import LedgerError
+from .batches import Batch, Booked, KnownIds, Queue
 from .exchange import Exchange, Identity
 from .messages import Answer
-from .pace import BATCH, Pace
+from .pace import BATCH, COMPANY, Pace
 from .slices import SCAN_S, Slice, Slices
-from .waiting import Future, KnownIds, Peek, Settlement, Want, complete
+from .waiting import Future, Peek, Want, complete
 
 KEPT_UNREPORTED: Final = 100_000
 """Settlements kept for a server that is away; beyond, holds fail: what was spent is never dropped."""
 
 PATIENCE_S: Final = 3 * SCAN_S
 RETRY_WANT_S: Final = 0.025
+_LOOK_AGAIN: Final = (1, COMPANY, BATCH)
 TAKEOVER_S: Final = 15.0
 
 _log = logging.getLogger("genops_helicone_async.ledger")
@@ -38,15 +39,16 @@ class Book:
     Args:
         identity: The process's name on the server and the length of its lease.
         flush_s: How long a settlement may wait for company; one that somebody waits for does not.
+        ring_soon: Called where somebody waits for a settlement.
     """
 
-    def __init__(self, identity: Identity, flush_s: float) -> None:
+    def __init__(self, identity: Identity, flush_s: float, ring_soon: Callable[[], None]) -> None:
         self.identity = identity
         self.rows = self.booked_pusd = self.exchanges = self.failures = self.losses = 0
         self._lock = threading.Lock()
         self._pace = Pace(flush_s)
         self._slices = Slices()
-        self._queue: deque[Settlement] = deque()
+        self._queue = Queue(ring_soon)
         self._ids = KnownIds()
         self._wants: list[Want] = []
         self._peeks: list[Peek] = []
@@ -58,20 +60,17 @@ class Book:
     def take(self, scopes: Sequence[Scope], amount_pusd: int, *, enforce: bool, now_s: float) -> bool:
         """Holds the amount in every scope out of slack, or not at all."""
         with self._lock:
-            if len(self._queue) >= KEPT_UNREPORTED:
+            if self._queue.settlements >= KEPT_UNREPORTED:
                 return False
             return self._slices.take(scopes, amount_pusd, enforce=enforce, now_s=now_s)
 
     def want(self, scopes: Sequence[Scope], amount_pusd: int, *, enforce: bool, now_s: float) -> Want:
         """Queues a hold for the next exchange."""
         with self._lock:
-            slices = tuple(self._slices.of(scope) for scope in scopes)
-            pairs = zip(scopes, slices, strict=True)
-            limited = [(scope, part) for scope, part in pairs if enforce and scope.limit_pusd is not None]
-            for _, part in limited:
+            want = Want(self._slices.group(scopes), amount_pusd, now_s + PATIENCE_S, enforce=enforce)
+            for _, part in want.limited:
                 part.taken_pusd += amount_pusd
                 part.calls += 1
-            want = Want(slices, limited, amount_pusd, now_s + PATIENCE_S)
             self._wants.append(want)
             return want
 
@@ -79,42 +78,43 @@ class Book:
         """Gives up a hold, also one that was granted a moment ago."""
         with self._lock:
             if want.is_granted:
-                for part in want.slices:
-                    part.held_pusd -= want.amount_pusd
+                want.group.hold(-want.amount_pusd)
             want.is_granted, want.is_over = False, True
 
-    def settle(self, settlement: Settlement, held_pusd: int, rows: Sequence[LedgerRow], now_s: float) -> bool:
-        """Frees a hold and queues the settlement; True where the queue has to be looked at anew.
+    def settle(
+        self, scopes: Sequence[Scope], held_pusd: int, rows: Sequence[LedgerRow], booked: Booked, now_s: float
+    ) -> tuple[Batch | None, bool]:
+        """Frees a hold and queues what is to be reported; and whether the queue has to be looked at anew.
 
-        One without rows, over accounts that nothing is leased in, is done at once.
+        None where there is nothing to report: no rows, and nothing leased in the accounts.
         """
         with self._lock:
-            slices = settlement.slices = tuple(self._slices.of(scope) for scope in settlement.scopes)
-            settlement.rows = new = [row for row in rows if self._ids.add(row.request_id)]
-            settlement.cost_pusd = cost_pusd = sum(row.cost_pusd for row in new)
-            for part in slices:
+            group = self._slices.group(scopes)
+            new = rows if self._ids.are_new(rows) else [row for row in rows if self._ids.add(row.request_id)]
+            cost_pusd = sum([row.cost_pusd for row in new])
+            for part in group.slices:
                 part.held_pusd -= held_pusd
                 part.unreported_pusd += cost_pusd
-            if rows or not self._slices.active.isdisjoint(slices):
-                if not self._queue:
+                part.slack_pusd += held_pusd - cost_pusd
+            if rows or not self._slices.active.isdisjoint(group.slices):
+                batch = self._queue.add((group, new, cost_pusd, booked))
+                if self._queue.settlements == 1:
                     self._pace.queued(now_s)
-                self._queue.append(settlement)
-                return len(self._queue) in (1, BATCH)
-            known = self._slices.accounts(settlement.scopes)
-        settlement.tell(None)
-        settlement.book(
+                return batch, self._queue.settlements in _LOOK_AGAIN
+            known = self._slices.accounts(scopes)
+        booked(
             tuple(
                 Movement(scope=scope, before_pusd=account.settled_pusd, after_pusd=account.settled_pusd)
-                for scope, account in zip(settlement.scopes, known, strict=True)
+                for scope, account in zip(scopes, known, strict=True)
             )
         )
-        return False
+        return None, False
 
     def peek(self, scopes: Sequence[Scope]) -> Future:
         """Queues a question for the server's figures."""
         with self._lock:
             future: Future = asyncio.get_running_loop().create_future()
-            self._peeks.append(Peek(tuple(self._slices.of(scope) for scope in scopes), future))
+            self._peeks.append(Peek(self._slices.group(scopes).slices, future))
             return future
 
     def hurry(self, now_s: float) -> None:
@@ -132,8 +132,8 @@ class Book:
     def unreported(self) -> tuple[int, int]:
         """Settlements that the server does not have yet, and their cost."""
         with self._lock:
-            waiting = [*(self._in_flight.batch if self._in_flight else ()), *self._queue]
-            return len(waiting), sum(settlement.cost_pusd for settlement in waiting)
+            entries = [*(self._in_flight.entries() if self._in_flight else ()), *self._queue.entries()]
+            return len(entries), sum(entry[2] for entry in entries)
 
     def leased_pusd(self) -> int:
         """What is leased now, over all scopes."""
@@ -143,7 +143,7 @@ class Book:
     @property
     def is_open(self) -> bool:
         """Whether anything is left to report or to give back."""
-        return self._in_flight is not None or bool(self._queue) or self.leased_pusd() > 0
+        return self._in_flight is not None or self._queue.settlements > 0 or self.leased_pusd() > 0
 
     # what the courier does
 
@@ -157,27 +157,31 @@ class Book:
             return self._pace.due_s(
                 now_s,
                 wanted,
-                queued=len(self._queue),
+                queued=self._queue.settlements,
                 has_leases=bool(self._slices.active),
                 has_more=self._is_adrift or bool(self._peeks),
             )
 
     def begin(self, now_s: float, *, is_leaving: bool = False) -> Exchange | None:
-        """Draws up the next exchange; None while another one is on its way."""
+        """Draws up the next exchange; None while another one is on its way, and where nothing is to be said.
+
+        One that leaves puts all else back, and is always drawn up.
+        """
         with self._lock:
             if self._in_flight is not None:
-                if now_s < self._in_flight.started_s + TAKEOVER_S:
+                if not is_leaving and now_s < self._in_flight.started_s + TAKEOVER_S:
                     return None
                 self._put_back(self._in_flight)
             self._is_adrift = self._is_adrift or now_s >= self._slices.lapses_s
             concerned = self._concerned(now_s, is_leaving=is_leaving)
             wants = [want for want in self._wants if not want.is_over]
-            if not (self._queue or wants or self._peeks or concerned or is_leaving or self._pace.must_renew(now_s)):
+            has_news = self._queue.settlements or wants or self._peeks or concerned
+            if not (has_news or is_leaving or self._pace.must_renew(now_s)):
                 self._wants, self._is_adrift = [], False
                 self._pace.relax()
                 return None
             exchange = self._in_flight = Exchange(
-                [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))],
+                self._queue.take(),
                 wants,
                 self._peeks,
                 concerned,
@@ -185,7 +189,7 @@ class Book:
                 is_adrift=self._is_adrift,
                 is_leaving=is_leaving,
             )
-            self._pace.began(now_s, len(exchange.batch))
+            self._pace.began(now_s, sum(len(batch.entries) for batch in exchange.batches))
             self._wants, self._peeks = [], []
             exchange.sign(self.identity)
             return exchange
@@ -205,26 +209,32 @@ class Book:
         with self._lock:
             if exchange is not self._in_flight:
                 return
+            costs = exchange.absorb(answer, now_s)
             self._in_flight = None
             self.identity.born = answer.born
             self.exchanges += 1
             self._pace.succeeded(exchange.started_s, self.identity.lease_s)
-            costs = exchange.absorb(answer, now_s)
             self._slices.lapses_s = exchange.started_s + 0.9 * self.identity.lease_s
             self._is_adrift = not answer.known and self._slices.forfeit(exchange.slices)
             verdicts = [self._judge(exchange, number, answer, now_s) for number in range(len(exchange.wants))]
+            served = self._serve()
             for part in exchange.slices:
                 self._slices.sort(part)
-            self.rows += sum(len(settlement.rows) for settlement in exchange.batch) - len(answer.repeats)
+            self.rows += sum(len(entry[1]) for entry in exchange.entries()) - len(answer.repeats)
             self.booked_pusd += sum(costs)
             if self._slices.are_many:
-                self._slices.prune(self._named())
-        for settlement, moved in zip(exchange.batch, exchange.movements(answer, costs), strict=True):
-            settlement.tell(None)
-            settlement.book(moved)
+                groups = [entry[0].slices for entry in self._queue.entries()]
+                groups += [want.group.slices for want in self._wants] + [peek.slices for peek in self._peeks]
+                self._slices.prune(set(itertools.chain.from_iterable(groups)))
+        movements = exchange.movements(answer, costs)
+        for batch in exchange.batches:
+            batch.tell(None)
+            batch.book(movements)
         for want, is_known, refusal in verdicts:
             if is_known:
                 complete(want.future, refusal)
+        for want in served:
+            complete(want.future, None)
         for peek in exchange.peeks:
             if peek.future is not None:
                 complete(peek.future, None)
@@ -250,8 +260,8 @@ class Book:
             self._put_back(exchange)
             in_a_row = self._pace.failed_at(now_s)
             self.failures += 1
-        for settlement in exchange.batch:
-            settlement.tell(error)
+        for batch in exchange.batches:
+            batch.tell(error)
         for future in _futures(wants, peeks):
             complete(future, error)
         return in_a_row
@@ -276,7 +286,7 @@ class Book:
 
     def _put_back(self, exchange: Exchange) -> None:
         self._in_flight = None
-        self._queue.extendleft(reversed(exchange.batch))
+        self._queue.put_back(exchange.batches)
         self._wants = [*exchange.wants, *self._wants]
         self._peeks = [*exchange.peeks, *self._peeks]
 
@@ -287,11 +297,8 @@ class Book:
         want, refusal = exchange.wants[number], exchange.refusal(number, answer)
         if refusal is None:
             for _, part in want.limited:
-                part.lease_pusd += want.amount_pusd
-            if not want.is_over:
-                want.is_granted = want.is_over = True
-                for part in want.slices:
-                    part.held_pusd += want.amount_pusd
+                part.slack_pusd += want.amount_pusd
+            want.grant()
         elif not want.is_over and not answer.verdicts[number].firm and now_s < want.patient_until_s:
             want.retry_s = now_s + RETRY_WANT_S
             self._wants.append(want)
@@ -299,10 +306,11 @@ class Book:
         want.is_over = True
         return want, True, refusal
 
-    def _named(self) -> set[Slice]:
-        """Slices that a settlement or a waiting hold still speaks of."""
-        waiting: list[Settlement | Want | Peek] = [*self._queue, *self._wants, *self._peeks]
-        return set(itertools.chain.from_iterable(each.slices for each in waiting))
+    def _serve(self) -> list[Want]:
+        """Grants what came in while the exchange was under way out of the slack that it brought."""
+        served = [want for want in self._wants if want.fits() and want.grant()]
+        self._wants = [want for want in self._wants if not want.is_over]
+        return served
 
 
 def _futures(wants: list[Want], peeks: list[Peek]) -> list[Future]:

@@ -130,12 +130,13 @@ class Couriers:
         finally:
             self.is_closing = False
         settlements, cost_pusd = self._book.unreported()
-        if settlements:
-            reason = error.message if error is not None else "closing was interrupted"
+        if settlements and error is not None:
             raise LedgerError(
-                f"{settlements} settlements worth ${cost_pusd / 1e12:.6f} are not in the shared ledger: {reason}",
+                f"{settlements} settlements worth ${cost_pusd / 1e12:.6f} were not reported: {error.message}",
                 retry_safe=True,
             ) from error
+        if settlements:  # made at the very end
+            self.ring()
 
     async def _carry(self, courier: Courier) -> None:
         async with self._server.connection() as connection:
@@ -167,6 +168,7 @@ class Couriers:
             return None
         try:
             answer = await connection.exchange(self._key, exchange.encode())
+            self._book.finish(exchange, answer, self._clock())
         except LedgerError as error:
             if self._book.fail(exchange, error, self._clock()) == 1:
                 _log.warning("%s", error.message)
@@ -179,7 +181,6 @@ class Couriers:
         except BaseException:
             self._book.fail(exchange, self._server.error("the exchange was cut off"), self._clock())
             raise
-        self._book.finish(exchange, answer, self._clock())
         return None
 
     async def _leave(self, connection: Connection, tries: int) -> LedgerError | None:

@@ -7,16 +7,18 @@ exchange puts right whatever an unanswered one may have left.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, KeysView, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, KeysView, Sequence
 from typing import Final
 
 import msgspec
 
 from ..._rules.ledger import LedgerRow, Movement, Refusal
-from .messages import AccountAsk, Answer, Ask, GroupAsk, RowAsk, WantAsk, encode_ask
+from .batches import Batch, Entry
+from .messages import AccountAsk, Answer, Ask, WantAsk, encode_ask
 from .script import SCHEMA
 from .slices import PUSD_PER_MICRO, Slice, utf8
-from .waiting import Peek, Settlement, Want
+from .waiting import Peek, Want
 
 PRESS_S: Final = 1.0
 """How long slack is asked back in an account where it stood in a hold's way."""
@@ -59,7 +61,7 @@ class _Told:
         self.kept_pusd = 0 if is_offered or is_leaving else max(0, min(part.slack_pusd, 2 * wanted))
         told_held = 0
         if self.is_limited:
-            part.lease_pusd = part.used_pusd + self.kept_pusd
+            part.slack_pusd = self.kept_pusd
             told_held = 0 if is_leaving else max(0, part.used_pusd - cost_pusd)
         self.ask = AccountAsk(
             field=part.field,
@@ -75,11 +77,11 @@ class _Told:
 class Exchange:
     """Drawn up from the state of the slices, which it changes: slack that it does not keep is gone from here on."""
 
-    __slots__ = ("_ask", "_numbers", "_told", "batch", "is_leaving", "peeks", "started_s", "wants")
+    __slots__ = ("_ask", "_numbers", "_told", "batches", "is_leaving", "peeks", "started_s", "wants")
 
     def __init__(
         self,
-        batch: list[Settlement],
+        batches: list[Batch],
         wants: list[Want],
         peeks: list[Peek],
         others: Iterable[Slice],
@@ -88,15 +90,15 @@ class Exchange:
         is_adrift: bool,
         is_leaving: bool,
     ) -> None:
-        self.batch = batch
+        self.batches = batches
         self.wants = wants
         self.peeks = peeks
         self.started_s = now_s
         self.is_leaving = is_leaving
         costs: dict[Slice, int] = {}
-        for settlement in batch:
-            for part in settlement.slices:
-                costs[part] = costs.get(part, 0) + settlement.cost_pusd
+        for group, _, cost_pusd, _ in self.entries():
+            for part in group.slices:
+                costs[part] = costs.get(part, 0) + cost_pusd
         short = {part for want in wants for _, part in want.limited}
         named = [*costs, *short, *(part for peek in peeks for part in peek.slices), *others]
         self._told = [
@@ -105,6 +107,10 @@ class Exchange:
         ]
         self._numbers = {told.slice: number for number, told in enumerate(self._told, 1)}
         self._ask: Ask
+
+    def entries(self) -> Iterator[Entry]:
+        """Every settlement, in order."""
+        return itertools.chain.from_iterable(batch.entries for batch in self.batches)
 
     @property
     def slices(self) -> KeysView[Slice]:
@@ -134,18 +140,21 @@ class Exchange:
 
     def encode(self) -> bytes:
         """The script's argument. The rows are encoded here, outside of any lock."""
-        groups: dict[tuple[Slice, ...], list[RowAsk]] = {}
-        for settlement in self.batch:
-            group = groups.get(settlement.slices)
-            if group is None:
-                group = groups[settlement.slices] = []
-            group.extend((utf8(row.request_id), str(row.cost_pusd), row_text(row)) for row in settlement.rows)
         self._ask.groups.clear()
-        self._ask.groups.extend(self._group(slices, rows) for slices, rows in groups.items())
+        for slices, entries in self._grouped().items():
+            rows: list[str] = []
+            for entry in entries:
+                for row in entry[1]:
+                    rows += (utf8(row.request_id), row_text(row), str(row.cost_pusd))
+            cost_pusd = sum([entry[2] for entry in entries])
+            self._ask.groups.append(([self._numbers[part] for part in slices], str(cost_pusd), rows))
         return encode_ask(self._ask)
 
-    def _group(self, slices: tuple[Slice, ...], rows: list[RowAsk]) -> GroupAsk:
-        return [self._numbers[part] for part in slices], rows
+    def _grouped(self) -> dict[tuple[Slice, ...], list[Entry]]:
+        groups: dict[tuple[Slice, ...], list[Entry]] = {}
+        for entry in self.entries():
+            groups.setdefault(entry[0].slices, []).append(entry)
+        return groups
 
     def _want(self, want: Want) -> WantAsk:
         numbers = [self._numbers[part] for _, part in want.limited]
@@ -162,41 +171,38 @@ class Exchange:
             part.heard_s = now_s
             if account.pressed:
                 part.pressed_until_s = now_s + PRESS_S
-            if self.is_leaving:
-                part.lease_pusd = 0
-            elif told.is_limited:
-                lost = 0 if answer.known else told.kept_pusd
-                part.lease_pusd += account.granted_micro * PUSD_PER_MICRO - told.cost_pusd - lost
+            if self.is_leaving or not told.is_limited:
+                part.forfeit()
+            else:
+                part.slack_pusd += account.granted_micro * PUSD_PER_MICRO
+                if not answer.known:
+                    part.slack_pusd -= told.kept_pusd
         if not answer.repeats:
-            return [settlement.cost_pusd for settlement in self.batch]
+            return [entry[2] for entry in self.entries()]
         return self._new_costs(set(answer.repeats))
 
     def _new_costs(self, repeats: set[int]) -> list[int]:
         """Costs without the rows booked before; the rows are numbered as `encode` grouped them."""
-        grouped: dict[tuple[Slice, ...], list[int]] = {}
-        for position, settlement in enumerate(self.batch):
-            grouped.setdefault(settlement.slices, []).append(position)
-        costs, number = [0] * len(self.batch), 0
-        for positions in grouped.values():
-            for position in positions:
-                for row in self.batch[position].rows:
+        costs, number = {}, 0
+        for entries in self._grouped().values():
+            for entry in entries:
+                costs[id(entry)] = 0
+                for row in entry[1]:
                     number += 1
                     if number not in repeats:
-                        costs[position] += row.cost_pusd
-        return costs
+                        costs[id(entry)] += row.cost_pusd
+        return [costs[id(entry)] for entry in self.entries()]
 
-    def movements(self, answer: Answer, costs: Sequence[int]) -> list[tuple[Movement, ...]]:
+    def movements(self, answer: Answer, costs: Sequence[int]) -> Iterator[tuple[Movement, ...]]:
         """What each settlement moved; all processes' movements of an account follow on each other without a gap."""
         now_at = {told.slice: int(account.before) for told, account in zip(self._told, answer.accounts, strict=True)}
-        found = []
-        for settlement, cost_pusd in zip(self.batch, costs, strict=True):
-            moved = []
-            for scope, part in zip(settlement.scopes, settlement.slices, strict=True):
+        for entry, cost_pusd in zip(self.entries(), costs, strict=True):
+            group, moved = entry[0], []
+            for scope, part in zip(group.scopes, group.slices, strict=True):
                 before = now_at[part]
-                now_at[part] = before + cost_pusd
-                moved.append(Movement(scope=scope, before_pusd=before, after_pusd=before + cost_pusd))
-            found.append(tuple(moved))
-        return found
+                now_at[part] = after = before + cost_pusd
+                moved.append(Movement(scope=scope, before_pusd=before, after_pusd=after))
+            yield tuple(moved)
 
     def refusal(self, number: int, answer: Answer) -> Refusal | None:
         """What a want was refused by, None where it was granted."""

@@ -24,11 +24,11 @@ class AccountAsk(msgspec.Struct, frozen=True, array_like=True):
     floor: str
 
 
-RowAsk = tuple[str, str, str]
-"""A row to book: its request id, its cost, the row as JSON."""
+GroupAsk = tuple[list[int], str, list[str]]
+"""Rows that count in the same accounts: the numbers of these accounts, from 1 as Lua has it, and the rows' sum.
 
-GroupAsk = tuple[list[int], list[RowAsk]]
-"""Rows that count in the same accounts, and the numbers of these accounts, from 1 as Lua has it."""
+Each row is three strings: its request id, the row as JSON, its cost.
+"""
 
 WantAsk = tuple[str, list[int], list[str]]
 """A hold: its amount, the numbers of its accounts, and the limit in each."""
@@ -112,5 +112,5 @@ def decode_answer(body: bytes) -> Answer:
     return _decode(body)
 
 
-__all__ = ["AccountAnswer", "AccountAsk", "Answer", "Ask", "GroupAsk", "RowAsk", "Verdict", "WantAsk"]
+__all__ = ["AccountAnswer", "AccountAsk", "Answer", "Ask", "GroupAsk", "Verdict", "WantAsk"]
 __all__ += ["decode_answer", "encode_ask"]

@@ -13,10 +13,13 @@ from .slices import SCAN_S
 BATCH: Final = 512
 """Settlements in one exchange at most: the server does nothing else for the few milliseconds that they take."""
 
-COMPANY_S: Final = 0.003
-"""How long an awaited settlement waits for others, where the last exchange had at least `FEW_WAITING` of them."""
+COMPANY: Final = 32
+"""Awaited settlements that are sent at once together; an exchange's own cost is small for each of so many."""
 
-FEW_WAITING: Final = 4
+COMPANY_S: Final = 0.01
+"""How long awaited settlements wait to be as many, where there are `BUSY_PER_S` of them; else they do not wait."""
+
+BUSY_PER_S: Final = 200
 RETRY_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 """Pauses after the first, second, … failure in a row."""
 
@@ -25,11 +28,13 @@ class Pace:
     """The moments of one book's exchanges."""
 
     __slots__ = (
-        "_company",
+        "_counted",
+        "_counted_from_s",
         "_failed",
         "_flush_at_s",
         "_flush_s",
         "_hurry_at_s",
+        "_is_busy",
         "_renew_at_s",
         "_retry_at_s",
         "_scan_at_s",
@@ -40,7 +45,7 @@ class Pace:
         self._flush_s = flush_s
         self._flush_at_s = 0.0
         self._hurry_at_s: float | None = None
-        self._company = 0
+        self._counted, self._counted_from_s, self._is_busy = 0, 0.0, False
         self._renew_at_s = self._scan_at_s = self._retry_at_s = 0.0
 
     def queued(self, now_s: float) -> None:
@@ -50,7 +55,7 @@ class Pace:
     def hurry(self, now_s: float) -> None:
         """Somebody waits for what is queued; where many do, a moment more brings them together."""
         if self._hurry_at_s is None:
-            self._hurry_at_s = now_s + (COMPANY_S if self._company >= FEW_WAITING else 0.0)
+            self._hurry_at_s = now_s + (COMPANY_S if self._is_busy else 0.0)
 
     def due_s(
         self, now_s: float, wanted: Iterable[float], *, queued: int, has_leases: bool, has_more: bool
@@ -66,7 +71,7 @@ class Pace:
         """
         at = list(wanted)
         if self._hurry_at_s is not None:
-            at.append(self._hurry_at_s)
+            at.append(self._hurry_at_s if queued < COMPANY else 0.0)
         later = [0.0] if has_more or queued >= BATCH else []
         if queued:
             later.append(self._flush_at_s)
@@ -95,7 +100,10 @@ class Pace:
         """An exchange with so many settlements was drawn up; what did not fit follows at once."""
         self._hurry_at_s = None
         self._flush_at_s = now_s
-        self._company = batch
+        self._counted += batch
+        if now_s - self._counted_from_s >= SCAN_S:
+            self._is_busy = self._counted >= BUSY_PER_S * (now_s - self._counted_from_s)
+            self._counted, self._counted_from_s = 0, now_s
 
     def succeeded(self, started_s: float, lease_s: float) -> None:
         """The server did it."""
@@ -110,4 +118,4 @@ class Pace:
         return self._failed
 
 
-__all__ = ["BATCH", "COMPANY_S", "FEW_WAITING", "RETRY_S", "Pace"]
+__all__ = ["BATCH", "BUSY_PER_S", "COMPANY", "COMPANY_S", "RETRY_S", "Pace"]

@@ -124,15 +124,15 @@ end
 
 local number, repeats = 0, {}
 for _, group in ipairs(ask.groups) do
-  local sum = {0, 0}
-  for _, row in ipairs(group[2]) do
+  local sum = read(group[2])
+  for at = 1, #group[3], 3 do
+    local id, row, cost = group[3][at], group[3][at + 1], group[3][at + 2]
     number = number + 1
-    if (check_before and redis.call('SISMEMBER', seen_before, row[1]) == 1)
-        or redis.call('SADD', seen, row[1]) == 0 then
+    if (check_before and redis.call('SISMEMBER', seen_before, id) == 1) or redis.call('SADD', seen, id) == 0 then
       repeats[#repeats + 1] = number
+      sum = minus(sum, read(cost))
     else
-      redis.call('XADD', rows, '*', 'row', row[3])
-      sum = plus(sum, read(row[2]))
+      redis.call('XADD', rows, '*', 'row', row)
     end
   end
   for _, i in ipairs(group[1]) do accounts[i].settled = plus(accounts[i].settled, sum) end

@@ -30,9 +30,10 @@ def utf8(text: str) -> str:
 class Slice:
     """Pico-dollars of one scope and window, as this process knows them.
 
-    `field` is the account's name on the server. `lease_pusd` is what the server has set aside for this process: what
-    is held, what is spent and not yet reported, and the slack that the next holds take without asking. `settled_pusd`
-    and `others_pusd` (held by other processes) are the server's figures at the last exchange.
+    `field` is the account's name on the server. What the server has set aside for this process is its lease: what is
+    held, what is spent and not yet reported, and the slack that the next holds take without asking. Slack is negative
+    where more is used than was leased. `settled_pusd` and `others_pusd` (held by other processes) are the server's
+    figures at the last exchange.
     """
 
     __slots__ = (
@@ -43,11 +44,11 @@ class Slice:
         "heard_s",
         "held_pusd",
         "is_lasting",
-        "lease_pusd",
         "limit_pusd",
         "others_pusd",
         "pressed_until_s",
         "settled_pusd",
+        "slack_pusd",
         "taken_pusd",
         "tell_floor",
         "unreported_pusd",
@@ -57,7 +58,7 @@ class Slice:
         self.field = utf8(f"{scope.name}|{scope.window}")
         self.is_lasting = not scope.window
         self.limit_pusd = scope.limit_pusd
-        self.lease_pusd = 0
+        self.slack_pusd = 0
         self.held_pusd = 0
         self.unreported_pusd = 0
         self.settled_pusd = 0
@@ -82,14 +83,18 @@ class Slice:
         return self.held_pusd + self.unreported_pusd
 
     @property
-    def slack_pusd(self) -> int:
-        """What can be held without asking; negative where more is used than was leased."""
-        return self.lease_pusd - self.held_pusd - self.unreported_pusd
+    def lease_pusd(self) -> int:
+        """What the server has set aside for this process."""
+        return self.held_pusd + self.unreported_pusd + self.slack_pusd
+
+    def forfeit(self) -> None:
+        """The lease is gone: all that is used is more than was leased."""
+        self.slack_pusd = -self.used_pusd
 
     @property
     def is_quiet(self) -> bool:
         """Whether nothing here would be lost by forgetting the slice."""
-        return not (self.lease_pusd or self.held_pusd or self.unreported_pusd or self.tell_floor)
+        return not (self.slack_pusd or self.held_pusd or self.unreported_pusd or self.tell_floor)
 
     def wanted_slack_pusd(self, now_s: float) -> int:
         """The slack worth having: what a period's calls took. None for few calls, or while it is asked back."""
@@ -110,42 +115,74 @@ class Slice:
         self.calls_before, self.calls, self.taken_pusd = self.calls, 0, 0
 
 
+class Group:
+    """The slices of the scopes of one call, and those of them that have a limit, with it."""
+
+    __slots__ = ("limited", "scopes", "slices", "unlimited")
+
+    def __init__(self, scopes: tuple[Scope, ...], slices: tuple[Slice, ...]) -> None:
+        self.scopes = scopes
+        self.slices = slices
+        pairs = list(zip(scopes, slices, strict=True))
+        self.limited = [(part, scope.limit_pusd) for scope, part in pairs if scope.limit_pusd is not None]
+        self.unlimited = [part for scope, part in pairs if scope.limit_pusd is None]
+
+    def hold(self, amount_pusd: int) -> None:
+        """Sets the amount aside in every slice."""
+        for part in self.slices:
+            part.held_pusd += amount_pusd
+            part.slack_pusd -= amount_pusd
+
+
 class Slices:
     """The slices of one process, by scope and window. `lapses_s` is when its leases end unless they are renewed."""
 
-    __slots__ = ("_by_key", "_prune_at", "active", "lapses_s")
+    __slots__ = ("_by_key", "_groups", "_prune_at", "active", "lapses_s")
 
     def __init__(self) -> None:
         self._by_key: dict[tuple[str, str], Slice] = {}
+        self._groups: dict[tuple[Scope, ...], Group] = {}
         self._prune_at = KEPT_SLICES
         self.active: set[Slice] = set()
         self.lapses_s = 0.0
 
     def of(self, scope: Scope) -> Slice:
         """The slice of a scope, made when first asked for."""
-        key = (scope.name, scope.window)
-        part = self._by_key.get(key)
+        part = self._by_key.get(scope.key)
         if part is None:
-            part = self._by_key[key] = Slice(scope)
+            part = self._by_key[scope.key] = Slice(scope)
         return part
+
+    def group(self, scopes: Sequence[Scope]) -> Group:
+        """The slices of some scopes; one look-up for those that were asked for before."""
+        key = tuple(scopes)
+        group = self._groups.get(key)
+        if group is None:
+            if len(self._groups) >= KEPT_SLICES:
+                self._groups.clear()
+            group = self._groups[key] = Group(key, tuple(map(self.of, key)))
+        return group
 
     def take(self, scopes: Sequence[Scope], amount_pusd: int, *, enforce: bool, now_s: float) -> bool:
         """Holds the amount in every scope out of slack; False, and nothing held, where a limited one has too little."""
-        parts = []
-        for scope in scopes:
-            part = self.of(scope)
-            limit_pusd = part.limit_pusd = scope.limit_pusd
-            if limit_pusd is not None:
-                slack = part.lease_pusd - part.held_pusd - part.unreported_pusd
-                # Without slack even a hold of nothing is asked for: the account may be beyond its limit.
-                if enforce and (slack < amount_pusd or slack <= 0 or now_s >= self.lapses_s):
+        group = self.group(scopes)
+        if group.limited:
+            # Without slack even a hold of nothing is asked for: the account may be beyond its limit.
+            least = amount_pusd or 1
+            for part, limit_pusd in group.limited:
+                part.limit_pusd = limit_pusd
+                if enforce and part.slack_pusd < least:
                     return False
-                self.active.add(part)
-            parts.append(part)
-        for part in parts:
-            part.held_pusd += amount_pusd
-            part.taken_pusd += amount_pusd
-            part.calls += 1
+            if enforce and now_s >= self.lapses_s:
+                return False
+            for part, _ in group.limited:
+                part.taken_pusd += amount_pusd
+                part.calls += 1
+            if not enforce:
+                self.active.update(part for part, _ in group.limited)
+        for part in group.unlimited:
+            part.limit_pusd = None
+        group.hold(amount_pusd)
         return True
 
     def end_period(self, now_s: float) -> list[Slice]:
@@ -165,19 +202,20 @@ class Slices:
         """Drops the leases of all but the named slices; True where there were any."""
         lost = [part for part in self.active if part.lease_pusd and part not in named]
         for part in lost:
-            part.lease_pusd = 0
+            part.forfeit()
         return bool(lost)
 
     def outlive(self) -> None:
         """The server has forgotten everything: every slice will tell what was settled at least."""
         for part in self._by_key.values():
             part.tell_floor = part.settled_pusd > 0
-            part.lease_pusd = 0
+            part.forfeit()
 
     def prune(self, queued: Container[Slice]) -> None:
         """Forgets quiet slices where there are too many; never one in use, or an account would have two."""
         self._by_key = {key: part for key, part in self._by_key.items() if not part.is_quiet or part in queued}
         self._prune_at = max(KEPT_SLICES, 2 * len(self._by_key))
+        self._groups.clear()
 
     @property
     def are_many(self) -> bool:
@@ -204,4 +242,4 @@ class Slices:
         return found
 
 
-__all__ = ["FEW_CALLS", "PUSD_PER_MICRO", "SCAN_S", "Slice", "Slices", "utf8"]
+__all__ = ["FEW_CALLS", "PUSD_PER_MICRO", "SCAN_S", "Group", "Slice", "Slices", "utf8"]

@@ -1,4 +1,4 @@
-"""Who waits for the server: settlements on their way, holds that found too little slack, questions about accounts.
+"""Who waits for the server: holds that found too little slack, and questions about accounts.
 
 Each belongs to the event loop it was made on, and is told there, whichever loop carried the exchange.
 """
@@ -6,29 +6,35 @@ Each belongs to the event loop it was made on, and is told there, whichever loop
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Generator, Sequence
-from typing import Final
+import threading
 
-from ..._rules.ledger import LedgerRow, Movement, Refusal, Scope
+from ..._rules.ledger import Refusal
 from ...errors import LedgerError
-from .slices import Slice
+from .slices import Group, Slice
 
-Booked = Callable[[tuple[Movement, ...]], None]
 Future = asyncio.Future[Refusal | None]
 
-KNOWN_IDS: Final = 20_000
-"""Request ids remembered at least; at most twice as many."""
 
-_log = logging.getLogger("genops_helicone_async.ledger")
+_loops: dict[int, asyncio.AbstractEventLoop] = {}
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
-    """The event loop of the calling thread, None outside of one."""
+    """The event loop of the calling thread, None outside of one.
+
+    Remembered by thread: before Python 3.12 `get_running_loop` makes a system call every time.
+    """
+    thread = threading.get_ident()
+    loop = _loops.get(thread)
+    if loop is not None and loop.is_running():
+        return loop
     try:
-        return asyncio.get_running_loop()
+        loop = _loops[thread] = asyncio.get_running_loop()
     except RuntimeError:
+        _loops.pop(thread, None)
         return None
+    for other in [other for other, left in tuple(_loops.items()) if left.is_closed()]:
+        _loops.pop(other, None)
+    return loop
 
 
 def again(error: LedgerError) -> LedgerError:
@@ -56,90 +62,36 @@ def complete(future: Future, result: Refusal | LedgerError | None) -> None:
         loop.call_soon_threadsafe(set_it)
 
 
-class Settlement:
-    """One `settle` on its way to the server. Awaiting it returns when the server has it, in any number of tasks.
-
-    Raises, when awaited:
-        LedgerError: the server could not be told; it stays queued and is tried again.
-    """
-
-    __slots__ = (
-        "_booked",
-        "_error",
-        "_hurry",
-        "_loop",
-        "_waiters",
-        "cost_pusd",
-        "is_reported",
-        "rows",
-        "scopes",
-        "slices",
-    )
-
-    def __init__(self, scopes: Sequence[Scope], booked: Booked, hurry: Callable[[], None]) -> None:
-        self.scopes = scopes
-        self.slices: tuple[Slice, ...] = ()
-        self.rows: Sequence[LedgerRow] = ()
-        self.cost_pusd = 0
-        self._booked = booked
-        self._loop = running_loop()
-        self._error: LedgerError | None = None
-        self.is_reported = False
-        self._hurry = hurry
-        self._waiters: list[Future] = []
-
-    def __await__(self) -> Generator[object, None, None]:
-        if not self.is_reported and self._error is None:
-            future: Future = asyncio.get_running_loop().create_future()
-            # First in the list, then a second look: `tell` sets the outcome before it reads the list.
-            self._waiters.append(future)
-            if not self.is_reported and self._error is None:
-                self._hurry()
-                yield from future
-        if self._error is not None and not self.is_reported:
-            raise again(self._error)
-
-    def tell(self, error: LedgerError | None) -> None:
-        """Says how the attempt to report it ended."""
-        self._error = error
-        self.is_reported = error is None
-        waiters, self._waiters = self._waiters, []
-        for future in waiters:
-            complete(future, None)
-
-    def book(self, movements: tuple[Movement, ...]) -> None:
-        """Calls `booked` on the loop that settled; where that is gone, here."""
-        if self._loop is None or self._loop is running_loop() or self._loop.is_closed():
-            self._call_booked(movements)
-        else:
-            self._loop.call_soon_threadsafe(self._call_booked, movements)
-
-    def _call_booked(self, movements: tuple[Movement, ...]) -> None:
-        try:
-            self._booked(movements)
-        except Exception:  # noqa: BLE001  a caller's own code: the other settlements of the batch go on
-            _log.exception("a callback of a settlement failed")
-
-
 class Want:
-    """A hold that has to be asked for. `slices` are all it counts in, `limited` those that need room.
+    """A hold that has to be asked for. `group` is where it counts, `limited` what needs room.
 
     Where only other processes' unused slack is in the way, it is tried again until `patient_until_s`.
     """
 
-    __slots__ = ("amount_pusd", "future", "is_granted", "is_over", "limited", "patient_until_s", "retry_s", "slices")
+    __slots__ = ("amount_pusd", "future", "group", "is_granted", "is_over", "limited", "patient_until_s", "retry_s")
 
-    def __init__(
-        self, slices: tuple[Slice, ...], limited: list[tuple[Scope, Slice]], amount_pusd: int, patient_until_s: float
-    ) -> None:
-        self.slices = slices
-        self.limited = limited
+    def __init__(self, group: Group, amount_pusd: int, patient_until_s: float, *, enforce: bool) -> None:
+        self.group = group
+        pairs = zip(group.scopes, group.slices, strict=True)
+        self.limited = [(scope, part) for scope, part in pairs if enforce and scope.limit_pusd is not None]
         self.amount_pusd = amount_pusd
         self.patient_until_s = patient_until_s
         self.retry_s = 0.0
         self.is_granted = False
         self.is_over = False
         self.future: Future = asyncio.get_running_loop().create_future()
+
+    def fits(self) -> bool:
+        """Whether the slack of every limited slice is enough, one taken after the other."""
+        return bool(self.limited) and all(part.slack_pusd >= max(1, self.amount_pusd) for _, part in self.limited)
+
+    def grant(self) -> bool:
+        """Holds the amount; False where it was given up."""
+        if self.is_over:
+            return False
+        self.is_granted = self.is_over = True
+        self.group.hold(self.amount_pusd)
+        return True
 
 
 class Peek:
@@ -152,23 +104,4 @@ class Peek:
         self.future = future
 
 
-class KnownIds:
-    """The latest request ids, so that a repeat does not even count here until the server says so."""
-
-    __slots__ = ("_latest", "_older")
-
-    def __init__(self) -> None:
-        self._latest: set[str] = set()
-        self._older: set[str] = set()
-
-    def add(self, request_id: str) -> bool:
-        """Remembers an id; whether it is new."""
-        if request_id in self._latest or request_id in self._older:
-            return False
-        if len(self._latest) >= KNOWN_IDS:
-            self._latest, self._older = set(), self._latest
-        self._latest.add(request_id)
-        return True
-
-
-__all__ = ["Booked", "Future", "KnownIds", "Peek", "Settlement", "Want", "again", "complete", "running_loop"]
+__all__ = ["Future", "Peek", "Want", "again", "complete", "running_loop"]
