@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from flow_parts import KEY, PRICES
 from test_loops import ServerThread, said
@@ -22,6 +23,7 @@ from genops_helicone_async import (
     instrument_helicone,
     multi_provider_cost_tracking,
 )
+from genops_helicone_async._edges.loop_thread import LoopThread
 from loopback import LoopbackServer
 
 
@@ -330,6 +332,41 @@ def test_the_loop_waits_for_nobody_on_its_own_thread(adapter: GenOpsHeliconeAdap
     with pytest.raises(RuntimeError, match="event loop thread"):
         list(adapter.chat_many(requests(), provider="openai"))
     assert adapter.chat("Hi", provider="openai").content == "Hello"
+
+
+class Exits(msgspec.Struct):
+    """A model that ends the program when it is filled."""
+
+    answer: str
+
+    def __post_init__(self) -> None:
+        raise SystemExit(3)
+
+
+def test_an_exit_in_the_callers_code_ends_nobody_elses_calls(adapter: GenOpsHeliconeAdapter) -> None:
+    """`SystemExit` from a caller's own model reaches that caller; calls of other threads go on."""
+    with adapter.stream("Hi", provider="openai") as stream:
+        with pytest.raises(SystemExit):
+            adapter.chat("model", provider="openai", response_model=Exits)
+        assert "".join(chunk.content for chunk in stream) == "Hello"
+    assert settled(adapter)
+
+
+def test_a_loop_that_has_ended_is_started_anew() -> None:
+    """Whoever still calls after the end, as another handler at the exit of the process may, is answered."""
+    thread = LoopThread()
+
+    async def where() -> threading.Thread:
+        return threading.current_thread()
+
+    first = thread.call(where)
+    assert first is thread._thread
+    thread._end(first)
+    assert (first.is_alive(), repr(thread)) == (False, "LoopThread(not running)")
+    second = thread.call(where)
+    assert second is not first
+    assert repr(thread) == "LoopThread(running)"
+    thread._end(second)
 
 
 SCRIPTS = {

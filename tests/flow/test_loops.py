@@ -23,7 +23,7 @@ async def answer(exchange: Exchange) -> None:
     if exchange.json.get("stream"):
         await exchange.events(*chat_events("Hello"), end=not hangs)
     elif not hangs:
-        await exchange.reply(200, chat_body("Hello"))
+        await exchange.reply(200, chat_body('{"answer": "42"}' if b"response_format" in exchange.body else "Hello"))
     if hangs:
         await exchange.gone()
 

@@ -45,14 +45,17 @@ class LoopThread:
         Raises:
             RuntimeError: called on the loop's own thread, which would wait for itself.
         """
-        future = self._running_portal().start_task_soon(function, *arguments)
+        future = self._running_portal().start_task_soon(_spared, function, arguments)
         try:
-            return future.result()
+            result: Result | _Exit = future.result()
         except BaseException:
             future.cancel()  # without effect where the exception is the coroutine's own
             raise
         finally:
             del future  # it holds the exception, whose traceback holds this frame
+        if isinstance(result, _Exit):
+            raise result.reason
+        return result
 
     def finish(self, function: Callable[[], Awaitable[None]]) -> None:
         """Runs the end of something; as finalizers must, on any thread, and not at all where the loop has ended."""
@@ -96,6 +99,23 @@ class LoopThread:
         """In a forked child the thread is gone, and the lock may be held by one that is gone, too."""
         self._lock = threading.Lock()
         self._thread = None
+
+
+class _Exit:
+    """What ends a program, on its way from the loop's thread to the caller's."""
+
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: BaseException) -> None:
+        self.reason = reason
+
+
+async def _spared(function: Callable[..., Awaitable[Result]], arguments: tuple[Any, ...]) -> Result | _Exit:
+    """The function's result; where the caller's own code wants to exit, the loop that all share goes on."""
+    try:
+        return await function(*arguments)
+    except (SystemExit, KeyboardInterrupt) as exc:
+        return _Exit(exc)
 
 
 _endings: set[asyncio.Future[None]] = set()
