@@ -104,10 +104,7 @@ def test_an_exchange_no_client_meets_says_why() -> None:
 def test_a_met_exchange_either_succeeds_or_fails() -> None:
     """Exactly one of ``ok`` and ``error`` is expected, and the call is described in full."""
     described = {"meets", "shape", "mode", "provider", "model", "stream"}
-    assert (
-        _wrong(MET, lambda e: ("ok" in e) != ("error" in e) and set(e) - {"ok", "error", "note"} == described)
-        == []
-    )
+    assert _wrong(MET, lambda e: ("ok" in e) != ("error" in e) and set(e) - {"ok", "error", "note"} == described) == []
 
 
 def test_a_chat_expectation_names_every_field() -> None:
