@@ -54,43 +54,54 @@ def ignore(movements: tuple[Movement, ...]) -> None:
     """Nobody is told of bookings."""
 
 
-async def call(ledger: Ledger, request_id: str) -> None:
+def rows(count: int) -> list[tuple[LedgerRow]]:
+    """What the calls will book, made beforehand: it is the ledger that is measured."""
+    ids = RequestIds()
+    now_s = time.time()
+    return [
+        (
+            LedgerRow(
+                request_id=ids(),
+                at_s=now_s + number * 1e-3,
+                provider="openai",
+                model="gpt-4o-mini",
+                status="ok",
+                cost_pusd=COST_PUSD,
+                input_tokens=850,
+                output_tokens=240,
+                duration_ms=812.5,
+                team="research",
+                project="chat",
+                customer_id="acme",
+                environment="production",
+            ),
+        )
+        for number in range(count)
+    ]
+
+
+async def call(ledger: Ledger, row: tuple[LedgerRow]) -> None:
     """Holds, settles, and waits until it is durable."""
     if ledger.hold_nowait(SCOPES, WORST_CASE_PUSD, enforce=True) is WAIT:
         await ledger.hold(SCOPES, WORST_CASE_PUSD, enforce=True)
-    row = LedgerRow(
-        request_id=request_id,
-        at_s=time.time(),
-        provider="openai",
-        model="gpt-4o-mini",
-        status="ok",
-        cost_pusd=COST_PUSD,
-        input_tokens=850,
-        output_tokens=240,
-        duration_ms=812.5,
-        team="research",
-        project="chat",
-        customer_id="acme",
-        environment="production",
-    )
-    durable = ledger.settle(SCOPES, WORST_CASE_PUSD, (row,), ignore)
+    durable = ledger.settle(SCOPES, WORST_CASE_PUSD, row, ignore)
     if durable is not None:
         await durable
 
 
 async def run(name: str, ledger: Ledger, calls: int, in_flight: int) -> Figure:
     """Makes the calls, `in_flight` at a time, and checks the books."""
-    ids = RequestIds()
-    left = iter(range(calls))
+    first, *others = rows(calls + 1)
+    left = iter(others)
     latencies_s: list[float] = []
 
     async def worker() -> None:
-        for _ in left:
+        for row in left:
             started_s = time.perf_counter()
-            await call(ledger, ids())
+            await call(ledger, row)
             latencies_s.append(time.perf_counter() - started_s)
 
-    await call(ledger, ids())  # opens the file
+    await call(ledger, first)  # opens the file
     started_s, cpu = time.perf_counter(), os.times()
     await asyncio.gather(*(worker() for _ in range(in_flight)))
     took_s, cpu_after = time.perf_counter() - started_s, os.times()

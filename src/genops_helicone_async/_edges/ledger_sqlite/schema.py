@@ -215,9 +215,14 @@ def _create(path: Path) -> None:
 
 def _check_whose(connection: sqlite3.Connection, path: Path, latest: int) -> int:
     """The version of the ledger in the file, 0 where there is none yet."""
+    begins = not connection.in_transaction
+    if begins:
+        connection.execute("BEGIN")  # one look: another process may be making the file at this moment
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if begins:
+        connection.execute("COMMIT")
     if application != APPLICATION_ID and (application or version or tables):
         raise LedgerError(f"{path} is another program's database: point state_url to a file of its own")
     if version > latest:
