@@ -427,6 +427,6 @@ def test_the_end_of_the_process_closes_it() -> None:
 def test_a_fork_has_a_loop_of_its_own() -> None:
     """A child process calls as its parent does, each over connections of its own."""
     with ServerThread() as server:
-        printed, complaints, status = said(server.url, FORKS)
+        printed, complaints, status = said(server.url, FORKS, "-W", "ignore:This process:DeprecationWarning")
     assert (complaints, status) == ("", 0)
     assert printed == ["in a fork: Hello"]

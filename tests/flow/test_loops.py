@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import ssl
 import subprocess
 import sys
 import textwrap
@@ -15,6 +16,8 @@ from flow_parts import KEY
 
 from genops_helicone_async import ConfigurationError, GenOpsHeliconeAsyncAdapter
 from loopback import Exchange, LoopbackServer, chat_body, chat_events
+
+CERTIFICATE = Path(__file__).parents[1] / "edges" / "loopback_certificate.pem"
 
 
 async def answer(exchange: Exchange) -> None:
@@ -41,13 +44,14 @@ async def chat_once(adapter: GenOpsHeliconeAsyncAdapter) -> str:
 class ServerThread:
     """The loopback server on a thread and loop of its own, for tests that bring their own loops."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
 
     async def _serve(self) -> None:
         self._loop, self._done = asyncio.get_running_loop(), asyncio.Event()
-        async with LoopbackServer(answer) as self.server:
+        async with LoopbackServer(answer, tls=self._tls) as self.server:
             self._ready.set()
             await self._done.wait()
 
@@ -247,9 +251,10 @@ for name, script in eval(os.environ["SCRIPTS"]).items():
 def said(url: str, scripts: dict[str, str], *options: str) -> tuple[list[str], str, int]:
     """What a program that runs the scripts prints and complains of, and how it ends."""
     told = {name: textwrap.dedent(script) for name, script in scripts.items()}
+    tls = {"SSL_CERT_FILE": str(CERTIFICATE)} if url.startswith("https:") else {}
     done = subprocess.run(
         [sys.executable, *options, "-c", PREAMBLE + ALL_IN_ONE],
-        env={**os.environ, "SERVER": url, "SCRIPTS": repr(told), "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={**os.environ, **tls, "SERVER": url, "SCRIPTS": repr(told), "PYTHONPATH": os.pathsep.join(sys.path)},
         cwd=Path(__file__).parent,
         capture_output=True,
         text=True,
@@ -259,9 +264,13 @@ def said(url: str, scripts: dict[str, str], *options: str) -> tuple[list[str], s
     return done.stdout.splitlines(), done.stderr, done.returncode
 
 
-def test_without_aclose_nothing_is_left_unclosed() -> None:
+@pytest.mark.parametrize("tls", [False, True])
+def test_without_aclose_nothing_is_left_unclosed(tls: bool) -> None:
     """Whatever a program does with an adapter, it ends without a word, also where warnings are errors."""
-    with ServerThread() as server:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if tls else None
+    if context is not None:
+        context.load_cert_chain(CERTIFICATE)
+    with ServerThread(context) as server:
         printed, complaints, status = said(server.url, SCRIPTS, "-W", "error", "-X", "dev")
     assert (complaints, status) == ("", 0)
     assert printed == [f"{name}: Hello" for name in SCRIPTS]
