@@ -48,6 +48,10 @@ class Hold:
         self.held_pusd = 0
         self.settled: list[int] = []
 
+    def raise_nowait(self, total_pusd: int) -> bool:
+        """Nothing is decided at once."""
+        return False
+
     async def raise_to(self, total_pusd: int) -> None:
         """Notes the most that was asked for."""
         await asyncio.sleep(self.delay_s)

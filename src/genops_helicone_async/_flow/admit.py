@@ -6,7 +6,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ..chat_request import ChatRequest
-from ..errors import ConfigurationError, HeliconeError
+from ..errors import BudgetExceededError, ConfigurationError, HeliconeError
+from .affordable import cases_of
 from .in_time import in_time
 from .settle import record_of
 from .ticket import Target, Ticket
@@ -50,7 +51,7 @@ class Admission:
         try:
             ticket.hold = pipeline.budget.open(merged, enforce=request.enforce_budget)
             self.targets = await pipeline.candidates.of(request, ticket.deadline)
-            if ticket.hold.is_limited:
+            if ticket.hold.is_limited or request.max_cost is not None:
                 await self._set_aside(ticket)
             if not pipeline.slots.take_nowait():
                 await pipeline.slots.take(ticket.deadline)
@@ -61,20 +62,19 @@ class Admission:
         return self
 
     async def _set_aside(self, ticket: Ticket) -> None:
-        """Holds the worst case of the dearest candidate; those without a price are no candidates under a budget."""
-        estimates, request = self._pipeline.estimates, ticket.request
-        worst = [estimates.worst_case_pusd(request, target) for target in self.targets]
-        if ticket.hold.is_enforced:
-            unpriced = [t.endpoint for t, cost in zip(self.targets, worst, strict=True) if cost is None]
-            self.targets = [t for t, cost in zip(self.targets, worst, strict=True) if cost is not None]
-            if not self.targets:
-                names = ", ".join(f"{endpoint.provider}/{endpoint.model}" for endpoint in unpriced)
-                raise ConfigurationError(
-                    f"a budget is enforced and no price is known for {names}: give one with prices=…, "
-                    "or enforce_budget=False"
-                )
-        hold = ticket.hold.raise_to(max(cost or 0 for cost in worst))
-        await in_time(hold, ticket.deadline, "its budget was asked")
+        """Holds the worst case of the dearest candidate that the budgets have room for; dearer ones drop out."""
+        pipeline, hold = self._pipeline, ticket.hold
+        cases = cases_of(ticket, self.targets, pipeline.estimates, pipeline.currency)
+        for total in sorted({cost for _, cost in cases}, reverse=True):
+            try:
+                if not hold.raise_nowait(total):
+                    await in_time(hold.raise_to(total), ticket.deadline, "its budget was asked")
+            except BudgetExceededError as exc:
+                refusal = exc
+            else:
+                self.targets = [target for target, cost in cases if cost <= total]
+                return
+        raise refusal
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None

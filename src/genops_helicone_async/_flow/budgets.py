@@ -226,6 +226,25 @@ class CallHold:
         """Whether a budget applies to this call and refuses it where there is no room."""
         return self._limited and self._enforce
 
+    def raise_nowait(self, total_pusd: int) -> bool:
+        """Sets aside as much as is missing to the total, unless the store has to be asked: then False, and nothing.
+
+        Raises:
+            BudgetExceededError: a budget has no room for it; what is held already stays.
+        """
+        more = total_pusd - self._held
+        if more <= 0 or not self._limited:
+            return True
+        self._hold_in_trackers(more)
+        answer = self._ledger.hold_nowait(self._scopes, more, enforce=self._enforce)
+        if answer is None:
+            self._held += more
+            return True
+        self._release_trackers(self._trackers, more)
+        if answer is WAIT:
+            return False
+        raise self._budgets.refused(answer)
+
     async def raise_to(self, total_pusd: int) -> None:
         """Sets aside as much as is missing to the total; what is held already stays in any case.
 
@@ -233,26 +252,31 @@ class CallHold:
             BudgetExceededError: a budget has no room for it.
             LedgerError: the store cannot be asked.
         """
-        more = total_pusd - self._held
-        if more <= 0 or not self._limited:
+        if self.raise_nowait(total_pusd):
             return
-        held: list[CostTracker] = []
+        more = total_pusd - self._held
+        self._hold_in_trackers(more)
         try:
-            for tracker in self._trackers:
-                refusal = tracker.hold(more, enforce=self._enforce)
-                if refusal is not None:
-                    raise self._budgets.refused(refusal)
-                held.append(tracker)
-            answer = self._ledger.hold_nowait(self._scopes, more, enforce=self._enforce)
-            if answer is WAIT:
-                answer = await self._ledger.hold(self._scopes, more, enforce=self._enforce)
-            if isinstance(answer, Refusal):
-                raise self._budgets.refused(answer)
+            refusal = await self._ledger.hold(self._scopes, more, enforce=self._enforce)
+            if refusal is not None:
+                raise self._budgets.refused(refusal)
         except BaseException:
-            for tracker in held:
-                tracker.release(more)
+            self._release_trackers(self._trackers, more)
             raise
         self._held += more
+
+    def _hold_in_trackers(self, more_pusd: int) -> None:
+        """Sets the amount aside in every tracker's own budget, or in none."""
+        for number, tracker in enumerate(self._trackers):
+            refusal = tracker.hold(more_pusd, enforce=self._enforce)
+            if refusal is not None:
+                self._release_trackers(self._trackers[:number], more_pusd)
+                raise self._budgets.refused(refusal)
+
+    @staticmethod
+    def _release_trackers(trackers: tuple[CostTracker, ...], held_pusd: int) -> None:
+        for tracker in trackers:
+            tracker.release(held_pusd)
 
     def settle(self, rows: list[LedgerRow], *, failed: bool, cached: bool) -> Durable:
         """Books what the call cost and frees the rest. Plain, so nothing can tear it; a second end has no effect."""

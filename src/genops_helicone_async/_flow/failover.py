@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from .._rules.retry import Failure, RetryPolicy, RetryQuota, Stop, decide
+from .._values import Currency
 from ..errors import AllProvidersFailedError, DeadlineExceededError, HeliconeError
+from .affordable import beyond_max_cost, most_pusd
 from .estimates import Estimates
 from .in_time import in_time
 from .ticket import Target, Ticket
@@ -22,7 +24,7 @@ SHARE_OF_TIME = 2 / 3
 class Failover:
     """The loop around attempts. `clock` is the event loop's, `random` gives numbers from 0 up to 1."""
 
-    __slots__ = ("_clock", "_estimates", "_policy", "_quota", "_random")
+    __slots__ = ("_clock", "_currency", "_estimates", "_policy", "_quota", "_random")
 
     def __init__(
         self,
@@ -31,8 +33,10 @@ class Failover:
         clock: Callable[[], float],
         random: Callable[[], float],
         estimates: Estimates,
+        currency: Currency,
     ) -> None:
         self._estimates = estimates
+        self._currency = currency
         self._policy = policy
         self._quota = quota
         self._clock = clock
@@ -48,7 +52,8 @@ class Failover:
         failures: list[Failure] = []
         at = 0
         while True:
-            await self._cover(ticket, targets[at])
+            if ticket.failed_pusd:
+                await self._cover(ticket, targets[at], failures)
             try:
                 answer = await ask(ticket, targets[at], self._until(ticket, len(targets) - len(failures)))
             except HeliconeError as error:
@@ -74,11 +79,19 @@ class Failover:
             if step.delay_s > 0:
                 await asyncio.sleep(step.delay_s)
 
-    async def _cover(self, ticket: Ticket, target: Target) -> None:
+    async def _cover(self, ticket: Ticket, target: Target, failures: list[Failure]) -> None:
         """Before another attempt: what failed ones may have cost is no longer there for this one."""
-        if ticket.failed_pusd and ticket.hold.is_limited:
-            worst = self._estimates.worst_case_pusd(ticket.request, target) or 0
-            await in_time(ticket.hold.raise_to(ticket.failed_pusd + worst), ticket.deadline, "its budget was asked")
+        request, spent = ticket.request, ticket.failed_pusd
+        worst = self._estimates.worst_case_pusd(request, target) or 0
+        most = most_pusd(request, self._currency)
+        try:
+            if most is not None and spent + worst > most:
+                raise beyond_max_cost(request, self._currency, worst, spent_pusd=spent)
+            if ticket.hold.is_limited and not ticket.hold.raise_nowait(spent + worst):
+                await in_time(ticket.hold.raise_to(spent + worst), ticket.deadline, "its budget was asked")
+        except HeliconeError as exc:
+            exc.billed = "maybe"
+            raise exc from failures[-1].error
 
     def _until(self, ticket: Ticket, unasked: int) -> float:
         """When an attempt must have answered: the deadline, or its share of the time while others wait to be asked."""

@@ -79,7 +79,7 @@ class Pipeline:
             currency=shared.currency,
         )
         policy = RetryPolicy(attempts=shared.settings.retry_attempts)
-        self.failover = Failover(policy, shared.quota, clock, shared.random, shared.estimates)
+        self.failover = Failover(policy, shared.quota, clock, shared.random, shared.estimates, shared.currency)
 
     async def run(self, request: ChatRequest) -> HeliconeResponse:
         """One call from admission to settlement.

@@ -90,6 +90,10 @@ class Hold(Protocol):
         """Whether the call is refused where a budget has no room for it."""
         ...
 
+    def raise_nowait(self, total_pusd: int) -> bool:
+        """As `raise_to`, where that can be decided at once; False where it cannot: then nothing has changed."""
+        ...
+
     async def raise_to(self, total_pusd: int) -> None:
         """Sets aside what is missing to this total; raises `BudgetExceededError` where a budget has no room for it."""
         ...
@@ -153,6 +157,10 @@ class _NoHold:
     __slots__ = ()
     is_limited = False
     is_enforced = False
+
+    def raise_nowait(self, total_pusd: int) -> bool:
+        """There is no limit."""
+        return True
 
     async def raise_to(self, total_pusd: int) -> None:
         """There is no limit."""
