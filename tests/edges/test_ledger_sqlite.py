@@ -94,6 +94,14 @@ def test_a_url_that_names_no_file_is_refused(url: str, complaint: str) -> None:
         path_of(url)
 
 
+def test_a_ledger_is_made_by_its_url_too(tmp_path: Path) -> None:
+    """What `state_url` says is taken as it is."""
+    told = repr(SqliteLedger(f"sqlite:///{tmp_path}/ledger.db"))
+    assert told == f"SqliteLedger('{tmp_path}/ledger.db', 0 rows, $0.000000)"
+    with pytest.raises(ConfigurationError, match="names no file"):
+        SqliteLedger("sqlite:///")
+
+
 async def test_nothing_is_opened_before_the_first_call(path: Path) -> None:
     """Making, showing and closing a ledger leaves no file and no thread."""
     threads = threading.active_count()

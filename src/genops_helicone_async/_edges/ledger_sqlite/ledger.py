@@ -12,6 +12,7 @@ import msgspec
 
 from ..._rules.ledger import WAIT, Account, LedgerRow, Movement, Refusal, Scope, Wait
 from ...errors import LedgerError
+from .location import path_of
 from .reader import read_rows
 from .requests import HoldRequest, Loop, Refresh, Settlement
 from .schema import text
@@ -43,8 +44,9 @@ class SqliteLedger:
     and ends its thread; so does the end of the process, within five seconds.
 
     Args:
-        path: The file; created, readable by its owner only, where there is none. Its folder must exist. Not on a
-            network drive: SQLite's log needs memory shared by its processes.
+        location: The file's path, or the `state_url` that names it. The file is created, for its owner only, where
+            there is none; its folder must exist, and not be on a network drive: SQLite's log is in part memory that
+            the processes share.
         lease_s: How long holds outlive a process that crashed.
         busy_s: How long to wait for another program's lock.
         retry_s: How long after a failure to try again.
@@ -55,14 +57,15 @@ class SqliteLedger:
 
     def __init__(
         self,
-        path: str | Path,
+        location: str | Path,
         *,
         lease_s: float = 60.0,
         busy_s: float = 5.0,
         retry_s: float = 0.5,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._path = Path(path).absolute()
+        is_url = isinstance(location, str) and location.startswith("sqlite:")
+        self._path = (path_of(str(location)) if is_url else Path(location)).absolute()
         self._busy_s = busy_s
         self._writer = Writer(Store(self._path, lease_s=lease_s, busy_s=busy_s, clock=clock), retry_s=retry_s)
         self._asked_at_s = -STALE_S
@@ -144,7 +147,7 @@ class SqliteLedger:
             loop: Loop | None = asyncio.get_running_loop()
         except RuntimeError:
             loop = self._loop
-        settlement = Settlement(scopes, held_pusd, rows, booked, loop=loop)
+        settlement = Settlement(scopes, held_pusd, tuple(rows), booked, loop=loop)
         self._writer.put(settlement)
         return settlement
 
