@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator
 from datetime import tzinfo
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -18,7 +17,6 @@ from .report_totals import MOST_NAMES, Breakdown, Line, Totals, shortened
 DIMENSIONS: Final = ("provider", "model", "team", "project", "customer", "environment")
 """What spending is broken down by; a model's name is the pair of its provider and itself."""
 
-_MOST_CELLS: Final = 8_192
 _MOST_TIMED: Final = 64
 REST: Final = "(other)"
 """Under which answers of further providers are timed, once there are 64."""
@@ -64,26 +62,17 @@ class ReportFigures(msgspec.Struct, frozen=True, kw_only=True):
     biggest: tuple[LedgerRow, ...]
 
 
-_Cells = dict[tuple[str | int, ...], list[int]]
-
-
 class Figures:
     """Takes rows, in any order, and gives their figures."""
 
-    __slots__ = ("_biggest", "_breakdowns", "_by_customer", "_by_subject", "_by_time", "_calendar", "_errors",
-                 "_first_s", "_last_s", "_least_pusd", "_most_shown", "_rows", "_sources", "_times",
-                 "_totals")  # fmt: skip
+    __slots__ = ("_biggest", "_breakdowns", "_calendar", "_errors", "_first_s", "_last_s", "_least_pusd",
+                 "_most_shown", "_rows", "_sources", "_times")  # fmt: skip
 
     def __init__(self, zone: tzinfo, *, most_shown: int = 10) -> None:
         self._most_shown = most_shown
         self._rows = 0
         self._first_s = math.inf
         self._last_s = -math.inf
-        # Rows that are alike but for their amounts are added up first: three sums a row instead of twelve.
-        self._by_subject: _Cells = {}
-        self._by_customer: _Cells = {}
-        self._by_time: _Cells = {}
-        self._totals = Totals()
         self._calendar = Calendar(zone)
         self._breakdowns = {dimension: Breakdown() for dimension in DIMENSIONS}
         self._errors = Breakdown()
@@ -103,27 +92,30 @@ class Figures:
             self._first_s = at_s
         if at_s > self._last_s:
             self._last_s = at_s
-        provider, status, source = row.provider, row.status, row.cost_source
-        _book(self._by_subject, (status, source, provider, row.model, row.team, row.project, row.environment), row)
-        _book(self._by_customer, (status, source, row.customer_id), row)
-        _book(self._by_time, (status, source, provider, int(at_s // QUARTER_S)), row)
-        if max(len(self._by_subject), len(self._by_customer), len(self._by_time)) >= _MOST_CELLS:
-            self._count_cells()
+        provider = row.provider
+        names = (
+            (provider,), (provider, row.model), (row.team,), (row.project,), (row.customer_id,), (row.environment,),
+        )  # fmt: skip
+        for breakdown, name in zip(self._breakdowns.values(), names, strict=True):
+            breakdown.of(name).add(row)
+        self._sources.of((row.cost_source,)).add(row)
+        self._calendar.of(int(at_s // QUARTER_S), provider).add(row)
         if row.status == "ok":
-            self._time(row.provider, row.duration_ms)
+            self._time(provider, row.duration_ms)
+        else:
+            self._errors.of((row.status,)).add(row)
         if row.cost_pusd > self._least_pusd:
             self._remember(row)
 
     def finish(self) -> ReportFigures:
         """The figures of all rows; the last step."""
-        self._count_cells()
         everyone = Percentiles()
         for times in self._times.values():
             everyone.include(times)
         dearest = [line.name[0] for line in self._lines("provider", MOST_NAMES) if line.name is not None]
         timed = [name for name in (*dearest, REST) if name in self._times]
         return ReportFigures(
-            totals=self._totals,
+            totals=self._sources.whole(),
             first_s=self._first_s if self._rows else None,
             last_s=self._last_s if self._rows else None,
             timeline=self._calendar.timeline(),
@@ -152,47 +144,6 @@ class Figures:
         if len(self._biggest) > self._most_shown:
             heapq.heappop(self._biggest)
             self._least_pusd = self._biggest[0][0]
-
-    def _count_cells(self) -> None:
-        included = {dimension: breakdown.include for dimension, breakdown in self._breakdowns.items()}
-        for (status, source, provider, model, team, project, environment), totals in _emptied(self._by_subject):
-            self._totals.include(totals)
-            included["provider"]((provider,), totals)
-            included["model"]((provider, model), totals)
-            included["team"]((team,), totals)
-            included["project"]((project,), totals)
-            included["environment"]((environment,), totals)
-            self._sources.include((source,), totals)
-            if totals.failed:
-                self._errors.include((status,), totals)
-        for (_, _, customer), totals in _emptied(self._by_customer):
-            included["customer"]((customer,), totals)
-        for (_, _, provider, quarter), totals in _emptied(self._by_time):
-            self._calendar.include(quarter, provider, totals)
-
-
-def _book(cells: _Cells, key: tuple[str | int, ...], row: LedgerRow) -> None:
-    cell = cells.get(key)
-    if cell is None:
-        cells[key] = [1, row.cost_pusd, row.gateway_pusd, row.input_tokens, row.output_tokens]
-        return
-    cell[0] += 1
-    cell[1] += row.cost_pusd
-    cell[2] += row.gateway_pusd
-    cell[3] += row.input_tokens
-    cell[4] += row.output_tokens
-
-
-def _emptied(cells: _Cells) -> Iterator[tuple[Any, Totals]]:
-    """The cells' keys, which begin with a status and a source, with what they came to; afterwards there are none."""
-    for key, (attempts, cost_pusd, gateway_pusd, input_tokens, output_tokens) in cells.items():
-        is_failed, is_estimate, is_unpriced = key[0] != "ok", key[1] == "estimated", key[1] == "unpriced"
-        yield key, Totals(
-            attempts=attempts, failed=attempts * is_failed, cost_pusd=cost_pusd,
-            estimated_pusd=cost_pusd * is_estimate, gateway_pusd=gateway_pusd, estimates=attempts * is_estimate,
-            unpriced=attempts * is_unpriced, input_tokens=input_tokens, output_tokens=output_tokens,
-        )  # fmt: skip
-    cells.clear()
 
 
 def _latency(provider: str | None, times: Percentiles) -> LatencyLine:

@@ -31,7 +31,7 @@ _BARS: Final[tuple[tuple[Grain, int, int], ...]] = (
 
 
 class Bar(msgspec.Struct, frozen=True, kw_only=True):
-    """One stretch of time, from `starts_at` (local) on: all attempts, and those of each provider."""
+    """One stretch of time, from `starts_at` (local) on: all attempts, and those of each provider, up to 64."""
 
     starts_at: datetime
     totals: Totals
@@ -47,20 +47,31 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Bucket:
-    __slots__ = ("by_provider", "totals")
+    """Attempts of one stretch of time by provider; under None those of providers beyond the 64th."""
+
+    __slots__ = ("by_provider",)
 
     def __init__(self) -> None:
-        self.totals = Totals()
-        self.by_provider: dict[str, Totals] = {}
+        self.by_provider: dict[str | None, Totals] = {}
 
-    def include(self, provider: str, totals: Totals) -> None:
-        self.totals.include(totals)
+    def of(self, provider: str) -> Totals:
         known = self.by_provider.get(provider)
-        if known is None:
-            if len(self.by_provider) >= _MOST_PROVIDERS:
-                return  # it is in the totals; what no provider has is drawn as other
-            known = self.by_provider[provider] = Totals()
-        known.include(totals)
+        return known if known is not None else self._first(*shortened((provider,)))
+
+    def _first(self, provider: str | None) -> Totals:
+        if provider not in self.by_provider and len(self.by_provider) >= _MOST_PROVIDERS:
+            provider = None
+        return self.by_provider.setdefault(provider, Totals())
+
+    def merge(self, other: _Bucket) -> None:
+        for provider, totals in other.by_provider.items():
+            self._first(provider).include(totals)
+
+    def whole(self) -> Totals:
+        whole = Totals()
+        for totals in self.by_provider.values():
+            whole.include(totals)
+        return whole
 
 
 class Calendar:
@@ -77,16 +88,15 @@ class Calendar:
     def __repr__(self) -> str:
         return f"Calendar({len(self._buckets)} {self._grain}s)"
 
-    def include(self, quarter: int, provider: str, totals: Totals) -> None:
-        """Adds what attempts of one provider in one quarter of an hour (since 1970) came to."""
+    def of(self, quarter: int, provider: str) -> Totals:
+        """The totals of one provider in one quarter of an hour (since 1970), to be added to."""
         bucket = self._known.get(quarter)
         if bucket is None:
             bucket = self._bucket(quarter * QUARTER_S)
             if len(self._known) >= _MOST_REMEMBERED:
                 self._known.clear()
             self._known[quarter] = bucket
-        (provider,) = shortened((provider,))
-        bucket.include(provider, totals)
+        return bucket.of(provider)
 
     def timeline(self) -> Timeline:
         """The bars: hours, days, weeks, months or years, whichever of them are few enough to be seen."""
@@ -96,19 +106,20 @@ class Calendar:
         grain = self._drawn_grain(starts[-1] - starts[0])
         grouped: dict[int, _Bucket] = {}
         for start_s in starts:
-            _merge(grouped.setdefault(self._start(grain, start_s), _Bucket()), self._buckets[start_s])
+            grouped.setdefault(self._start(grain, start_s), _Bucket()).merge(self._buckets[start_s])
         spans = list(self._span(grain, min(grouped), max(grouped)))
         earlier = Totals()
         for start_s in spans[:-_MOST_BARS]:
             if start_s in grouped:
-                earlier.include(grouped[start_s].totals)
+                earlier.include(grouped[start_s].whole())
         return Timeline(
             grain=grain, earlier=earlier, bars=tuple(self._bar(s, grouped.get(s)) for s in spans[-_MOST_BARS:])
         )
 
     def _bar(self, start_s: int, bucket: _Bucket | None) -> Bar:
         bucket = bucket or _Bucket()
-        return Bar(starts_at=self._local(start_s), totals=bucket.totals, by_provider=bucket.by_provider)
+        by_provider = {name: totals for name, totals in bucket.by_provider.items() if name is not None}
+        return Bar(starts_at=self._local(start_s), totals=bucket.whole(), by_provider=by_provider)
 
     def _drawn_grain(self, length_s: int) -> Grain:
         kept = _KEPT.index(self._grain)
@@ -133,7 +144,7 @@ class Calendar:
         finer, self._buckets = self._buckets, {}
         self._known.clear()
         for start_s, bucket in finer.items():
-            _merge(self._buckets.setdefault(self._start(self._grain, start_s), _Bucket()), bucket)
+            self._buckets.setdefault(self._start(self._grain, start_s), _Bucket()).merge(bucket)
 
     def _start(self, grain: Grain, moment_s: float) -> int:
         """Unix seconds of the beginning of the local hour, day, week, month or year that a moment falls into."""
@@ -179,14 +190,6 @@ def local_time(moment_s: float, zone: tzinfo) -> datetime:
     # not `fromtimestamp`, which knows no time before 1970 on some systems
     known_s = moment_s if _EARLIEST_S <= moment_s <= LATEST_S else 0.0
     return (_EPOCH + timedelta(seconds=known_s)).astimezone(zone)
-
-
-def _merge(into: _Bucket, other: _Bucket) -> None:
-    into.totals.include(other.totals)
-    for provider, totals in other.by_provider.items():
-        known = into.by_provider.get(provider)
-        if known is not None or len(into.by_provider) < _MOST_PROVIDERS:
-            into.by_provider.setdefault(provider, Totals()).include(totals)
 
 
 __all__ = ["LATEST_S", "QUARTER_S", "Bar", "Calendar", "Grain", "Timeline", "local_time"]

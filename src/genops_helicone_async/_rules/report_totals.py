@@ -7,7 +7,9 @@ from typing import Final
 
 import msgspec
 
-MOST_NAMES: Final = 10_000
+from .ledger import LedgerRow
+
+MOST_NAMES: Final = 100_000
 """Names of one breakdown that are counted apart; those that come later are counted together."""
 MOST_CHARACTERS: Final = 200
 """Of a name; what is longer is cut."""
@@ -46,6 +48,22 @@ class Totals(msgspec.Struct, kw_only=True):
         """Whether the cost is what was billed, to the last digit."""
         return not self.estimates and not self.unpriced
 
+    def add(self, row: LedgerRow) -> None:
+        """Counts one row."""
+        self.attempts += 1
+        self.cost_pusd += row.cost_pusd
+        self.input_tokens += row.input_tokens
+        self.output_tokens += row.output_tokens
+        if row.gateway_pusd:
+            self.gateway_pusd += row.gateway_pusd
+        if row.status != "ok":
+            self.failed += 1
+        if row.cost_source == "estimated":
+            self.estimates += 1
+            self.estimated_pusd += row.cost_pusd
+        elif row.cost_source == "unpriced":
+            self.unpriced += 1
+
     def include(self, other: Totals) -> None:
         """Adds what other attempts came to."""
         self.attempts += other.attempts
@@ -60,11 +78,15 @@ class Totals(msgspec.Struct, kw_only=True):
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a breakdown. `name` is None for all that have no line of their own; `names` is how many those are."""
+    """One line of a breakdown. `name` is None for all that have no line of their own; `names` is how many those are.
+
+    With `at_least` there are more of them than were counted apart, and a dear one may be among them.
+    """
 
     name: Name | None
     totals: Totals
     names: int = 1
+    at_least: bool = False
 
 
 class Breakdown:
@@ -82,15 +104,25 @@ class Breakdown:
     def __repr__(self) -> str:
         return f"Breakdown({len(self)} names)"
 
-    def include(self, name: Name, totals: Totals) -> None:
-        """Adds what some attempts of this name came to."""
-        name = shortened(name)
+    def of(self, name: Name) -> Totals:
+        """The totals of a name, to be added to."""
+        known = self._totals.get(name)
+        return known if known is not None else self._first(shortened(name))
+
+    def _first(self, name: Name) -> Totals:
         known = self._totals.get(name)
         if known is None:
-            known = self._late
-            if len(self._totals) < MOST_NAMES:
-                known = self._totals[name] = Totals()
-        known.include(totals)
+            if len(self._totals) >= MOST_NAMES:
+                return self._late
+            known = self._totals[name] = Totals()
+        return known
+
+    def whole(self) -> Totals:
+        """What all names came to."""
+        whole = Totals()
+        for totals in (*self._totals.values(), self._late):
+            whole.include(totals)
+        return whole
 
     @property
     def is_full(self) -> bool:
@@ -113,7 +145,7 @@ class Breakdown:
             rest = Totals()
             for totals in hidden:
                 rest.include(totals)
-            shown.append(Line(name=None, totals=rest, names=len(hidden)))
+            shown.append(Line(name=None, totals=rest, names=len(hidden), at_least=self.is_full))
         return tuple(shown)
 
 

@@ -15,7 +15,7 @@ from .._edges.ledger_memory import MemoryLedger
 from .._flow.budget_limits import BudgetLimits, limits_of
 from .._flow.budgets import Budgets
 from .._rules.ledger import Account, Scope
-from .._rules.report_totals import Breakdown, Totals
+from .._rules.report_totals import Breakdown, Line
 from .._values import Currency
 from ..models import BudgetStatus
 from .failures import WRONG_USAGE, CommandError
@@ -127,13 +127,12 @@ class Spending:
     def add(self, rows: Iterable[LedgerRow]) -> None:
         """Counts rows in."""
         for row in rows:
-            totals = Totals(attempts=1, cost_pusd=row.cost_pusd)
             if row.at_s >= self._day_s:
-                self._names["daily"].include((), totals)
-            self._names["monthly"].include((), totals)
+                self._names["daily"].of(()).add(row)
+            self._names["monthly"].of(()).add(row)
             for name, who in (("team", row.team), ("project", row.project), ("customer", row.customer_id)):
                 if who:
-                    self._names[name].include((who,), totals)
+                    self._names[name].of((who,)).add(row)
 
     def of(self, budget: str) -> int:
         """Pico-dollars of a budget's name: `daily`, `monthly`, `team:research`."""
@@ -144,10 +143,10 @@ class Spending:
         """The names that most was spent for."""
         return [line.name[0] for line in self._names[name].lines(most) if line.name is not None]
 
-    def rest(self, name: str, most: int) -> tuple[int, int]:
-        """How many further names there are, and what they cost together."""
+    def rest(self, name: str, most: int) -> Line | None:
+        """All further names together, where there are any."""
         last = self._names[name].lines(most)[-1:]
-        return next(((line.names, line.totals.cost_pusd) for line in last if line.name is None), (0, 0))
+        return next((line for line in last if line.name is None), None)
 
 
 __all__ = ["BudgetLine", "Spending", "as_status", "budget_lines", "has_limit", "limits_from"]

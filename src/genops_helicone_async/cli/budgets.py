@@ -13,6 +13,7 @@ from .money import PUSD_PER_USD, digits_of, exact_usd
 from .tables import Table
 
 if TYPE_CHECKING:
+    from .._rules.report_totals import Line
     from .budget_lines import BudgetLine, Spending
 
 _TOP = 20
@@ -61,11 +62,16 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def others(rest: Line) -> str:
+    """How many names a line stands for that are not shown."""
+    return f"{'At least ' * rest.at_least}{rest.names:,} more"
+
+
 def _uncounted(lines: list[BudgetLine], spending: Spending) -> list[str]:
     """A budget that counts nothing although there are calls: it says nothing about them, and must not look as if."""
     return [
-        f"{name}: the ledger has calls worth {exact_usd(spent_pusd)} that this budget does not count. A customer is "
-        "counted from when an adapter has a limit for it, days and months in the adapter's own time zone (--timezone)"
+        f"{name}: the ledger has calls worth {exact_usd(spent_pusd)} in this window, none of them counted in it: "
+        "adapters count days and months in their own time zone, give the same as --timezone"
         for line in lines
         if not line.settled_pusd and (spent_pusd := spending.of(name := line.status.name))
     ]
@@ -116,9 +122,9 @@ def _print_spending(lines: list[BudgetLine], spending: Spending, most: int) -> N
     columns = ("of", "this", "spent >", "held >", "until")
     show(Table(title="Spent so far (name limits to see what is left of them)", columns=columns, rows=rows))
     for name in _FOUND:
-        number, cost_pusd = spending.rest(name, most)
-        if number:
-            print(f"{number:,} more {name}s spent {exact_usd(cost_pusd)} together.")
+        rest = spending.rest(name, most)
+        if rest is not None:
+            print(f"{others(rest)} {name}s spent {exact_usd(rest.totals.cost_pusd)} together.")
 
 
 def _print_json(source: str, zone: str, lines: list[BudgetLine], notes: list[str]) -> None:
@@ -153,4 +159,4 @@ def _moment(when: datetime) -> str:
     return f"{when:%Y-%m-%d %H:%M} {when.tzname() or ''}".rstrip()
 
 
-__all__ = ["add_to", "facts_of", "run"]
+__all__ = ["add_to", "facts_of", "others", "run"]

@@ -8,10 +8,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .budgets import others
 from .cost_options import show
 from .failures import WRONG_USAGE, CommandError
 from .ledger_options import add_ledger_options, add_limit_options, at, point, state_url_of, without_secrets
 from .money import digits_of, exact_usd
+from .summary import counted
 from .tables import Table
 
 if TYPE_CHECKING:
@@ -99,6 +101,7 @@ def _check_replaceable(path: Path) -> None:
 
 def _print(figures: ReportFigures, zone: str) -> None:
     from .._rules.report_time import local_time
+    from .._rules.report_totals import MOST_NAMES
 
     if figures.first_s is None or figures.last_s is None:
         print("The ledger has no attempts in this period.")
@@ -110,6 +113,10 @@ def _print(figures: ReportFigures, zone: str) -> None:
         lines = figures.breakdowns[dimension]
         if any(line.name != ("",) for line in lines):
             show(_table(f"By {dimension}", heading, lines, figures.totals))
+    if any(line.at_least for lines in figures.breakdowns.values() for line in lines):
+        print(
+            f"Beyond {MOST_NAMES:,} names of a kind, further ones are counted together: a dear one may be among them."
+        )
     print(f"{_attempts(figures.totals)} from {first} to {last} {zone}.")
     print(f"{_certainty(figures.totals)}.")
 
@@ -117,7 +124,7 @@ def _print(figures: ReportFigures, zone: str) -> None:
 def _table(title: str, heading: str, lines: tuple[Line, ...], whole: Totals) -> Table:
     digits = digits_of([line.totals.cost_pusd for line in lines])
     columns = {
-        f"{heading}": [_name(line) for line in lines],
+        heading: [_name(line) for line in lines],
         "attempts >": [f"{line.totals.attempts:,}" for line in lines],
         "failed >": [f"{line.totals.failed:,}" for line in lines],
         "tokens in >": [f"{line.totals.input_tokens:,}" for line in lines],
@@ -136,7 +143,7 @@ def _table(title: str, heading: str, lines: tuple[Line, ...], whole: Totals) -> 
 
 def _name(line: Line) -> str:
     if line.name is None:
-        return f"(other: {line.names:,} more)"
+        return f"(other: {others(line).lower()})"
     return "/".join(line.name) or "(none)"
 
 
@@ -145,7 +152,7 @@ def _share(part: int, whole: int) -> str:
 
 
 def _attempts(totals: Totals) -> str:
-    return f"{totals.attempts:,} attempts, {totals.failed:,} of them failed,"
+    return f"{counted(totals.attempts, 'attempt')}, {totals.failed:,} of them failed,"
 
 
 def _certainty(totals: Totals) -> str:
@@ -153,9 +160,9 @@ def _certainty(totals: Totals) -> str:
     if totals.is_exact:
         return f"{said}, exactly"
     if totals.estimates:
-        said += f", of it ~{exact_usd(totals.estimated_pusd)} estimated for {totals.estimates:,} attempts"
+        said += f", of it ~{exact_usd(totals.estimated_pusd)} estimated for {counted(totals.estimates, 'attempt')}"
     if totals.unpriced:
-        said += f"; {totals.unpriced:,} attempts have no known price and are not in it"
+        said += f"; {counted(totals.unpriced, 'attempt')} without a known price not in it"
     return said
 
 

@@ -50,7 +50,12 @@ def _totals(totals: Totals) -> dict[str, Any]:
 
 def _lines(lines: Sequence[Line]) -> list[dict[str, Any]]:
     return [
-        {"name": None if line.name is None else "/".join(line.name), "names": line.names, **_totals(line.totals)}
+        {
+            "name": None if line.name is None else "/".join(line.name),
+            "names": line.names,
+            "at_least": line.at_least,
+            **_totals(line.totals),
+        }
         for line in lines
     ]
 

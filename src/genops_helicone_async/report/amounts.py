@@ -54,6 +54,11 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def counted(number: int, one: str) -> str:
+    """`1 attempt`, `2 attempts`."""
+    return f"{number:,} {one}{'' if number == 1 else 's'}"
+
+
 def share(part: int, whole: int) -> str:
     """Per cent to one digit; what is there but smaller says so."""
     if not whole:
@@ -71,16 +76,24 @@ def duration(ms: float | None) -> str:
     if ms is None:
         return "–"
     if ms < 999.5:
-        return f"{ms:.3g}{NO_BREAK}ms"
-    if ms < 99_950:
+        return f"{_three_digits(ms)}{NO_BREAK}ms"
+    if ms < 120_000:
         return f"{_three_digits(ms / 1000)}{NO_BREAK}s"
-    if ms < 5_999_500:
+    if ms < 7_200_000:
         return f"{_three_digits(ms / 60_000)}{NO_BREAK}min"
     return f"{ms / 3_600_000:,.1f}{NO_BREAK}h"
 
 
+def round_duration(ms: float) -> str:
+    """A round time with its unit, as on an axis."""
+    for unit, unit_ms in (("h", 3_600_000), ("min", 60_000), ("s", 1_000)):
+        if ms >= unit_ms:
+            return f"{ms / unit_ms:.3g}{NO_BREAK}{unit}"
+    return f"{ms:.3g}{NO_BREAK}ms"
+
+
 def _three_digits(number: float) -> str:
-    return f"{number:.2f}" if number < 9.995 else f"{number:.1f}"
+    return f"{number:.2f}" if number < 9.995 else f"{number:.1f}" if number < 99.95 else f"{number:.0f}"
 
 
 def moment(at_s: float, zone: tzinfo) -> str:
@@ -88,4 +101,17 @@ def moment(at_s: float, zone: tzinfo) -> str:
     return f"{local_time(at_s, zone):%Y-%m-%d %H:%M:%S}"
 
 
-__all__ = ["MONTHS", "NO_BREAK", "about", "count", "digits_of", "duration", "moment", "money", "share", "usd"]
+__all__ = [
+    "MONTHS",
+    "NO_BREAK",
+    "about",
+    "count",
+    "counted",
+    "digits_of",
+    "duration",
+    "moment",
+    "money",
+    "round_duration",
+    "share",
+    "usd",
+]

@@ -71,13 +71,13 @@ def bar_chart(
 
 
 def ticks_to(most: int) -> list[int]:
-    """From 0 to at least `most` in three to six even steps of round size."""
+    """From 0 to at least `most` in one to six even steps of round size."""
     if most <= 0:
         return [0, 1]
     raw = most / 5
     magnitude = 10.0 ** math.floor(math.log10(raw))
     step = max(1, math.ceil(next(round(times * magnitude, 9) for times in _TICKS if times * magnitude >= raw * 0.999)))
-    return [step * index for index in range(math.ceil(most / step) + 1)]
+    return [step * index for index in range(-(-most // step) + 1)]
 
 
 def _bar(bar: StackedBar, x: float, slot: float, floor: float, scale: float) -> Html:
@@ -101,14 +101,14 @@ def _bar(bar: StackedBar, x: float, slot: float, floor: float, scale: float) -> 
 def _labels(words: Sequence[str], left: float, slot: float, y: float) -> list[Html]:
     if not words:
         return []
-    wide = max(map(len, words)) * _CHARACTER + _LABEL_GAP
-    every = max(1, math.ceil(wide / slot))
+    wide = max(map(len, words)) * _CHARACTER
+    every = max(1, math.ceil((wide + _LABEL_GAP) / slot))
+    places = [(left + slot * (index + 0.5), word) for index, word in enumerate(words) if index % every == 0]
     return [
-        tag("text", word, x=min(max(left + slot * (index + 0.5), left + wide / 2 - 10), WIDTH - wide / 2 + 6), y=y,
-            class_="axis middle")
-        for index, word in enumerate(words)
-        if index % every == 0
-    ]  # fmt: skip
+        tag("text", word, x=max(x, wide / 2), y=y, class_="axis middle")
+        for x, word in places
+        if x + wide / 2 <= WIDTH + _RIGHT
+    ]
 
 
 class Range(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from .._rules.report_time import Bar, Grain, Timeline
 from .._rules.report_totals import Totals
-from .amounts import MONTHS, count, digits_of, money, usd
+from .amounts import MONTHS, count, counted, digits_of, money, usd
 from .charts import Part, StackedBar, Titled, bar_chart
 from .markup import Html, foreign, joined, tag
 from .tables import plain_table
@@ -25,7 +25,7 @@ def spend_chart(timeline: Timeline, providers: Sequence[str]) -> Html:
     top = max(timeline.bars, key=lambda bar: bar.totals.cost_pusd)
     titled = Titled(
         f"Spend by {timeline.grain}",
-        f"{len(bars)} bars, one for each {timeline.grain}. Most was spent in {told(timeline.grain, top)}: "
+        f"{counted(len(bars), 'bar')}, one for each {timeline.grain}. Most was spent in {told(timeline.grain, top)}: "
         f"{usd(top.totals.cost_pusd, 4)}.",
         "spend",
     )
@@ -37,7 +37,7 @@ def attempts_chart(timeline: Timeline) -> Html:
     bars = [
         StackedBar(
             _label(timeline, index),
-            f"{told(timeline.grain, bar)}: {count(bar.totals.attempts)} attempts, {count(bar.totals.failed)} failed",
+            f"{told(timeline.grain, bar)}: {counted(bar.totals.attempts, 'attempt')}, {bar.totals.failed:,} failed",
             (Part("answered", bar.totals.attempts - bar.totals.failed), Part("failed", bar.totals.failed)),
         )
         for index, bar in enumerate(timeline.bars)
@@ -45,7 +45,7 @@ def attempts_chart(timeline: Timeline) -> Html:
     failed = sum(bar.totals.failed for bar in timeline.bars)
     titled = Titled(
         f"Attempts by {timeline.grain}",
-        f"{count(sum(bar.size for bar in bars))} attempts, {count(failed)} of them failed.",
+        f"{counted(sum(bar.size for bar in bars), 'attempt')}, {count(failed)} of them failed.",
         "attempts",
     )
     entries = [_entry("answered", "answered"), *([_entry("failed", "failed")] if failed else [])]

@@ -12,7 +12,7 @@ import msgspec
 from .._rules.report_figures import LatencyLine, ReportFigures
 from .._rules.report_totals import Line, Totals
 from ..models import BudgetStatus
-from .amounts import NO_BREAK, about, count, duration, moment, money, share
+from .amounts import NO_BREAK, about, count, counted, duration, moment, money, round_duration, share
 from .budget_bars import budget_bars
 from .charts import Range, Titled, range_chart
 from .markup import Html, foreign, joined, tag, text
@@ -49,14 +49,14 @@ def _about(figures: ReportFigures, heading: Heading) -> Html:
     zone = heading.written_at.tzinfo
     assert zone is not None
     if figures.first_s is None or figures.last_s is None:
-        covered = Html("No attempts")
+        covered = Html("No attempts in this period")
     else:
         covered = joined("Attempts from ", tag("b", moment(figures.first_s, zone)), " to ",
                          tag("b", moment(figures.last_s, zone)))  # fmt: skip
     asked = [f"{word} {at:%Y-%m-%d %H:%M}" for word, at in (("since", heading.since), ("before", heading.until)) if at]
     lines = [
         joined(covered, f", {heading.zone}", f" (asked for: {', '.join(asked)})" if asked else "", "."),
-        joined("Written ", f"{heading.written_at:%Y-%m-%d %H:%M:%S}",
+        joined(f"Written {heading.written_at:%Y-%m-%d %H:%M:%S}",
                joined(" from ", foreign(heading.source)) if heading.source else "", "."),
     ]  # fmt: skip
     return joined(*(tag("p", line) for line in lines))
@@ -111,7 +111,8 @@ def _tiles(whole: Totals, latency: LatencyLine) -> Html:
         _tile("Tokens", joined(count(whole.input_tokens), tag("small", f"{NO_BREAK}in")),
               joined(count(whole.output_tokens), f"{NO_BREAK}out")),
         _tile("Latency, median", duration(latency.p50_ms),
-              f"95 % within {duration(latency.p95_ms)}, 99 % within {duration(latency.p99_ms)}"),
+              f"95 % within {duration(latency.p95_ms)}, 99 % within {duration(latency.p99_ms)}"
+              if latency.answers else "no answer was timed"),
     ]  # fmt: skip
     if whole.gateway_pusd:
         tiles.append(_tile("Gateway fees", money(whole.gateway_pusd),
@@ -132,9 +133,9 @@ def _certainty(whole: Totals) -> Html:
     said = []
     if whole.estimates:
         said.append(joined("of it ", about(whole.estimated_pusd), f" ({share(whole.estimated_pusd, whole.cost_pusd)}) ",
-                           f"estimated, for {count(whole.estimates)} attempts"))  # fmt: skip
+                           f"estimated, for {counted(whole.estimates, 'attempt')}"))  # fmt: skip
     if whole.unpriced:
-        said.append(joined(f"{count(whole.unpriced)} attempts have no known price and are not in it"))
+        said.append(joined(f"{counted(whole.unpriced, 'attempt')} without a known price not in it"))
     return Html("; ".join(said))
 
 
@@ -160,7 +161,7 @@ def _latency(figures: ReportFigures, dearest: Sequence[str]) -> Html:
     )
     legend = tag("p", "Dot: median. Thick line: to the 95th percentile. Thin line: to the 99th. "
                       "Answered attempts only; percentiles within half a per cent.", class_="quiet")  # fmt: skip
-    chart = joined(range_chart(titled, ranges, duration), legend) if ranges else Html("")
+    chart = joined(range_chart(titled, ranges, round_duration), legend) if ranges else Html("")
     return _section("Latency by provider", chart, latency_table([*figures.latencies, figures.latency]))
 
 

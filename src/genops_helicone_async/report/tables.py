@@ -9,7 +9,7 @@ import msgspec
 
 from .._rules.ledger import LedgerRow
 from .._rules.report_figures import LatencyLine
-from .._rules.report_totals import Line, Totals
+from .._rules.report_totals import MOST_NAMES, Line, Totals
 from .amounts import NO_BREAK, about, count, digits_of, duration, moment, money, share
 from .markup import Html, foreign, joined, tag
 
@@ -47,7 +47,11 @@ def breakdown_table(what: str, lines: Sequence[Line], whole: Totals, *, brief: b
     if not brief:
         columns.append(Column("Tokens in", "number", lambda line: count(line.totals.input_tokens)))
         columns.append(Column("Tokens out", "number", lambda line: count(line.totals.output_tokens)))
-    return _table(columns, lines)
+    table = _table(columns, lines)
+    if any(line.at_least for line in lines):
+        told = f"Beyond {count(MOST_NAMES)} names, further ones are counted together: a dear one may be among them."
+        return joined(table, tag("p", told, class_="quiet"))
+    return table
 
 
 def error_table(lines: Sequence[Line], whole: Totals) -> Html:
@@ -140,7 +144,7 @@ def _rows(heads: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> Ht
 
 def _name(line: Line) -> Html:
     if line.name is None:
-        return _all(f"(other: {count(line.names)} more)")
+        return _all(f"(other: {'at least ' * line.at_least}{count(line.names)} more)")
     if len(line.name) == 2:
         return _pair(*line.name)
     (name,) = line.name
