@@ -86,9 +86,9 @@ def open_ledger(state_url: str | None) -> Ledger:
     if state_url is None:
         return MemoryLedger()
     if state_url.startswith("sqlite:"):
-        from ._edges.ledger_sqlite import SqliteLedger
+        from ._edges.ledger_sqlite import SqliteLedger, path_of
 
-        return SqliteLedger(state_url)
+        return SqliteLedger(path_of(state_url))
     from ._edges.ledger_redis import RedisLedger
 
     return RedisLedger(state_url)

@@ -130,12 +130,15 @@ class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Closes the running loop's connections; afterwards calls raise a `ConfigurationError`. Safe to repeat."""
+        """Closes the running loop's connections; afterwards calls raise a `ConfigurationError`. Safe to repeat.
+
+        Calls on their way fail; what they may have cost is in the ledger when this returns.
+        """
         self._closed = True
         self._last = None
         pipeline = self._pipelines.pop(asyncio.get_running_loop(), None)
         if pipeline is not None:
-            await pipeline.transport.aclose()
+            await pipeline.aclose()
         await self._parts.ledger.aclose()
 
     async def chat_async(self, message: Message, **options: Unpack[ChatOptions]) -> HeliconeResponse:

@@ -48,6 +48,7 @@ class Admission:
             started=started,
             deadline=started + (request.timeout_seconds or pipeline.settings.timeout_s),
         )
+        pipeline.in_flight.add(self)
         try:
             ticket.hold = pipeline.budget.open(merged, enforce=request.enforce_budget)
             self.targets = await pipeline.candidates.of(request, ticket.deadline)
@@ -85,6 +86,7 @@ class Admission:
     def close(self, exc: BaseException | None) -> None:
         """Ends the admission; safe to call more than once. A stream that its reader left on purpose has not failed."""
         ticket, pipeline = self.ticket, self._pipeline
+        pipeline.in_flight.discard(self)
         if self._slot:
             self._slot = False
             pipeline.slots.release()

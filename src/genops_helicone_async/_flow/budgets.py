@@ -233,7 +233,7 @@ class CallHold:
             BudgetExceededError: a budget has no room for it; what is held already stays.
         """
         more = total_pusd - self._held
-        if more <= 0 or not self._limited:
+        if more <= 0 or not self._limited or self._ended:
             return True
         self._hold_in_trackers(more)
         answer = self._ledger.hold_nowait(self._scopes, more, enforce=self._enforce)

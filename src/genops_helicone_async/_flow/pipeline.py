@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import weakref
 from collections.abc import Callable
 
 import msgspec
@@ -10,7 +12,7 @@ from .._rules.retry import RetryPolicy, RetryQuota
 from .._values import Currency
 from ..chat_request import ChatRequest
 from ..config import Settings
-from ..errors import HeliconeError
+from ..errors import ConfigurationError, HeliconeError
 from ..models import HeliconeResponse
 from .admit import Admission
 from .attempt import Attempts
@@ -24,6 +26,9 @@ from .settle import is_hit, record_of, response_of, written
 from .sinks import Sinks
 from .stream import ChatStream
 from .ticket import Outcome, Ticket
+
+_TURNS = 50
+"""Of the event loop, in which calls whose connection was dropped end by themselves; others wait for a retry."""
 
 
 class Shared(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,9 +58,11 @@ class Pipeline:
         "currency",
         "estimates",
         "failover",
+        "in_flight",
         "settings",
         "sinks",
         "slots",
+        "streams",
         "transport",
     )
 
@@ -67,6 +74,8 @@ class Pipeline:
         self.transport = transport
         self.slots = slots
         self.clock = clock
+        self.in_flight: set[Admission] = set()
+        self.streams: weakref.WeakSet[ChatStream] = weakref.WeakSet()
         self.candidates = Candidates(shared.settings, shared.prices)
         self.estimates = shared.estimates
         self.currency = shared.currency
@@ -99,6 +108,18 @@ class Pipeline:
         """One streamed call; it begins when the stream is entered."""
         return ChatStream(self.admit(request), self)
 
+    async def aclose(self) -> None:
+        """Drops the connections, and books what is still on its way as far as it is known, before the ledger closes."""
+        await self.transport.aclose()
+        for stream in tuple(self.streams):
+            stream.end(_closed())
+        for _ in range(_TURNS):
+            if not self.in_flight:
+                return
+            await asyncio.sleep(0)
+        for admission in tuple(self.in_flight):
+            admission.close(_closed())
+
     def admit(self, request: ChatRequest) -> Admission:
         """The way in and out, as an `async with`."""
         return Admission(self, request)
@@ -117,6 +138,10 @@ class Pipeline:
             raise
         self.sinks.emit(record_of(ticket, self.clock(), cost_pusd=cost_pusd, response=response))
         return response
+
+
+def _closed() -> ConfigurationError:
+    return ConfigurationError("the adapter was closed while the call was on its way: close it when all are done")
 
 
 __all__ = ["Pipeline", "Shared"]

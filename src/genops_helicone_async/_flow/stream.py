@@ -34,8 +34,10 @@ class ChatStream:
     """
 
     __slots__ = (
+        "__weakref__",
         "_admission",
         "_decoder",
+        "_ended_by",
         "_entered",
         "_loop",
         "_open",
@@ -53,6 +55,7 @@ class ChatStream:
         self._ready: deque[StreamChunk] = deque()
         self._response: HeliconeResponse | None = None
         self._entered = False
+        self._ended_by: HeliconeError | None = None
 
     @property
     def response(self) -> HeliconeResponse:
@@ -83,6 +86,7 @@ class ChatStream:
         except BaseException as exc:
             admission.close(exc)
             raise
+        self._pipeline.streams.add(self)
         self._decoder = self._open.decoder
         self._ready.extend(self._open.ready)
         self._open.ready = []
@@ -111,6 +115,8 @@ class ChatStream:
             return ready.popleft()
         stream = self._open
         if stream is None:
+            if self._ended_by is not None:
+                raise self._ended_by
             if not self._entered:
                 raise ConfigurationError("enter the stream first: `async with adapter.stream_async(…) as stream`")
             raise StopAsyncIteration
@@ -182,6 +188,12 @@ class ChatStream:
             cause.billed = "maybe"
         self._abandon(error)
         return error
+
+    def end(self, error: HeliconeError) -> None:
+        """Ends the stream from outside: what had arrived is booked, and whoever reads on gets the error."""
+        if self._open is not None:
+            self._ended_by = error
+            self._abandon(error)
 
     def _abandon(self, exc: BaseException | None) -> None:
         """Drops the connection and books what had arrived; without effect after the end."""
