@@ -8,7 +8,7 @@ import random
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from genops_helicone_async._edges.price_book import PriceBook
 from genops_helicone_async._rules.ledger import LedgerRow
 from genops_helicone_async._rules.prices import cost_pusd
 from genops_helicone_async._values import TokenCounts
+from genops_helicone_async.models import PUSD_PER_USD
 from genops_helicone_async.report import write_report
 
 IMAGE = Path(__file__).parent / "images" / "report.png"
@@ -69,23 +70,26 @@ def calls() -> Iterator[LedgerRow]:
         )  # fmt: skip
 
 
-def budgets() -> tuple[BudgetStatus, ...]:
-    """Three budgets of the last day."""
-    day, month = BEGIN + timedelta(days=DAYS), datetime(2026, 12, 1, tzinfo=UTC)
-    figures = (
-        ("daily", "day", 20.0, 6.4182, 0.0, day), ("monthly", "month", 250.0, 212.9, 0.35, month),
-        ("team:research", "month", 60.0, 60.214, 0.0, month),
-    )  # fmt: skip
+def budgets(rows: Sequence[LedgerRow]) -> tuple[BudgetStatus, ...]:
+    """Three budgets at the end of the last day: a quiet one, one that is nearly spent, one that is overrun."""
+    ends, month = BEGIN + timedelta(days=DAYS), datetime(2026, 12, 1, tzinfo=UTC)
+    last_day_s = (ends - timedelta(days=1)).timestamp()
+    spent = (
+        ("daily", "day", 15.0, [row for row in rows if row.at_s >= last_day_s], 0.0125, ends),
+        ("monthly", "month", 210.0, rows, 0.0125, month),
+        ("team:research", "month", 56.5, [row for row in rows if row.team == "research"], 0.0, month),
+    )
     return tuple(
         BudgetStatus(
-            name=name, scope=name.partition(":")[0], period=period, limit=limit, settled=settled, held=held,
-            remaining=limit - settled - held, resets_at=ends,
+            name=name, scope=name.partition(":")[0], period=period, limit=limit, held=held, resets_at=resets_at,
+            settled=(settled := sum(row.cost_pusd for row in counted) / PUSD_PER_USD),
+            remaining=limit - settled - held,
         )
-        for name, period, limit, settled, held, ends in figures
+        for name, period, limit, counted, held, resets_at in spent
     )  # fmt: skip
 
 
-def photograph(page: Path, image: Path, *, width: int = 1180, height: int = 1500, dark: bool = False) -> None:
+def photograph(page: Path, image: Path, *, width: int = 1180, height: int = 1534, dark: bool = False) -> None:
     """A picture of the page's beginning."""
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -104,7 +108,9 @@ def photograph(page: Path, image: Path, *, width: int = 1180, height: int = 1500
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "report.html"
-        write_report(calls(), page, title="LLM spend, November 2026", budgets=budgets(), source="sqlite:///ledger.db")
+        rows = list(calls())
+        title, source = "LLM spend, November 2026", "sqlite:///ledger.db"
+        write_report(rows, page, title=title, budgets=budgets(rows), source=source)
         photograph(page, IMAGE)
     print(f"{IMAGE}: {IMAGE.stat().st_size:,} bytes")
 

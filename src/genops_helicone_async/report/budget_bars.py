@@ -40,7 +40,8 @@ def _budget(budget: BudgetStatus) -> Html:
         tag(
             "p",
             tag("b", f"{used:,.1f}{NO_BREAK}%", class_="used"),
-            joined(" used, ", *ending, f"; resets {budget.resets_at:%Y-%m-%d %H:%M} {budget.resets_at.tzname() or ''}"),
+            joined(" used, ", *ending, "; resets "),
+            tag("span", f"{budget.resets_at:%Y-%m-%d %H:%M} {budget.resets_at.tzname() or ''}".rstrip(), class_="when"),
             class_="quiet",
         ),
         class_=f"budget {state}",

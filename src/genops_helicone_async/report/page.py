@@ -111,7 +111,7 @@ def _tiles(whole: Totals, latency: LatencyLine) -> Html:
         _tile("Tokens", joined(count(whole.input_tokens), tag("small", f"{NO_BREAK}in")),
               joined(count(whole.output_tokens), f"{NO_BREAK}out")),
         _tile("Latency, median", duration(latency.p50_ms),
-              f"95 % within {duration(latency.p95_ms)}, 99 % within {duration(latency.p99_ms)}"
+              f"95{NO_BREAK}% within {duration(latency.p95_ms)}, 99{NO_BREAK}% within {duration(latency.p99_ms)}"
               if latency.answers else "no answer was timed"),
     ]  # fmt: skip
     if whole.gateway_pusd:
