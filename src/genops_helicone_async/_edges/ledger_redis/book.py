@@ -18,7 +18,7 @@ from ...errors import LedgerError
 from .batches import Batch, Booked, KnownIds, Queue
 from .exchange import Exchange, Identity
 from .messages import Answer
-from .pace import BATCH, COMPANY, Pace
+from .pace import AT_ONCE, BATCH, COMPANY, Pace
 from .slices import SCAN_S, Slice, Slices
 from .waiting import Future, Peek, Want, complete
 
@@ -153,7 +153,7 @@ class Book:
             if self._in_flight is not None:
                 return max(0.0, self._in_flight.started_s + TAKEOVER_S - now_s)
             wanted = [want.retry_s for want in self._wants]
-            wanted += [0.0 for peek in self._peeks if peek.future is not None]
+            wanted += [AT_ONCE for peek in self._peeks if peek.future is not None]
             return self._pace.due_s(
                 now_s,
                 wanted,
@@ -228,8 +228,9 @@ class Book:
                 self._slices.prune(set(itertools.chain.from_iterable(groups)))
         movements = exchange.movements(answer, costs)
         for batch in exchange.batches:
-            batch.tell(None)
+            # In this order: whoever awaited the settlement may end its loop as soon as it is told.
             batch.book(movements)
+            batch.tell(None)
         for want, is_known, refusal in verdicts:
             if is_known:
                 complete(want.future, refusal)
@@ -265,6 +266,12 @@ class Book:
         for future in _futures(wants, peeks):
             complete(future, error)
         return in_a_row
+
+    def abandon(self, exchange: Exchange) -> None:
+        """Puts everything back for another loop's courier: this one's loop ends."""
+        with self._lock:
+            if exchange is self._in_flight:
+                self._put_back(exchange)
 
     def _repeat(self, exchange: Exchange, answer: Answer, now_s: float) -> None:
         """Draws the exchange up anew: the server did nothing, because it had heard a later one or lost its data."""

@@ -179,7 +179,7 @@ class Couriers:
             self._book.fail(exchange, mistake, self._clock())
             return mistake
         except BaseException:
-            self._book.fail(exchange, self._server.error("the exchange was cut off"), self._clock())
+            self._book.abandon(exchange)
             raise
         return None
 
@@ -208,6 +208,10 @@ class Couriers:
     def _dismiss(self, courier: Courier) -> None:
         if self._couriers.get(courier.loop) is courier:
             del self._couriers[courier.loop]
+        for other in tuple(self._couriers.values()):
+            # What this one leaves behind may be what another loop waits for.
+            with contextlib.suppress(RuntimeError):  # it is closed
+                other.loop.call_soon_threadsafe(other.ring)
 
 
 __all__ = ["Courier", "Couriers"]

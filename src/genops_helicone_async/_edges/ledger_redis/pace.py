@@ -5,6 +5,7 @@ Moments are seconds of the ledger's own clock.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Final
 
@@ -20,6 +21,9 @@ COMPANY_S: Final = 0.01
 """How long awaited settlements wait to be as many, where there are `BUSY_PER_S` of them; else they do not wait."""
 
 BUSY_PER_S: Final = 200
+AT_ONCE: Final = -math.inf
+"""The moment of what is due already, on any clock."""
+
 RETRY_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 """Pauses after the first, second, … failure in a row."""
 
@@ -43,10 +47,10 @@ class Pace:
     def __init__(self, flush_s: float) -> None:
         self._failed = 0
         self._flush_s = flush_s
-        self._flush_at_s = 0.0
+        self._flush_at_s = AT_ONCE
         self._hurry_at_s: float | None = None
-        self._counted, self._counted_from_s, self._is_busy = 0, 0.0, False
-        self._renew_at_s = self._scan_at_s = self._retry_at_s = 0.0
+        self._counted, self._counted_from_s, self._is_busy = 0, AT_ONCE, False
+        self._renew_at_s = self._scan_at_s = self._retry_at_s = AT_ONCE
 
     def queued(self, now_s: float) -> None:
         """A settlement was put into an empty queue."""
@@ -71,8 +75,8 @@ class Pace:
         """
         at = list(wanted)
         if self._hurry_at_s is not None:
-            at.append(self._hurry_at_s if queued < COMPANY else 0.0)
-        later = [0.0] if has_more or queued >= BATCH else []
+            at.append(self._hurry_at_s if queued < COMPANY else AT_ONCE)
+        later = [AT_ONCE] if has_more or queued >= BATCH else []
         if queued:
             later.append(self._flush_at_s)
         if has_leases:
@@ -108,7 +112,7 @@ class Pace:
     def succeeded(self, started_s: float, lease_s: float) -> None:
         """The server did it."""
         self._renew_at_s = started_s + lease_s / 3
-        self._retry_at_s = 0.0
+        self._retry_at_s = AT_ONCE
         self._failed = 0
 
     def failed_at(self, now_s: float) -> int:
@@ -118,4 +122,4 @@ class Pace:
         return self._failed
 
 
-__all__ = ["BATCH", "BUSY_PER_S", "COMPANY", "COMPANY_S", "RETRY_S", "Pace"]
+__all__ = ["AT_ONCE", "BATCH", "BUSY_PER_S", "COMPANY", "COMPANY_S", "RETRY_S", "Pace"]

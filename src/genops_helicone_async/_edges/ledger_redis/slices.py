@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Sequence
 from typing import Final
 
@@ -67,7 +68,7 @@ class Slice:
         self.calls_before = 0
         self.taken_pusd = 0
         self.demand_pusd = 0
-        self.pressed_until_s = 0.0
+        self.pressed_until_s = -math.inf
         self.tell_floor = False
         self.heard_s: float | None = None
 
@@ -144,7 +145,7 @@ class Slices:
         self._groups: dict[tuple[Scope, ...], Group] = {}
         self._prune_at = KEPT_SLICES
         self.active: set[Slice] = set()
-        self.lapses_s = 0.0
+        self.lapses_s = -math.inf
 
     def of(self, scope: Scope) -> Slice:
         """The slice of a scope, made when first asked for."""

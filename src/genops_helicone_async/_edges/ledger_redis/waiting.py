@@ -10,6 +10,7 @@ import threading
 
 from ..._rules.ledger import Refusal
 from ...errors import LedgerError
+from .pace import AT_ONCE
 from .slices import Group, Slice
 
 Future = asyncio.Future[Refusal | None]
@@ -76,7 +77,7 @@ class Want:
         self.limited = [(scope, part) for scope, part in pairs if enforce and scope.limit_pusd is not None]
         self.amount_pusd = amount_pusd
         self.patient_until_s = patient_until_s
-        self.retry_s = 0.0
+        self.retry_s = AT_ONCE
         self.is_granted = False
         self.is_over = False
         self.future: Future = asyncio.get_running_loop().create_future()
