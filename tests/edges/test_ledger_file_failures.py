@@ -16,6 +16,8 @@ import pytest
 
 import genops_helicone_async
 from genops_helicone_async._edges.ledger_sqlite import SqliteLedger
+from genops_helicone_async._edges.ledger_sqlite.kept import MAX_KEPT_ROWS, Kept
+from genops_helicone_async._edges.ledger_sqlite.requests import Settlement
 from genops_helicone_async._edges.ledger_sqlite.schema import COLUMNS, MIGRATIONS, open_for_writing
 from genops_helicone_async._rules.ledger import WAIT, Account, LedgerRow, Movement, Scope
 from genops_helicone_async.errors import LedgerError
@@ -248,6 +250,37 @@ async def test_an_error_of_our_own_reaches_whoever_waits(path: Path) -> None:
         await durable
     with pytest.raises(LedgerError, match=r"1 rows worth \$0\.000001 could not be written"):
         await ledger.aclose()
+
+
+async def test_the_end_of_the_thread_is_heard_of(path: Path) -> None:
+    """Nobody waits for ever: what could not be done says why, and so does all that is asked afterwards."""
+
+    def broken_clock() -> float:
+        raise ValueError("the clock is broken")
+
+    ledger = SqliteLedger(path, clock=broken_clock)
+    with pytest.raises(LedgerError, match="the clock is broken"):
+        await book(ledger, row("a", 1_000_000))
+    with pytest.raises(LedgerError, match=r"1 rows worth \$0\.000001 could not be written"):
+        await ledger.aclose()
+    with pytest.raises(LedgerError, match=r"the thread of the ledger .* ended: ValueError"):
+        await ledger.hold((TEAM,), 1, enforce=True)
+    assert ledger.hold_nowait((COUNTED,), 1, enforce=False) is WAIT
+
+
+def test_what_is_kept_has_an_end() -> None:
+    """Beyond 200,000 rows only counts are kept; holds are given back all the same, and the loss is named in full."""
+    kept = Kept()
+    kept.add([Settlement((TEAM,), 1, (row("a", 5_000_000),) * MAX_KEPT_ROWS, ignore, loop=None)])
+    kept.add([Settlement((TEAM,), 2, (row("b", 1_000_000), row("c", 1_000_000)), ignore, loop=None)])
+    assert [(each.held_pusd, len(each.rows)) for each in kept.requests if isinstance(each, Settlement)] == [
+        (1, MAX_KEPT_ROWS),
+        (2, 0),
+    ]
+    lost = "200002 rows worth $1.000002 could not be written to ledger.db"
+    assert kept.lost(Path("ledger.db")) == lost
+    kept.clear()
+    assert kept.lost(Path("ledger.db")) == "2 rows worth $0.000002 could not be written to ledger.db"
 
 
 def test_a_file_of_an_older_version_is_brought_up_to_date(path: Path) -> None:

@@ -69,7 +69,7 @@ class HoldRequest:
 
 
 class Settlement:
-    """A settlement on its way into the file; awaiting it returns when it is durable."""
+    """A settlement on its way into the file; awaiting it, on the loop it was made on, returns when it is durable."""
 
     __slots__ = ("_error", "_is_durable", "_waiters", "booked", "held_pusd", "loop", "movements", "rows", "scopes")
 

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import logging
 import math
-import os
 import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from ...errors import LedgerError
+from .endings import running
+from .kept import Kept, lost_rows
 from .requests import HoldRequest, Loop, Request, Settlement
 from .store import Store
 
 MAX_BATCH = 4_096
 """Requests of one transaction, so that another process gets its turn."""
-
-EXIT_S = 5.0
-"""How long the end of the process waits for what is still to be written."""
 
 Closer = asyncio.Future[str | None]
 """Told when the thread has ended: what is lost, or None."""
@@ -64,7 +61,7 @@ class Writer:
         self._retry_at_s = -math.inf
         self._queue: deque[Request] = deque()
         self._in_hand: list[Request] = []
-        self._kept: list[Request] = []
+        self._kept = Kept()
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._is_asleep = True
         self._is_stopping = False
@@ -87,7 +84,7 @@ class Writer:
 
     def unwritten(self) -> list[Settlement]:
         """Settlements that are not in the file yet."""
-        waiting = [*self._kept, *self._in_hand, *self._queue.copy()]
+        waiting = [*self._kept.requests, *self._in_hand, *self._queue.copy()]
         return [request for request in waiting if isinstance(request, Settlement)]
 
     def stop(self, closer: Closer | None = None) -> None:
@@ -108,12 +105,13 @@ class Writer:
         if self._thread is not None:
             self._thread.join(timeout_s)
             if self._thread.is_alive():
-                _log.error("the process ended before the ledger was done: %s", _told(self.unwritten(), self.store))
+                lost = lost_rows(self.unwritten(), self.store.path) or "its holds expire with their lease"
+                _log.error("the process ended before the ledger was done: %s", lost)
 
     def disown(self) -> None:
         """In a forked child, which has neither the thread nor a right to the connection."""
         self._end = f"the ledger {self.store.path} was opened before a fork: make a new adapter in the child process"
-        self._queue, self._kept, self._in_hand = deque(), [], []
+        self._queue, self._kept, self._in_hand = deque(), Kept(), []
         self._lock = threading.Lock()
         self._is_asleep = True
 
@@ -128,21 +126,30 @@ class Writer:
             with self._lock:
                 if self._thread is None and self._end is None:
                     self._thread = threading.Thread(target=self._run, name="genops-ledger", daemon=True)
+                    running.add(self)
                     self._thread.start()
-                    _running.add(self)
 
     def _run(self) -> None:
+        end = f"the ledger {self.store.path} is closed"
+        try:
+            self._work()
+        except Exception as error:  # noqa: BLE001 the root of the thread: whoever waits must hear of its end
+            end = self.failure = f"the thread of the ledger {self.store.path} ended: {error!r}"
+            _log.exception("%s", end)
+            self._refuse(self._in_hand, end)
+        self._finish(end)
+
+    def _work(self) -> None:
         while True:
             is_last = self._is_stopping  # read first: whatever was asked before is in the queue by now
             fresh = self._in_hand = self._take()
-            if fresh or self._pause_s() <= 0 or (is_last and self._kept):
+            if fresh or self._pause_s() <= 0 or (is_last and self._kept.requests):
                 self._serve(fresh, is_last)
             self._in_hand = []
             if not self._queue:
                 if is_last:
-                    break
+                    return
                 self._sleep()
-        self._finish()
 
     def _take(self) -> list[Request]:
         take = self._queue.popleft
@@ -163,13 +170,13 @@ class Writer:
         heartbeat_s = self.store.pause_s()
         if self.failure is None:
             return heartbeat_s
-        return self._retry_at_s - time.monotonic() if self._kept or heartbeat_s < math.inf else math.inf
+        return self._retry_at_s - time.monotonic() if self._kept.requests or heartbeat_s < math.inf else math.inf
 
     def _serve(self, fresh: list[Request], is_last: bool) -> None:
         if self.failure is not None and time.monotonic() < self._retry_at_s and not is_last:
             self._refuse(fresh, self.failure)
             return
-        batch = self._kept + fresh if self._kept else fresh
+        batch = self._kept.requests + fresh
         try:
             self.store.write(batch)
         except LedgerError as error:
@@ -179,20 +186,16 @@ class Writer:
             self._retry_at_s = time.monotonic() + self._retry_s
             self._refuse(fresh, self.failure)
             return
-        self._in_hand, self._kept = [], []
+        self._in_hand = []
+        self._kept.clear()
         self.failure = None
         self.is_proven = True
         self.batches += 1
         self._answer(batch, None)
 
-    def _refuse(self, fresh: Iterable[Request], failure: str) -> None:
-        """Nothing is granted; what was spent, and holds that were granted without asking, are kept."""
-        fresh = list(fresh)
-        self._kept = self._kept + [
-            request
-            for request in fresh
-            if isinstance(request, Settlement) or (isinstance(request, HoldRequest) and request.future is None)
-        ]
+    def _refuse(self, fresh: Sequence[Request], failure: str) -> None:
+        """Nothing is granted; what was spent is kept."""
+        self._kept.add(fresh)
         self._in_hand = []
         self._answer(fresh, failure)
 
@@ -222,21 +225,20 @@ class Writer:
             if not is_taken and error is None and isinstance(request, HoldRequest):
                 self.put(request.release())
 
-    def _finish(self) -> None:
-        cause = self.failure
-        if unwritten := [request for request in self._kept if isinstance(request, Settlement) and request.rows]:
-            self._lost = f"{_told(unwritten, self.store)}: {cause}"
+    def _finish(self, end: str) -> None:
+        if (lost := self._kept.lost(self.store.path)) is not None:
+            self._lost = f"{lost}: {self.failure}"
             _log.error("%s", self._lost)
         try:
             self.store.close()
         except LedgerError as error:
             self._lost = self._lost or f"what was held could not be given back, it expires with its lease: {error}"
         with self._lock:
-            self._end = f"the ledger {self.store.path} is closed"
+            self._end = end
             closers, self._closers = self._closers, []
         self._is_asleep = True
         self._turn_away()
-        _running.discard(self)
+        running.discard(self)
         for closer in closers:
             try:
                 closer.get_loop().call_soon_threadsafe(_tell, closer, self._lost)
@@ -244,17 +246,16 @@ class Writer:
                 continue
 
     def _turn_away(self) -> None:
-        """Answers what was asked after the end."""
-        late = self._take()
-        if lost := [request for request in late if isinstance(request, Settlement) and request.rows]:
-            _log.error("%s: %s", _told(lost, self.store), self._end)
-        for request in late:
-            request.deliver(self._end)
-
-
-def _told(settlements: Iterable[Settlement], store: Store) -> str:
-    costs_pusd = [row.cost_pusd for settlement in settlements for row in settlement.rows]
-    return f"{len(costs_pusd)} rows worth ${sum(costs_pusd) / 1e12:.6f} could not be written to {store.path}"
+        """Answers what was asked after the end; from any thread."""
+        late: list[Request] = []
+        while True:
+            try:
+                late.append(self._queue.popleft())
+            except IndexError:
+                break
+        if (lost := lost_rows(late, self.store.path)) is not None:
+            _log.error("%s: %s", lost, self._end)
+        self._answer(late, self._end)
 
 
 def _tell(closer: Closer, lost: str | None) -> None:
@@ -262,27 +263,4 @@ def _tell(closer: Closer, lost: str | None) -> None:
         closer.set_result(lost)
 
 
-# Writers whose thread runs: a process that ends without closing them waits for them, a moment.
-_running: set[Writer] = set()
-
-
-def _end_all() -> None:
-    give_up_at_s = time.monotonic() + EXIT_S
-    writers = list(_running)
-    for writer in writers:
-        writer.stop()
-    for writer in writers:
-        writer.join(max(0.0, give_up_at_s - time.monotonic()))
-
-
-def _disown_all() -> None:
-    for writer in _running:
-        writer.disown()
-    _running.clear()
-
-
-atexit.register(_end_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_disown_all)
-
-__all__ = ["EXIT_S", "MAX_BATCH", "Closer", "Writer"]
+__all__ = ["MAX_BATCH", "Closer", "Writer"]
