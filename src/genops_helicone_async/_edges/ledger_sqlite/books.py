@@ -38,6 +38,7 @@ _LEASE = (
     "INSERT INTO owners (owner, expires_at_s) VALUES (?, ?) "
     "ON CONFLICT (owner) DO UPDATE SET expires_at_s = excluded.expires_at_s"
 )
+_LEASED = "SELECT 1 FROM owners WHERE owner = ?"
 _OTHERS = (
     "SELECT holds.name, holds.window, holds.held_pusd, owners.expires_at_s FROM holds "
     "LEFT JOIN owners ON owners.owner = holds.owner WHERE holds.owner <> ?"
@@ -179,6 +180,8 @@ class Books:
             self._connection.execute(
                 "DELETE FROM holds WHERE owner <> ? AND owner NOT IN (SELECT owner FROM owners)", parameters[:1]
             )
+        if self._own and not self._connection.execute(_LEASED, (self._owner,)).fetchall():
+            self._lease_until_s = -math.inf  # another purged what is held here: it is written in full again
         self._rows.catch_up()
         self._version = version
 
