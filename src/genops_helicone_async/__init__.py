@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ._flow.stream import ChatStream
     from ._flow.tally import SessionSummary
     from ._flow.tracking import CostTracker, multi_provider_cost_tracking
+    from ._rules.custom_routing import RoutingCandidate, RoutingContext
     from ._wire.headers import GatewayCache, GatewayOptions, GatewayRetry, RateLimitPolicy
     from .blocking import BlockingChatStream, GenOpsHeliconeAdapter, instrument_helicone
     from .chat_request import ChatOptions, ChatRequest
@@ -65,6 +66,7 @@ _HOMES = {
     "_flow.stream": ("ChatStream",),
     "_flow.tally": ("SessionSummary",),
     "_flow.tracking": ("CostTracker", "multi_provider_cost_tracking"),
+    "_rules.custom_routing": ("RoutingCandidate", "RoutingContext"),
     "_wire.headers": ("GatewayCache", "GatewayOptions", "GatewayRetry", "RateLimitPolicy"),
     "blocking": ("BlockingChatStream", "GenOpsHeliconeAdapter", "instrument_helicone"),
     "chat_request": ("ChatOptions", "ChatRequest"),
@@ -151,6 +153,8 @@ __all__ = [
     "ProviderError",
     "RateLimitExceededError",
     "RateLimitPolicy",
+    "RoutingCandidate",
+    "RoutingContext",
     "RoutingDecision",
     "RoutingError",
     "SessionSummary",

@@ -21,9 +21,11 @@ from ._flow.cost_debugging import CostDebugging
 from ._flow.estimates import Estimates
 from ._flow.pipeline import Pipeline, Shared
 from ._flow.ports import Ledger
+from ._flow.route import RoutingBoard
 from ._flow.sinks import Sinks
 from ._flow.tally import Tally
 from ._flow.ticket import RequestRecord
+from ._rules.health import HealthBoard
 from ._rules.retry import RetryQuota
 from ._wire.headers import GatewayOptions
 from .config import Settings
@@ -63,6 +65,7 @@ def assemble(settings: Settings, gateway_options: GatewayOptions | None) -> Part
         new_id=RequestIds(),
         random=random.Random().random,  # jitter, no secret
         estimates=estimates,
+        routing=RoutingBoard(health=HealthBoard()),
         currency=settings.currency,
         budget=budgets,
     )

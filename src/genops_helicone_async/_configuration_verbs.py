@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ._assembly import Parts
 from ._flow.budget_limits import limits_of
+from ._flow.route import RoutingFunction
 from ._flow.sinks import Listener
 from ._flow.tally import SessionSummary
 from .config import Settings
@@ -71,6 +72,18 @@ class ConfigurationVerbs:
         debugging.configure(log_all=log_all_requests, validate=validate_pricing, unexpected=alert_on_unexpected_costs)
         if log_all_requests or validate_pricing or alert_on_unexpected_costs:
             sinks.add(debugging)
+
+    def register_routing_strategy(self, name: str, fn: RoutingFunction) -> None:
+        """Makes `routing_strategy=name` ask `fn(providers, message, context)` who is asked first.
+
+        It gives a provider's name, a list of names, or None for no opinion, and may be asynchronous; `context` is a
+        `RoutingContext`. The other candidates follow in the order given.
+
+        Raises:
+            ConfigurationError: the name is empty or that of a built-in strategy.
+            TypeError: `fn` cannot be called.
+        """
+        self._parts.shared.routing.register(name, fn)
 
     def on_budget_event(self, listener: Listener) -> None:
         """Calls `listener` with a `BudgetAlert` when spending passes a threshold.

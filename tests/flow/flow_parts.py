@@ -14,9 +14,11 @@ from genops_helicone_async._flow.attribution import Attribution
 from genops_helicone_async._flow.estimates import Estimates
 from genops_helicone_async._flow.pipeline import Pipeline, Shared
 from genops_helicone_async._flow.ports import Durable, Transport
+from genops_helicone_async._flow.route import RoutingBoard
 from genops_helicone_async._flow.sinks import Sinks
 from genops_helicone_async._flow.stream import ChatStream
 from genops_helicone_async._flow.ticket import RequestRecord
+from genops_helicone_async._rules.health import HealthBoard
 from genops_helicone_async._rules.ledger import LedgerRow
 from genops_helicone_async._rules.prices import Price
 from genops_helicone_async._rules.retry import RetryQuota
@@ -127,6 +129,7 @@ class Rig:
             prices=AwaitedPrices(book) if awaited_prices else book,
             attribution=Attribution(self.settings.default_attributes),
             sinks=sinks,
+            routing=RoutingBoard(health=HealthBoard()),
             quota=self.quota,
             new_id=RequestIds(),
             random=lambda: random,

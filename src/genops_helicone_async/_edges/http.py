@@ -19,7 +19,7 @@ from yarl import URL
 from .._values import HttpReply, HttpRequest
 from ..errors import ConfigurationError, DeadlineExceededError, DecodeError, GatewayError, HeliconeError
 
-CONNECT_TIMEOUT_S = 10.0
+CONNECT_TIMEOUT_S = 30.0
 """Longest wait for a TCP and TLS handshake; the call's deadline may be nearer."""
 KEEP_ALIVE_S = 30.0
 _MOST_URLS = 4096

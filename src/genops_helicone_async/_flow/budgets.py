@@ -226,6 +226,16 @@ class CallHold:
         """Whether a budget applies to this call and refuses it where there is no room."""
         return self._limited and self._enforce
 
+    def left_pusd(self) -> int | None:
+        """What the tightest budget of the ledger has left, as far as this process knows; None without a limit."""
+        limited = [scope for scope in self._scopes if scope.limit_pusd is not None]
+        accounts = self._ledger.accounts(limited)
+        left = [
+            (scope.limit_pusd or 0) - account.settled_pusd - account.held_pusd
+            for scope, account in zip(limited, accounts, strict=True)
+        ]
+        return min(left, default=None)
+
     def raise_nowait(self, total_pusd: int) -> bool:
         """Sets aside as much as is missing to the total, unless the store has to be asked: then False, and nothing.
 

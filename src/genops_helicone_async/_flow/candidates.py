@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from .._providers import ALIASES, PROVIDERS, canonical, maker_of
+from .._rules.preferences import parse_preferences
 from .._rules.prices import Price, parse_override
 from .._wire.dialects import default_model, dialect_of, endpoint_for
 from ..chat_request import ChatRequest
@@ -45,6 +46,8 @@ class Candidates:
             names = [(request.provider, request.model)]
         else:
             names = self._names(request)
+        if request.provider_preferences or request.fallback_strategy:
+            _refuse_contradictions(request)
         if request.provider is None and request.providers is None and request.model is None:
             targets = await self._configured(names, deadline)
         else:
@@ -85,9 +88,14 @@ class Candidates:
 
     def _names(self, request: ChatRequest) -> list[tuple[str, str]]:
         preferences = {canonical(name): model for name, model in (request.model_preferences or {}).items()}
-        providers = self._providers(request)
+        if request.provider_preferences:
+            weighted = parse_preferences(request.provider_preferences)
+            preferences.update({p.provider: p.model for p in weighted if p.model is not None})
+            providers = [self._known("provider_preferences", p.provider) for p in weighted]
+        else:
+            providers = self._providers(request)
         model = request.model
-        if model is not None and request.provider is None and request.providers is None:
+        if model is not None and not (request.provider or request.providers or request.provider_preferences):
             model, suffix = _split_suffix(model)
             providers = [suffix] if suffix else self._makers(model)
         for name in set(preferences) - set(providers):
@@ -98,7 +106,9 @@ class Candidates:
 
     def _providers(self, request: ChatRequest) -> list[str]:
         if request.provider is not None:
-            return [self._known("provider", request.provider)]
+            provider = self._known("provider", request.provider)
+            others = self._settings.candidates if request.fallback_strategy else ()
+            return list(dict.fromkeys([provider, *others]))
         given: Sequence[str] = request.providers or self._settings.candidates
         return list(dict.fromkeys(self._known("providers", name) for name in given))
 
@@ -128,6 +138,13 @@ class Candidates:
         ):
             raise ConfigurationError(f"`model` {model!r} belongs to {maker!r}, which is not configured: give its key")
         return [maker]
+
+
+def _refuse_contradictions(request: ChatRequest) -> None:
+    if request.provider_preferences and (request.provider or request.providers):
+        raise ConfigurationError("`provider_preferences` names the providers: leave `provider` and `providers` out")
+    if request.fallback_strategy and request.provider and request.model:
+        raise ConfigurationError("`model` with `fallback_strategy` fits one provider only: use model_preferences")
 
 
 def _at_own_price(target: Target, prices: Mapping[Any, Any]) -> Target:

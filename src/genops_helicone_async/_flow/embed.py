@@ -14,7 +14,6 @@ from .._wire.failures import classify, undecodable
 from .._wire.usage import openai_counts
 from ..chat_request import EmbedRequest
 from ..models import EmbeddingResponse
-from .route import route
 from .settle import decided, metadata_of, record_of, usage_of, written
 from .ticket import Outcome, Target, Ticket
 
@@ -45,7 +44,7 @@ class Embedding:
             for target in admission.targets:
                 embeddings_url(target.endpoint)
             outcome = await pipeline.failover.run(
-                ticket, route(ticket, admission.targets, pipeline.estimates), self._ask
+                ticket, await pipeline.router.route(ticket, admission.targets), self._ask
             )
             ticket.settled = True
             ticket.durable = ticket.hold.settle(ticket.rows, failed=False, cached=False)

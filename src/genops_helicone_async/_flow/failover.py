@@ -6,13 +6,21 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from .._rules.health import HealthBoard
 from .._rules.retry import Failure, RetryPolicy, RetryQuota, Stop, decide
 from .._values import Currency
-from ..errors import AllProvidersFailedError, DeadlineExceededError, HeliconeError
+from ..errors import (
+    AllProvidersFailedError,
+    DeadlineExceededError,
+    DecodeError,
+    GatewayError,
+    HeliconeError,
+    ProviderError,
+)
 from .affordable import beyond_max_cost, most_pusd
 from .estimates import Estimates
 from .in_time import in_time
-from .ticket import Target, Ticket
+from .ticket import Outcome, Target, Ticket
 
 Answer = TypeVar("Answer")
 Ask = Callable[[Ticket, Target, float], Awaitable[Answer]]
@@ -24,7 +32,7 @@ SHARE_OF_TIME = 2 / 3
 class Failover:
     """The loop around attempts. `clock` is the event loop's, `random` gives numbers from 0 up to 1."""
 
-    __slots__ = ("_clock", "_currency", "_estimates", "_policy", "_quota", "_random")
+    __slots__ = ("_clock", "_currency", "_estimates", "_health", "_policy", "_quota", "_random")
 
     def __init__(
         self,
@@ -34,7 +42,9 @@ class Failover:
         random: Callable[[], float],
         estimates: Estimates,
         currency: Currency,
+        health: HealthBoard,
     ) -> None:
+        self._health = health
         self._estimates = estimates
         self._currency = currency
         self._policy = policy
@@ -55,7 +65,8 @@ class Failover:
             if ticket.failed_pusd:
                 await self._cover(ticket, targets[at], failures)
             try:
-                answer = await ask(ticket, targets[at], self._until(ticket, len(targets) - len(failures)))
+                until = self._until(ticket, len(targets) - len(failures))
+                answer = await self._observed(ticket, targets[at], until, ask)
             except HeliconeError as error:
                 failure = error
             else:
@@ -79,6 +90,27 @@ class Failover:
             if step.delay_s > 0:
                 await asyncio.sleep(step.delay_s)
 
+    async def _observed(self, ticket: Ticket, target: Target, until: float, ask: Ask[Answer]) -> Answer:
+        """Asks, and tells the health of the target how it went; a whole answer tells how long it took, too."""
+        health, key, started = self._health, (target.endpoint.provider, target.endpoint.model), self._clock()
+        probing = not health.is_closed(key) and health.take_probe(key, started)
+        health.begin(key)
+        try:
+            answer = await ask(ticket, target, until)
+        except BaseException as exc:
+            if speaks_against(exc):
+                health.observe_failure(key, self._clock(), started)
+            elif probing:
+                health.observe_end(key)
+            raise
+        finally:
+            health.end(key)
+        if isinstance(answer, Outcome):
+            health.observe_success(key, self._clock(), answer.duration_s)
+        elif probing:
+            health.observe_end(key)
+        return answer
+
     async def _cover(self, ticket: Ticket, target: Target, failures: list[Failure]) -> None:
         """Before another attempt: what failed ones may have cost is no longer there for this one."""
         request, spent = ticket.request, ticket.failed_pusd
@@ -99,6 +131,15 @@ class Failover:
             return ticket.deadline
         now = self._clock()
         return now + (ticket.deadline - now) * SHARE_OF_TIME
+
+
+def speaks_against(error: BaseException) -> bool:
+    """Whether an error tells that the provider or the way to it is unwell: no refusal, no throttling, no cancelling."""
+    if isinstance(error, DecodeError | DeadlineExceededError):
+        return error.billed == "maybe"
+    if not isinstance(error, ProviderError | GatewayError) or error.throttled:
+        return False
+    return error.retry_safe or error.code == "attempt_timeout" or error.billed == "maybe"
 
 
 def _final(failures: list[Failure], targets: list[Target]) -> HeliconeError:
@@ -130,4 +171,4 @@ def _final(failures: list[Failure], targets: list[Target]) -> HeliconeError:
     return summary
 
 
-__all__ = ["SHARE_OF_TIME", "Failover"]
+__all__ = ["SHARE_OF_TIME", "Failover", "speaks_against"]

@@ -21,7 +21,7 @@ from .candidates import Candidates
 from .estimates import Estimates
 from .failover import Failover
 from .ports import Budget, NoBudget, Prices, Slots, Transport
-from .route import route
+from .route import Router, RoutingBoard
 from .settle import is_hit, record_of, response_of, written
 from .sinks import Sinks
 from .stream import ChatStream
@@ -42,6 +42,7 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
     new_id: Callable[[], str]
     random: Callable[[], float]
     estimates: Estimates
+    routing: RoutingBoard
     currency: Currency = Currency()
     budget: Budget = NoBudget()
 
@@ -58,7 +59,9 @@ class Pipeline:
         "currency",
         "estimates",
         "failover",
+        "health",
         "in_flight",
+        "router",
         "settings",
         "sinks",
         "slots",
@@ -88,7 +91,11 @@ class Pipeline:
             currency=shared.currency,
         )
         policy = RetryPolicy(attempts=shared.settings.retry_attempts)
-        self.failover = Failover(policy, shared.quota, clock, shared.random, shared.estimates, shared.currency)
+        self.health = shared.routing.health
+        self.failover = Failover(
+            policy, shared.quota, clock, shared.random, shared.estimates, shared.currency, self.health
+        )
+        self.router = Router(shared.settings, shared.routing, self.candidates, shared.estimates, clock, shared.random)
 
     async def run(self, request: ChatRequest) -> HeliconeResponse:
         """One call from admission to settlement.
@@ -98,7 +105,7 @@ class Pipeline:
         """
         async with self.admit(request) as admission:
             ticket = admission.ticket
-            targets = route(ticket, admission.targets, self.estimates)
+            targets = await self.router.route(ticket, admission.targets)
             outcome = await self.failover.run(ticket, targets, self.attempts.ask)
             response = self.settle(ticket, outcome)
         await written(ticket)

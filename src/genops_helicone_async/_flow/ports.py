@@ -98,6 +98,10 @@ class Hold(Protocol):
         """Sets aside what is missing to this total; raises `BudgetExceededError` where a budget has no room for it."""
         ...
 
+    def left_pusd(self) -> int | None:
+        """What the tightest budget has left besides this hold, as far as this process knows; None without a limit."""
+        ...
+
     def settle(self, rows: list[LedgerRow], *, failed: bool, cached: bool) -> Durable:
         """Books what the attempts cost and frees the rest; a second end is without effect."""
         ...
@@ -163,6 +167,9 @@ class _NoHold:
         return True
 
     async def raise_to(self, total_pusd: int) -> None:
+        """There is no limit."""
+
+    def left_pusd(self) -> int | None:
         """There is no limit."""
 
     def settle(self, rows: list[LedgerRow], *, failed: bool, cached: bool) -> Durable:

@@ -1,62 +1,197 @@
-"""Which candidate is asked first and who follows, by strategy and prices. No I/O."""
+"""Which candidate is asked first and who follows: strategy, prices, health, or the caller's own function."""
 
 from __future__ import annotations
 
-from .._rules.strategies import Option, rank
+import inspect
+from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any
+
+import msgspec
+
+from .._providers import PROVIDERS
+from .._rules.custom_routing import RoutingCandidate, RoutingContext, resolve_custom
+from .._rules.health import HealthBoard
+from .._rules.preferences import parse_preferences
+from .._rules.prices import rates_for
+from .._rules.strategies import STRATEGIES, Option, RankContext, rank
+from .._wire.dialects import default_model
 from ..chat_request import ChatRequest
-from ..errors import RoutingError
-from ..models import Candidate, RoutingDecision
+from ..config import Settings
+from ..errors import ConfigurationError, RoutingError
+from ..models import PUSD_PER_USD, Candidate, RoutingDecision
+from .candidates import Candidates
 from .estimates import Estimates
 from .ticket import Target, Ticket
 
+RoutingFunction = Callable[[list[str], Any, RoutingContext], Any]
+"""`(providers, message, context) -> name | [names] | None`, synchronous or not."""
 
-def route(ticket: Ticket, targets: list[Target], estimates: Estimates) -> list[Target]:
-    """The targets in the order they are to be asked; the decision and its reasons go on the ticket.
 
-    Raises:
-        RoutingError: an unknown strategy, or one that this call cannot use.
-    """
-    request = ticket.request
-    if len(targets) == 1 and request.routing_strategy is None:
-        endpoint = targets[0].endpoint
-        ticket.routing = _only(endpoint.provider, endpoint.model)
-        return targets
-    for name in ("provider_preferences", "fallback_strategy"):
-        if getattr(request, name) is not None:
-            raise RoutingError(f"`{name}` is not available in this version: give `providers` in the order you prefer")
-    strategy = request.routing_strategy or "failover"
-    ranked = rank(strategy, _options(request, targets, estimates if strategy == "cost_optimized" else None))
-    ordered = [targets[place.index] for place in ranked]
+class RoutingBoard(msgspec.Struct, frozen=True, kw_only=True):
+    """What routing knows across calls and event loops: health, the caller's own strategies, a count of the calls."""
+
+    health: HealthBoard
+    custom: dict[str, RoutingFunction] = msgspec.field(default_factory=dict)
+    turns: Any = msgspec.field(default_factory=count)
+
+    def register(self, name: str, function: RoutingFunction) -> None:
+        """Adds a strategy of the caller's, or replaces one.
+
+        Raises:
+            ConfigurationError: the name is empty or that of a built-in strategy.
+            TypeError: `function` cannot be called.
+        """
+        if not isinstance(name, str) or not name.strip():
+            raise ConfigurationError("`name` must be a non-empty text: it is what `routing_strategy` will say")
+        if name in STRATEGIES or name == "fan_out":
+            raise ConfigurationError(f"`name` is {name!r}, a built-in strategy: choose another")
+        if not callable(function):
+            raise TypeError(f"`fn` must be a function of (providers, message, context), not {type(function).__name__}")
+        self.custom[name] = function
+
+
+class Router:
+    """Orders the targets of calls on one event loop. `clock` is that loop's, `random` gives numbers from 0 up to 1."""
+
+    __slots__ = ("_board", "_candidates", "_clock", "_estimates", "_random", "_remembered", "_settings")
+
+    def __init__(
+        self,
+        settings: Settings,
+        board: RoutingBoard,
+        candidates: Candidates,
+        estimates: Estimates,
+        clock: Callable[[], float],
+        random: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._board = board
+        self._candidates = candidates
+        self._estimates = estimates
+        self._clock = clock
+        self._random = random
+        self._remembered: dict[tuple[str, str], RoutingDecision] = {}
+
+    async def route(self, ticket: Ticket, targets: list[Target]) -> list[Target]:
+        """The targets in the order they are to be asked; the decision and its reasons go on the ticket.
+
+        Waits only for a function of the caller's that has to be awaited.
+
+        Raises:
+            RoutingError: an unknown strategy, or a function of the caller's named no known provider.
+        """
+        request = ticket.request
+        strategy = request.routing_strategy or ("weighted" if request.provider_preferences else "failover")
+        if len(targets) == 1 and request.routing_strategy is None:
+            endpoint = targets[0].endpoint
+            ticket.routing = self._only(endpoint.provider, endpoint.model)
+            return targets
+        if strategy in self._board.custom:
+            return await self._by_function(ticket, targets, strategy)
+        context = RankContext(random=self._random(), counter=next(self._board.turns))
+        options = self._options(request, targets, priced="cost_optimized" in (strategy, request.fallback_strategy))
+        try:
+            ranked = rank(strategy, options, context, request.fallback_strategy)
+        except RoutingError as exc:
+            own = f", and your own {', '.join(sorted(self._board.custom))}" if self._board.custom else ""
+            raise RoutingError(exc.message + own) from None
+        ordered = [targets[place.index] for place in ranked]
+        why = [(place.score, place.reason) for place in ranked]
+        ticket.routing = _decision(strategy, ordered, why)
+        return ordered
+
+    async def _by_function(self, ticket: Ticket, targets: list[Target], strategy: str) -> list[Target]:
+        options = self._options(ticket.request, targets, priced=True)
+        known = {*PROVIDERS, *self._settings.provider_urls}
+        names = [option.provider for option in options]
+        answer = self._board.custom[strategy](names, ticket.request.message, self._context(ticket, targets, options))
+        if inspect.isawaitable(answer):
+            answer = await answer
+        choices = resolve_custom(answer, options, known)
+        ordered = [
+            targets[choice.index] if choice.index is not None else await self._named(ticket, choice.provider)
+            for choice in choices
+        ]
+        ticket.routing = _decision(strategy, ordered, [(float(i), c.reason) for i, c in enumerate(choices)])
+        return ordered
+
+    async def _named(self, ticket: Ticket, provider: str) -> Target:
+        """A target the caller's function named although it was no candidate; the budgets have to have room for it."""
+        preferred = ticket.request.model_preferences or {}
+        model = preferred.get(provider) or default_model(self._settings, provider)
+        target = await self._candidates.target(provider, model, ticket.deadline)
+        if ticket.hold.is_limited:
+            await ticket.hold.raise_to(self._estimates.worst_case_pusd(ticket.request, target) or 0)
+        return target
+
+    def _options(self, request: ChatRequest, targets: list[Target], *, priced: bool) -> list[Option]:
+        now_s, health = self._clock(), self._board.health
+        weights = {}
+        if request.provider_preferences:
+            weights = {p.provider: p.weight for p in parse_preferences(request.provider_preferences)}
+        return [
+            Option(
+                index=index,
+                provider=target.endpoint.provider,
+                model=target.endpoint.model,
+                expected_pusd=self._estimates.expected_pusd(request, target) if priced else None,
+                weight=weights.get(target.endpoint.provider, 1.0),
+                health=health.of((target.endpoint.provider, target.endpoint.model), now_s),
+            )
+            for index, target in enumerate(targets)
+        ]
+
+    def _context(self, ticket: Ticket, targets: list[Target], options: list[Option]) -> RoutingContext:
+        request, now_s = ticket.request, self._clock()
+        candidates = tuple(
+            _candidate(target, option, self._board.health.of((option.provider, option.model), now_s))
+            for target, option in zip(targets, options, strict=True)
+        )
+        left = ticket.hold.left_pusd()
+        return RoutingContext(
+            now=datetime.now(UTC),
+            candidates=candidates,
+            attributes=ticket.attribution,
+            input_tokens=self._estimates.input_tokens(request, options[0].model),
+            max_tokens=request.max_tokens,
+            max_cost=request.max_cost,
+            budget_left=None if left is None else left / PUSD_PER_USD,
+            priority=request.priority or 0,
+            remaining_s=ticket.deadline - now_s,
+        )
+
+    def _only(self, provider: str, model: str) -> RoutingDecision:
+        decision = self._remembered.get((provider, model))
+        if decision is None:
+            why = "the only candidate"
+            candidate = Candidate(provider=provider, model=model, reason=why)
+            decision = RoutingDecision(strategy="failover", candidates=(candidate,), selected=provider, reason=why)
+            if len(self._remembered) < 4096:  # a cap, so that odd model names cannot fill memory
+                self._remembered[provider, model] = decision
+        return decision
+
+
+def _decision(strategy: str, ordered: list[Target], why: list[tuple[float, str]]) -> RoutingDecision:
     candidates = tuple(
-        Candidate(provider=t.endpoint.provider, model=t.endpoint.model, score=place.score, reason=place.reason)
-        for t, place in zip(ordered, ranked, strict=True)
+        Candidate(provider=t.endpoint.provider, model=t.endpoint.model, score=score, reason=reason)
+        for t, (score, reason) in zip(ordered, why, strict=True)
     )
-    ticket.routing = RoutingDecision(
-        strategy=strategy, candidates=candidates, selected=candidates[0].provider, reason=candidates[0].reason
+    first = candidates[0]
+    return RoutingDecision(strategy=strategy, candidates=candidates, selected=first.provider, reason=first.reason)
+
+
+def _candidate(target: Target, option: Option, health: Any) -> RoutingCandidate:
+    rates = rates_for(target.price, 0) if target.price is not None else None
+    return RoutingCandidate(
+        provider=option.provider,
+        model=option.model,
+        input_price=rates.input * 1e6 / PUSD_PER_USD if rates else None,
+        output_price=rates.output * 1e6 / PUSD_PER_USD if rates else None,
+        expected_cost=None if option.expected_pusd is None else option.expected_pusd / PUSD_PER_USD,
+        health=health,
     )
-    return ordered
 
 
-_remembered: dict[tuple[str, str], RoutingDecision] = {}
-
-
-def _only(provider: str, model: str) -> RoutingDecision:
-    decision = _remembered.get((provider, model))
-    if decision is None:
-        why = "the only candidate"
-        candidate = Candidate(provider=provider, model=model, reason=why)
-        decision = RoutingDecision(strategy="failover", candidates=(candidate,), selected=provider, reason=why)
-        if len(_remembered) < 4096:  # a cap, so that odd model names cannot fill memory
-            _remembered[provider, model] = decision
-    return decision
-
-
-def _options(request: ChatRequest, targets: list[Target], estimates: Estimates | None) -> list[Option]:
-    costs = [estimates.expected_pusd(request, target) if estimates is not None else None for target in targets]
-    return [
-        Option(index=i, provider=t.endpoint.provider, model=t.endpoint.model, expected_pusd=costs[i])
-        for i, t in enumerate(targets)
-    ]
-
-
-__all__ = ["route"]
+__all__ = ["Router", "RoutingBoard", "RoutingFunction"]

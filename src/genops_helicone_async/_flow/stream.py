@@ -12,7 +12,6 @@ from .._wire.replies import ReplyStream
 from ..errors import Billed, ConfigurationError, DeadlineExceededError, HeliconeError, StreamInterruptedError
 from ..models import HeliconeResponse, StreamChunk
 from .opening import Openings, OpenStream, error_of
-from .route import route
 from .settle import is_hit, written
 from .ticket import Charge
 
@@ -81,7 +80,7 @@ class ChatStream:
         admission = await self._admission.__aenter__()
         ticket = admission.ticket
         try:
-            targets = route(ticket, admission.targets, self._pipeline.estimates)
+            targets = await self._pipeline.router.route(ticket, admission.targets)
             self._open = await self._pipeline.failover.run(ticket, targets, Openings(self._pipeline).ask)
         except BaseException as exc:
             admission.close(exc)
@@ -166,6 +165,9 @@ class ChatStream:
         outcome = self._pipeline.attempts.succeeded(
             ticket, stream.target, request.headers["Helicone-Request-Id"], stream.started, reply, http
         )
+        key = (stream.target.endpoint.provider, stream.target.endpoint.model)
+        now = self._pipeline.clock()
+        self._pipeline.health.observe_success(key, now, outcome.duration_s, stream.first_content_s)
         try:
             self._response = self._pipeline.settle(ticket, outcome)
         finally:
