@@ -22,9 +22,7 @@ from ..errors import (
 )
 
 _CURABLE_STATUS = frozenset({404, 408, 413, 429})
-_CURABLE_CODES = frozenset(
-    {"context_length_exceeded", "model_not_found", "no_available_providers", "attempt_timeout", "tls_failure"}
-)
+_CURABLE_CODES = frozenset({"context_length_exceeded", "model_not_found", "no_available_providers", "tls_failure"})
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
