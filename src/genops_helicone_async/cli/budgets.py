@@ -36,22 +36,21 @@ def add_to(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Looks up; 0 once the table is printed."""
     from .._flow.budget_limits import zone_of
-    from ..report import ledger_rows
+    from ..report import check_readable, ledger_rows
     from .budget_lines import Spending, budget_lines, has_limit, limits_from
 
     url, limits = state_url_of(arguments), limits_from(arguments)
     now = datetime.now(zone_of(limits.zone))
     spending = Spending(now)
     is_limited = has_limit(limits)
-    rows = ledger_rows(url, since_s=spending.month_s)
+    check_readable(url)
     if is_limited:
-        next(rows, None)  # a ledger that is not there must not be made by asking it
         lines = asyncio.run(budget_lines(url, limits))
         if any(not line.settled_pusd for line in lines):
             spending.add(ledger_rows(url, since_s=spending.month_s))
         notes = _uncounted(lines, spending)
     else:
-        spending.add(rows)
+        spending.add(ledger_rows(url, since_s=spending.month_s))
         lines, notes = _found(url, limits.zone, spending, arguments.top or _TOP), []
     if arguments.json:
         _print_json(without_secrets(url), limits.zone, lines, notes)

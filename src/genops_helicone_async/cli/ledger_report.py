@@ -49,7 +49,7 @@ def add_to(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Reads the ledger; 0 once the page is written and the figures are printed."""
-    from ..report import MOST_NAMES, checked_zone, figures_of, ledger_rows, write_report
+    from ..report import MOST_NAMES, check_readable, checked_zone, figures_of, ledger_rows, write_report
     from .budget_lines import as_status, budget_lines, has_limit, limits_from
 
     url, limits = state_url_of(arguments), limits_from(arguments)
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     asked: dict[str, Any] = {"timezone": arguments.timezone, "since": since, "until": until, "most_names": most}
     budgets = []
     if has_limit(limits):
-        next(ledger_rows(url, since_s=now.timestamp()), None)  # what is not there must not be made by asking it
+        check_readable(url)
         budgets = asyncio.run(budget_lines(url, limits))
     source = without_secrets(url)
     if output is None:

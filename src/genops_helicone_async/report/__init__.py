@@ -18,7 +18,7 @@ from .._rules.report_figures import Figures, ReportFigures
 from ..errors import ConfigurationError
 from ..models import BudgetStatus
 from .page import Heading, page_of
-from .sources import ledger_rows
+from .sources import check_readable, ledger_rows
 from .written import write_whole
 
 MOST_NAMES = 10
@@ -116,4 +116,13 @@ def _seconds(moment: datetime | None, zone: tzinfo, without: float) -> float:
     return (moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)).timestamp()
 
 
-__all__ = ["MOST_NAMES", "LedgerRow", "ReportFigures", "checked_zone", "figures_of", "ledger_rows", "write_report"]
+__all__ = [
+    "MOST_NAMES",
+    "LedgerRow",
+    "ReportFigures",
+    "check_readable",
+    "checked_zone",
+    "figures_of",
+    "ledger_rows",
+    "write_report",
+]

@@ -53,7 +53,11 @@ def _about(figures: ReportFigures, heading: Heading) -> Html:
     else:
         covered = joined("Attempts from ", tag("b", moment(figures.first_s, zone)), " to ",
                          tag("b", moment(figures.last_s, zone)))  # fmt: skip
-    asked = [f"{word} {at:%Y-%m-%d %H:%M}" for word, at in (("since", heading.since), ("before", heading.until)) if at]
+    asked = [
+        f"{word} {at if at.tzinfo is None else at.astimezone(zone):%Y-%m-%d %H:%M}"
+        for word, at in (("since", heading.since), ("before", heading.until))
+        if at is not None
+    ]
     lines = [
         joined(covered, f", {heading.zone}", f" (asked for: {', '.join(asked)})" if asked else "", "."),
         joined(f"Written {heading.written_at:%Y-%m-%d %H:%M:%S}",

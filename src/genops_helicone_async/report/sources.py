@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from contextlib import closing
 from typing import Final, Protocol, cast
 
 from .._assembly import open_ledger
 from .._money_settings import checked_state_url
 from .._rules.ledger import LedgerRow
+from .._rules.report_time import LATEST_S
 from ..errors import ConfigurationError
 
 _PAGE: Final = 1_000
@@ -24,7 +26,9 @@ class _Store(Protocol):
     async def aclose(self) -> None: ...
 
 
-def ledger_rows(state_url: str, *, since_s: float | None = None, until_s: float | None = None) -> Iterator[LedgerRow]:
+def ledger_rows(
+    state_url: str, *, since_s: float | None = None, until_s: float | None = None
+) -> Generator[LedgerRow, None, None]:
     """The rows of the ledger that a `state_url` names, from `since_s` up to and without `until_s` (Unix seconds).
 
     Nothing is written, and a ledger that is not there is not made. A file gives its rows by time; a shared store by
@@ -39,7 +43,18 @@ def ledger_rows(state_url: str, *, since_s: float | None = None, until_s: float 
     return _between(cast(_Store, open_ledger(state_url)), since_s, until_s)
 
 
-def _between(store: _Store, since_s: float | None, until_s: float | None) -> Iterator[LedgerRow]:
+def check_readable(state_url: str) -> None:
+    """Sees to it that there is a ledger, before something is asked of it that would make one.
+
+    Raises:
+        ConfigurationError: the URL is wrong, or names no durable ledger.
+        LedgerError: there is no ledger, or it cannot be read.
+    """
+    with closing(ledger_rows(state_url, since_s=LATEST_S)) as rows:
+        next(rows, None)
+
+
+def _between(store: _Store, since_s: float | None, until_s: float | None) -> Generator[LedgerRow, None, None]:
     rows = store.rows(since_s=since_s, until_s=until_s)
     if isinstance(rows, Iterator):
         yield from rows
@@ -75,4 +90,4 @@ async def _page(rows: AsyncIterator[LedgerRow]) -> list[LedgerRow]:
     return page
 
 
-__all__ = ["ledger_rows"]
+__all__ = ["check_readable", "ledger_rows"]
