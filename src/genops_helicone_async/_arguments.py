@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -40,6 +41,9 @@ def _check_one_message(position: int, item: object) -> None:
     role = item.get("role")
     if not isinstance(role, str) or role not in ROLES:
         raise ConfigurationError(f"{where} has role {role!r}: use one of {', '.join(sorted(ROLES))}")
+    for field in ("name", "tool_call_id"):
+        if not isinstance(item.get(field, ""), str | None):
+            raise TypeError(f"{where}: `{field}` must be a string, not {type(item[field]).__name__}")
     _check_tool_calls(where, item.get("tool_calls"))
     content = item.get("content")
     if content is None:
@@ -58,8 +62,18 @@ def _check_one_message(position: int, item: object) -> None:
             raise TypeError(
                 f"{where}: `content[{index}]` must be a mapping with a `type`, such as 'text' or 'image_url'"
             )
-        if isinstance(part.get("text"), str):
-            check_text(f"message[{position}].content[{index}].text", part["text"])
+        _check_part(f"message[{position}].content[{index}]", part)
+
+
+def _check_part(where: str, part: Mapping[str, Any]) -> None:
+    """Bytes above all: JSON would take them, as base64."""
+    if part["type"] == "text" or isinstance(part.get("text"), str):
+        check_text(f"{where}.text", part.get("text"))
+    if part["type"] == "image_url":
+        image = part.get("image_url")
+        url = image.get("url") if isinstance(image, Mapping) else image
+        if not isinstance(url, str) or not url:
+            raise TypeError(f"`{where}.image_url` has no url: give it as text, https://… or data:image/…")
 
 
 def _check_tool_calls(where: str, calls: object) -> None:
@@ -70,6 +84,9 @@ def _check_tool_calls(where: str, calls: object) -> None:
     for index, call in enumerate(calls):
         if not isinstance(call, Mapping) or not isinstance(call.get("function", {}), Mapping):
             raise TypeError(f"{where}: `tool_calls[{index}]` must be a mapping with `id` and `function`")
+        arguments = call.get("function", {}).get("arguments")
+        if isinstance(arguments, bytes | bytearray):
+            raise TypeError(f"{where}: the arguments of `tool_calls[{index}]` must be JSON as text, not bytes")
 
 
 def check_text(name: str, value: object) -> None:
@@ -127,9 +144,10 @@ def check_int(low: int, what: str) -> Any:
     return check
 
 
-def check_bool(name: str, value: object) -> None:
+def check_bool(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"`{name}` must be True or False, not {type(value).__name__}")
+    return value
 
 
 def check_mapping(name: str, value: object) -> None:
@@ -169,6 +187,9 @@ def check_extra_body(name: str, value: object) -> None:
             raise ConfigurationError(
                 f"`{name}` holds {key!r}, which routing, budget and decoding must know of: use the argument for it"
             )
+    for key, number in value.items():  # type: ignore[attr-defined]
+        if isinstance(number, float) and not math.isfinite(number):
+            raise ConfigurationError(f"`{name}[{key!r}]` is {number!r}, which JSON cannot say: give a finite number")
 
 
 def check_attributes(name: str, value: object) -> None:

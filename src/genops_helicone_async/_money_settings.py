@@ -31,7 +31,11 @@ def checked_currency(code: object, rates: Mapping[str, float]) -> Currency:
 
 def checked_state_url(url: str | None) -> str | None:
     """The store's URL, its kind checked; the store itself checks the rest."""
-    if url is None or url.startswith(_STORES):
+    if url is None:
+        return None
+    if not isinstance(url, str):
+        raise TypeError(f"`state_url` must be a URL as text, not {type(url).__name__}")
+    if url.startswith(_STORES):
         return url
     kind = url.partition(":")[0]
     raise ConfigurationError(

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ._arguments import check_int, check_label, check_positive, check_url, refuse_plain_http
+from ._arguments import check_bool, check_int, check_label, check_positive, check_url, refuse_plain_http
 from ._money_settings import checked_currency, checked_fee_rates, checked_state_url
 from ._providers import DEFAULT_PROVIDERS, PROVIDERS, canonical
 from ._values import Currency
@@ -124,7 +124,7 @@ def resolve(given: GivenSettings, environ: Mapping[str, str], open_file_limit: i
     }
     keys = _provider_keys(given, environ, frozenset(urls))
     helicone_key = _helicone_key(given, environ)
-    if not given.allow_insecure_http:
+    if not check_bool("allow_insecure_http", given.allow_insecure_http):
         if helicone_key is not None:
             refuse_plain_http("gateway_url", gateway_url)
         for name, url in urls.items():
@@ -143,12 +143,12 @@ def resolve(given: GivenSettings, environ: Mapping[str, str], open_file_limit: i
         retry_attempts=_count("retry_attempts", given.retry_attempts, 0),
         max_connections=_max_connections(given.max_connections, open_file_limit),
         max_response_bytes=_count("max_response_bytes", given.max_response_bytes, 1),
-        enable_cost_tracking=bool(given.enable_cost_tracking),
+        enable_cost_tracking=check_bool("enable_cost_tracking", given.enable_cost_tracking),
         gateway_fee_rates=checked_fee_rates(_pairs("gateway_fee_rates", given.gateway_fee_rates)),
         currency=checked_currency(given.cost_currency, dict(_pairs("exchange_rates", given.exchange_rates))),
         prices=dict(_pairs("prices", given.prices, names=False)),
         state_url=checked_state_url(given.state_url or environ.get("GENOPS_STATE_URL") or None),
-        trust_env=bool(given.trust_env),
+        trust_env=check_bool("trust_env", given.trust_env),
         environ={name: environ[name] for name in PLACES if environ.get(name)},
     )
     _check_authentication(settings)

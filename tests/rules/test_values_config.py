@@ -220,6 +220,10 @@ def test_a_broken_key_in_the_environment_is_named_by_its_variable(variable: str)
         ({"max_connections": "9"}, "`max_connections` must be an integer, not str"),
         ({"gateway_fee_rates": [0.1]}, "`gateway_fee_rates` must be a mapping, not list"),
         ({"prices": [1]}, "`prices` must be a mapping, not list"),
+        ({"state_url": 5}, "`state_url` must be a URL as text, not int"),
+        ({"enable_cost_tracking": "no"}, "`enable_cost_tracking` must be True or False, not str"),
+        ({"trust_env": "no"}, "`trust_env` must be True or False, not str"),
+        ({"allow_insecure_http": "no"}, "`allow_insecure_http` must be True or False, not str"),
     ],
 )
 def test_a_setting_of_the_wrong_kind_is_a_type_error(given: dict[str, Any], problem: str) -> None:

@@ -99,11 +99,40 @@ USER = {"role": "user", "content": "Hi"}
             r"`message\[0\]`: `content\[0\]` must be a mapping",
         ),
         ([{"role": "user", "content": [{"type": 5}]}], TypeError, r"`message\[0\]`: `content\[0\]` must be a mapping"),
+        ([{**USER, "name": b"Ann"}], TypeError, r"`message\[0\]`: `name` must be a string, not bytes"),
+        ([{**USER, "tool_call_id": 5}], TypeError, r"`message\[0\]`: `tool_call_id` must be a string, not int"),
+        (
+            [{"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": b"{}"}}]}],
+            TypeError,
+            r"`message\[0\]`: the arguments of `tool_calls\[0\]` must be JSON as text, not bytes",
+        ),
     ],
 )
 def test_a_malformed_list_of_messages_is_refused(messages: Any, kind: type[Exception], problem: str) -> None:
     """The message and the part of it that are wrong are named by their place."""
     refused(kind, problem, message=messages)
+
+
+@pytest.mark.parametrize(
+    "part, problem",
+    [
+        ({"type": "text"}, r"`message\[0\].content\[0\].text` must be a string, not NoneType"),
+        ({"type": "text", "text": b"Hi"}, r"`message\[0\].content\[0\].text` must be a string, not bytes"),
+        *(
+            ({"type": "image_url", **image}, r"`message\[0\].content\[0\].image_url` has no url: give it as text")
+            for image in ({}, {"image_url": {}}, {"image_url": {"url": 5}}, {"image_url": {"url": ""}})
+        ),
+    ],
+)
+def test_a_part_without_its_text_or_image_is_refused(part: dict[str, Any], problem: str) -> None:
+    """Bytes above all, which JSON would take as base64."""
+    refused(TypeError, problem, message=[{"role": "user", "content": [part]}])
+
+
+@pytest.mark.parametrize("value", [NAN, INFINITE, -INFINITE])
+def test_a_number_that_json_cannot_say_is_refused_in_the_extra_body(value: float) -> None:
+    """It would arrive as null."""
+    refused(ConfigurationError, r"`extra_body\['min_p'\]` is .*, which JSON cannot say", extra_body={"min_p": value})
 
 
 @pytest.mark.parametrize(

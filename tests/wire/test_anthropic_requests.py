@@ -284,8 +284,6 @@ A = {"role": "user", "content": "a"}
         ([A, call("{}"), {"role": "tool", "content": "x"}], "`tool_call_id`"),
         ([A, {"role": "function", "name": "f", "content": "x"}], "`function_call`"),
         ([A, {"role": "assistant", "content": None, "function_call": {"name": "f"}}], "`function_call`"),
-        ([{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}], "no url"),
-        ([{"role": "user", "content": [{"type": "image_url"}]}], "no url"),
         ([{"role": "user", "content": [{"type": "image_url", "image_url": "data:image/png,raw"}]}], "base64"),
         ([{"role": "user", "content": [{"type": "image_url", "image_url": "data:image/png"}]}], "base64"),
         ([{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}], "'input_audio'"),

@@ -171,7 +171,7 @@ def test_every_character_survives() -> None:
         ("extra_body", {"extra_body": {"x": {(1, 2): 3}}}),
         ("tools", {"tools": [{"type": "function", "function": {"name": "f", "parameters": object()}}]}),
         ("response_format", {"response_format": {"type": object()}}),
-        ("message", {"message": [{"role": "user", "content": [{"type": "image_url", "image_url": object()}]}]}),
+        ("message", {"message": [{"role": "user", "content": [{"type": "input_audio", "input_audio": object()}]}]}),
     ],
 )
 def test_what_json_cannot_say_is_refused_by_its_argument(argument: str, fields: dict[str, Any]) -> None:
