@@ -44,31 +44,33 @@ class OutcomeWindow:
 
     def add(self, now_s: float, *, failed: bool) -> None:
         """Counts one outcome in."""
-        self.advance(now_s)
+        epoch = int(now_s / self._slot_s)
+        if epoch > self._epoch:
+            self._move(epoch)
         self._counts[2 * (self._epoch % _SLOTS) + failed] += 1
         if failed:
             self.failures += 1
         else:
             self.successes += 1
 
-    def advance(self, now_s: float) -> None:
-        """Forgets what is older than the window."""
+    def error_rate(self, now_s: float) -> float:
+        """Share of failures; 0.0 without outcomes."""
+        if not self.failures:
+            return 0.0
         epoch = int(now_s / self._slot_s)
-        passed = epoch - self._epoch
-        if passed <= 0:
-            return
+        if epoch > self._epoch:
+            self._move(epoch)
+        return self.failures / (self.successes + self.failures) if self.failures else 0.0
+
+    def _move(self, epoch: int) -> None:
+        """Forgets the slots that are older than the window."""
         counts = self._counts
-        for slot in range(epoch - min(passed, _SLOTS) + 1, epoch + 1):
+        for slot in range(max(self._epoch, epoch - _SLOTS) + 1, epoch + 1):
             at = 2 * (slot % _SLOTS)
             self.successes -= counts[at]
             self.failures -= counts[at + 1]
             counts[at] = counts[at + 1] = 0
         self._epoch = epoch
-
-    def error_rate(self, now_s: float) -> float:
-        """Share of failures; 0.0 without outcomes."""
-        self.advance(now_s)
-        return self.failures / (self.successes + self.failures) if self.failures else 0.0
 
 
 class Circuit:

@@ -14,7 +14,8 @@ from ..errors import ConfigurationError
 Answer = TypeVar("Answer")
 
 _FENCE = re.compile(r"```[\w+-]*\n(.*?)\n?```", re.DOTALL)
-_EDGES = " \t\"'`*_.,;:!?()[]{}«»“”‘’"  # noqa: RUF001 - typographic quotes are meant
+_WRAPPING = " \"'`*_()«»"
+_ENDING = " .,;:!?"
 _SIGNS = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-", "—": "-"})  # noqa: RUF001
 
 
@@ -38,9 +39,9 @@ def normalised(text: str) -> str:
     """The text as it is compared: what is only dressed differently is the same.
 
     JSON is compared as data: order of keys and spaces do not count. Other text is compared after Unicode NFKC and
-    case folding, straight quotes and dashes, single spaces, and without quotes, emphasis and punctuation around it.
-    A code fence around the whole is taken off first. Words inside count, also "The answer is 4" against "4": for that
-    pass a key function.
+    case folding, with straight quotes and dashes and single spaces, and without quotes, emphasis and parentheses
+    around it or punctuation at its end. A code fence around the whole is taken off first. Words inside count, also
+    "The answer is 4" against "4": for that pass a key function.
     """
     stripped = text.strip()
     if fence := _FENCE.fullmatch(stripped):
@@ -52,7 +53,10 @@ def normalised(text: str) -> str:
             pass
     folded = unicodedata.normalize("NFKC", stripped).casefold().translate(_SIGNS)
     joined = " ".join(folded.split())
-    return joined.strip(_EDGES) or joined
+    bare, before = joined, ""
+    while bare != before:
+        bare, before = bare.rstrip(_ENDING).strip(_WRAPPING), bare
+    return bare or joined
 
 
 def find_consensus(

@@ -20,12 +20,13 @@ _QUANTILE_HALF_LIFE_S: Final = 300.0
 _LEAST_COUNT: Final = 20
 """With fewer, the 95th percentile is no more than the largest."""
 _RESCALE_AT: Final = 40.0
+_MIDDLES_S: Final = tuple(_LEAST_S * STEP ** (cell + 0.5) for cell in range(_CELLS))
 
 
 class DecayingMean:
     """A weighted mean: each observation and the passing of time both take weight from the older ones."""
 
-    __slots__ = ("_half_life_s", "_keep", "_seen_s", "_sum", "_weight")
+    __slots__ = ("_half_life_s", "_keep", "_seen_s", "_sum", "_weight", "value")
 
     def __init__(self, half_life_s: float = HALF_LIFE_S, keep: float = KEEP) -> None:
         self._half_life_s = half_life_s
@@ -33,21 +34,23 @@ class DecayingMean:
         self._sum = 0.0
         self._weight = 0.0
         self._seen_s = 0.0
+        self.value: float | None = None
+        """The mean; None before the first observation."""
 
     def __repr__(self) -> str:
         return f"DecayingMean({self.value})"
 
     def add(self, value: float, now_s: float) -> None:
         """Counts one in. The first one is the mean: there is no start value to grow away from."""
-        kept = self._keep * 2.0 ** (-max(0.0, now_s - self._seen_s) / self._half_life_s) if self._weight else 0.0
-        self._sum = self._sum * kept + value
-        self._weight = self._weight * kept + 1.0
+        if self.value is not None:
+            age_s = now_s - self._seen_s
+            kept = self._keep * 2.0 ** (-age_s / self._half_life_s) if age_s > 0 else self._keep
+            self._sum *= kept
+            self._weight *= kept
+        self._sum += value
+        self._weight += 1.0
         self._seen_s = now_s
-
-    @property
-    def value(self) -> float | None:
-        """The mean; None before the first observation."""
-        return self._sum / self._weight if self._weight else None
+        self.value = self._sum / self._weight
 
 
 class DecayingQuantile:
@@ -100,7 +103,7 @@ class DecayingQuantile:
     @property
     def value(self) -> float | None:
         """Seconds; None before 20 observations."""
-        return _LEAST_S * STEP ** (self._at + 0.5) if self.count >= _LEAST_COUNT else None
+        return _MIDDLES_S[self._at] if self.count >= _LEAST_COUNT else None
 
     def _rescale(self, age: float, now_s: float) -> None:
         scale = 2.0**-age

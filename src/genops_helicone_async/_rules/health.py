@@ -62,7 +62,7 @@ class Health:
 
     def statistics(self, now_s: float) -> HealthStatistics:
         """The target as it stands."""
-        circuit = self.circuit
+        circuit, seen_s = self.circuit, self.observed_s
         closed = circuit.is_closed
         return HealthStatistics(
             provider=self._key[0],
@@ -73,7 +73,7 @@ class Health:
             latency_s=self.latency.value,
             first_token_s=self.first_token.value,
             p95_latency_s=None if self.p95 is None else self.p95.value,
-            idle_s=None if self.observed_s is None else max(0.0, now_s - self.observed_s),
+            idle_s=None if seen_s is None else now_s - seen_s if now_s > seen_s else 0.0,
             in_flight=self.in_flight,
             successes=self.successes,
             failures=self.failures,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 import msgspec
 
 from ..errors import RoutingError
 from .health import HealthStatistics
-from .quality import SNAPSHOT, quality_of
+from .quality import quality_of
 
 EXPLORATION = 0.05
 """Share of calls with which `performance_optimized` looks again at the candidate it has not seen for longest."""
@@ -89,7 +90,7 @@ def by_weight(options: Sequence[Option], context: RankContext = _PLAIN) -> list[
     left, number = list(options), context.random
     ranked: list[Ranked] = []
     while left:
-        total = math.fsum(o.weight for o in left)
+        total = sum([o.weight for o in left])
         target, at, before = number * total, 0, 0.0
         while at < len(left) - 1 and before + left[at].weight <= target:
             before += left[at].weight
@@ -103,25 +104,21 @@ def by_weight(options: Sequence[Option], context: RankContext = _PLAIN) -> list[
 
 def by_expected_cost(options: Sequence[Option], context: RankContext = _PLAIN) -> list[Ranked]:
     """Cheapest first for this very request, its tokens times the prices; those without a price last."""
-    known = sorted((o for o in options if o.expected_pusd is not None), key=lambda o: (o.expected_pusd, o.index))
-    ranked = [
-        Ranked(index=o.index, score=(o.expected_pusd or 0) / 1e12, reason=f"about ${(o.expected_pusd or 0) / 1e12:.6f}")
-        for o in known
-    ]
-    unknown = [o for o in options if o.expected_pusd is None]
-    return ranked + [Ranked(index=o.index, score=math.inf, reason="no price is known") for o in unknown]
+    known = sorted([(o.expected_pusd, o.index) for o in options if o.expected_pusd is not None])
+    ranked = [Ranked(index=i, score=pusd / 1e12, reason=_cost_told(round(pusd / 1e6))) for pusd, i in known]
+    if len(ranked) < len(options):
+        unknown = [o for o in options if o.expected_pusd is None]
+        ranked += [Ranked(index=o.index, score=math.inf, reason="no price is known") for o in unknown]
+    return ranked
 
 
 def by_quality(options: Sequence[Option], context: RankContext = _PLAIN) -> list[Ranked]:
     """Best first by the table in `quality.py` or the caller's own scores; models without a score last."""
-    scores = {o.index: quality_of(o.provider, o.model, context.qualities) for o in options}
-    known = sorted((o for o in options if scores[o.index] is not None), key=lambda o: -(scores[o.index] or 0))
-    ranked = [
-        Ranked(index=o.index, score=-(scores[o.index] or 0.0), reason=f"quality {scores[o.index]:g} ({SNAPSHOT})")
-        for o in known
-    ]
-    unknown = [o for o in options if scores[o.index] is None]
-    return ranked + [Ranked(index=o.index, score=math.inf, reason="no quality score is known") for o in unknown]
+    scores = [(quality_of(o.provider, o.model, context.qualities), o.index) for o in options]
+    known = sorted((-score, index) for score, index in scores if score is not None)
+    ranked = [Ranked(index=index, score=score, reason=_quality_told(-score)) for score, index in known]
+    unknown = [index for score, index in scores if score is None]
+    return ranked + [Ranked(index=index, score=math.inf, reason="no quality score is known") for index in unknown]
 
 
 def by_load(options: Sequence[Option], context: RankContext = _PLAIN) -> list[Ranked]:
@@ -139,42 +136,41 @@ def by_performance(options: Sequence[Option], context: RankContext = _PLAIN) -> 
     goes to an unknown one. With probability `exploration` the one not seen for longest leads, if nothing is under way
     to it: so a provider that has become faster is found again.
     """
-    share = _first_token_share(options, context)
-    known = sorted((_expected_s(o, share), o.index, o) for o in options if o.health and o.health.latency_s is not None)
-    rest = sorted((o for o in options if not (o.health and o.health.latency_s is not None)), key=lambda o: o.in_flight)
-    ranked = [Ranked(index=o.index, score=score, reason=_told(o)) for score, _, o in known]
-    ranked += [Ranked(index=o.index, score=math.inf, reason=_told(o)) for o in rest]
+    share, known, rest = context.first_token_share, [], []
+    for option in options:
+        health = option.health
+        if health is None or health.latency_s is None:
+            rest.append(option)
+        else:
+            known.append((option.index, health))
+            if health.first_token_s is None:
+                share = 0.0  # one was never streamed, and its times would not compare
+    scored = sorted([(_expected_s(health, share), index, health) for index, health in known])
+    ranked = [Ranked(index=index, score=score, reason=_pace_told(health)) for score, index, health in scored]
+    if rest:
+        rest.sort(key=lambda o: o.in_flight)
+        ranked += [Ranked(index=o.index, score=math.inf, reason=_unknown_told(o)) for o in rest]
     leader = next((o for o in rest if o.is_usable and not _was_seen(o) and not o.in_flight), None)
-    reason = "not asked yet"
-    if leader is None and context.random >= 1 - context.exploration:
+    if leader is not None:
+        return _led(leader, "not asked yet", ranked)
+    if context.random >= 1 - context.exploration:
         leader = _stalest([o for o in options if o.index != ranked[0].index])
         if leader is not None and leader.health is not None:
-            reason = f"looked at again after {leader.health.idle_s or 0.0:.0f} s"
-    if leader is None:
-        return ranked
+            return _led(leader, f"looked at again after {leader.health.idle_s or 0.0:.0f} s", ranked)
+    return ranked
+
+
+def _led(leader: Option, reason: str, ranked: list[Ranked]) -> list[Ranked]:
     return [Ranked(index=leader.index, score=0.0, reason=reason), *(r for r in ranked if r.index != leader.index)]
 
 
-def _first_token_share(options: Sequence[Option], context: RankContext) -> float:
-    """The share that counts: none where some candidate was never streamed, for its times would not compare."""
-    answered = [o.health for o in options if o.health is not None and o.health.latency_s is not None]
-    return context.first_token_share if all(health.first_token_s is not None for health in answered) else 0.0
-
-
-def _expected_s(option: Option, share: float) -> float:
-    health = option.health
-    if health is None or health.latency_s is None:
-        return math.inf
-    seconds = (1 - share) * health.latency_s + share * (health.first_token_s or 0.0)
-    errors = 0.0 if health.circuit == "half_open" else health.error_rate  # a probe is to find out what is true now
-    return seconds / max(_LEAST_SUCCESS, 1 - errors)
-
-
-def _told(option: Option) -> str:
-    health = option.health
-    if health is None or health.latency_s is None:
-        return "never answered" if _was_seen(option) else "not asked yet"
-    return f"{health.latency_s * 1000:.0f} ms on average, {health.error_rate:.0%} errors"
+def _expected_s(health: HealthStatistics, share: float) -> float:
+    latency_s = health.latency_s or 0.0
+    if share:
+        latency_s += share * ((health.first_token_s or 0.0) - latency_s)
+    # a probe is to find out what is true now, so a half open circuit's errors do not count
+    errors = health.error_rate if health.circuit != "half_open" else 0.0
+    return latency_s / max(_LEAST_SUCCESS, 1 - errors) if errors else latency_s
 
 
 def _was_seen(option: Option) -> bool:
@@ -184,6 +180,32 @@ def _was_seen(option: Option) -> bool:
 def _stalest(options: Sequence[Option]) -> Option | None:
     idle = [o for o in options if o.is_usable and not o.in_flight and _was_seen(o)]
     return max(idle, key=lambda o: (o.health.idle_s or 0.0) if o.health else 0.0, default=None)
+
+
+# Reasons are rounded first and then kept, for writing a number as text costs more than ranking it.
+
+
+@lru_cache(maxsize=1024)
+def _cost_told(micro_dollars: int) -> str:
+    return f"about ${micro_dollars / 1e6:.6f}"
+
+
+@lru_cache(maxsize=1024)
+def _quality_told(score: float) -> str:
+    return f"quality {score:g}"
+
+
+def _pace_told(health: HealthStatistics) -> str:
+    return _milliseconds_told(int((health.latency_s or 0.0) * 1000 + 0.5), int(health.error_rate * 100 + 0.5))
+
+
+@lru_cache(maxsize=4096)
+def _milliseconds_told(ms: int, percent: int) -> str:
+    return f"{ms} ms on average, {percent}% errors"
+
+
+def _unknown_told(option: Option) -> str:
+    return "never answered" if _was_seen(option) else "not asked yet"
 
 
 Strategy = Callable[[Sequence[Option], RankContext], list[Ranked]]
@@ -226,9 +248,12 @@ def _strategy(name: str) -> Strategy:
 
 
 def _open_last(options: Sequence[Option], ranked: list[Ranked]) -> list[Ranked]:
-    unusable = {option.index for option in options if not option.is_usable}
-    if not unusable:
+    for option in options:
+        if option.health is not None and not option.health.is_usable:
+            break
+    else:
         return ranked
+    unusable = {option.index for option in options if not option.is_usable}
     last = [
         Ranked(index=r.index, score=math.inf, reason=f"circuit open, asked last; {r.reason}")
         for r in ranked

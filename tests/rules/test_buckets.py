@@ -1,0 +1,166 @@
+"""A token bucket as arithmetic: exact levels, waits that are true, and laws over any story."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genops_helicone_async._rules.buckets import Bucket, BucketStatistics
+
+
+def test_a_new_bucket_is_full() -> None:
+    """All of its capacity is there at once, then it refills by its rate up to the capacity."""
+    bucket = Bucket(20, 2.0, 100.0)
+    assert [bucket.take(1, 100.0) for _ in range(21)] == [True] * 20 + [False]
+    assert (bucket.ready_in_s(1, 100.0), bucket.level(101.0), bucket.level(500.0)) == (0.5, 2.0, 20.0)
+
+
+def test_a_request_larger_than_the_capacity_waits_for_a_full_bucket() -> None:
+    """It is let through and drives the level below zero; who comes next waits until the debt is paid."""
+    bucket = Bucket(100, 10.0, 0.0)
+    bucket.take(30, 0.0)
+    assert bucket.take(250, 0.0) is False
+    assert bucket.ready_in_s(250, 0.0) == 3.0
+    assert bucket.take(250, 3.0) is True
+    assert bucket.level(3.0) == -150.0
+    assert bucket.ready_in_s(10, 3.0) == 16.0
+
+
+def test_settling_gives_back_or_takes_the_rest() -> None:
+    """What was reserved and not used comes back at once, what was used beyond it is owed."""
+    bucket = Bucket(1000, 10.0, 0.0)
+    bucket.take(600, 0.0)
+    bucket.settle(600, 150, 0.0)
+    assert bucket.level(0.0) == 850.0
+    bucket.take(800, 0.0)
+    bucket.settle(800, 1000, 0.0)
+    assert bucket.level(0.0) == -150.0
+    bucket.refund(5000, 0.0)
+    assert bucket.level(0.0) == 1000.0
+
+
+def test_another_rate_keeps_the_level() -> None:
+    """What has come in so far came in at the old rate, what comes now at the new one."""
+    bucket = Bucket(100, 10.0, 0.0)
+    bucket.take(100, 0.0)
+    bucket.set_rate(1.0, 4.0)
+    assert (bucket.level(4.0), bucket.level(14.0), bucket.rate_per_s) == (40.0, 50.0, 1.0)
+
+
+def test_a_smaller_bucket_keeps_what_fits() -> None:
+    """The level is cut to the new capacity; a larger one is not filled by growing."""
+    bucket = Bucket(100, 10.0, 0.0)
+    bucket.set_limit(30, 10.0, 0.0)
+    assert bucket.level(0.0) == 30.0
+    bucket.set_limit(200, 10.0, 0.0)
+    assert (bucket.level(0.0), bucket.level(1.0)) == (30.0, 40.0)
+
+
+def test_a_debt_outlives_a_change_of_size() -> None:
+    """What a large request owes is owed to the new bucket too."""
+    bucket = Bucket(100, 10.0, 0.0)
+    bucket.take(300, 0.0)
+    bucket.set_limit(50, 100.0, 0.0)
+    assert bucket.ready_in_s(1, 0.0) == 2.01
+
+
+def test_a_pause_holds_everything_back() -> None:
+    """Nothing is taken before its end, then all is there that came in meanwhile."""
+    bucket = Bucket(10, 1.0, 0.0)
+    bucket.take(10, 0.0)
+    bucket.pause_until(30.0, 0.0)
+    assert (bucket.take(1, 29.9), bucket.ready_in_s(1, 0.0), bucket.paused_s(10.0)) == (False, 30.0, 20.0)
+    assert (bucket.take(10, 30.0), bucket.paused_s(30.0)) == (True, 0.0)
+
+
+def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
+    """Of two wishes the later end counts."""
+    bucket = Bucket(10, 1.0, 0.0)
+    bucket.pause_until(30.0, 0.0)
+    bucket.pause_until(5.0, 1.0)
+    assert bucket.paused_s(1.0) == 29.0
+
+
+def test_a_pause_may_say_how_little_is_left() -> None:
+    """The other side's bucket is empty, so no burst follows the pause: the level grows from its end on."""
+    bucket = Bucket(10, 1.0, 0.0)
+    bucket.pause_until(30.0, 0.0, level_then=1.0)
+    assert (bucket.level(30.0), bucket.level(32.0)) == (1.0, 3.0)
+    in_debt = Bucket(10, 1.0, 0.0)
+    in_debt.take(15, 0.0)
+    in_debt.pause_until(2.0, 0.0, level_then=1.0)
+    assert in_debt.level(2.0) == -5.0
+
+
+def test_a_clock_that_steps_back_takes_nothing_away() -> None:
+    """An earlier time than seen before finds the level as it was."""
+    bucket = Bucket(10, 1.0, 100.0)
+    bucket.take(5, 100.0)
+    assert (bucket.level(50.0), bucket.level(101.0)) == (5.0, 6.0)
+
+
+def test_the_statistics_and_the_repr_tell_the_state() -> None:
+    """Capacity, rate, level and pause."""
+    bucket = Bucket(10, 2.0, 0.0)
+    bucket.take(4, 0.0)
+    bucket.pause_until(3.0, 0.0)
+    assert bucket.statistics(1.0) == BucketStatistics(capacity=10.0, rate_per_s=2.0, level=8.0, paused_s=2.0)
+    assert repr(bucket) == "Bucket(8/10, +2/s)"
+
+
+@pytest.mark.parametrize("value", [0, -1.0, math.inf, math.nan])
+def test_limits_are_finite_and_above_zero(value: float) -> None:
+    """Whatever would never let anything through, or everything, is refused; the message names it."""
+    with pytest.raises(ValueError, match="`capacity`"):
+        Bucket(value, 1.0, 0.0)
+    with pytest.raises(ValueError, match="`rate_per_s`"):
+        Bucket(1, 1.0, 0.0).set_rate(value, 0.0)
+
+
+AMOUNTS = st.floats(0.001, 1e6)
+STORIES = st.lists(
+    st.tuples(st.floats(0, 1e4), st.sampled_from(["take", "settle", "rate", "pause"]), AMOUNTS, AMOUNTS), max_size=40
+)
+
+
+@given(capacity=AMOUNTS, rate=AMOUNTS, story=STORIES, amount=AMOUNTS)
+def test_who_waits_as_long_as_told_is_served(
+    capacity: float, rate: float, story: list[tuple[float, str, float, float]], amount: float
+) -> None:
+    """After any story `ready_in_s` is finite, `take` says yes when it is over, and no earlier than a millionth."""
+    bucket, now_s = Bucket(capacity, rate, 0.0), 0.0
+    for passed_s, event, one, other in story:
+        now_s += passed_s
+        if event == "take":
+            bucket.take(one, now_s)
+        elif event == "settle":
+            bucket.settle(one, other, now_s)
+        elif event == "rate":
+            bucket.set_limit(one, other, now_s)
+        else:
+            bucket.pause_until(now_s + one / 1e3, now_s, other)
+    wait_s = bucket.ready_in_s(amount, now_s)
+    assert 0 <= wait_s < math.inf
+    if wait_s > 1e-6 * (now_s + wait_s):
+        assert not bucket.take(amount, now_s + wait_s * 0.99)
+    assert bucket.take(amount, now_s + wait_s)
+
+
+@given(
+    capacity=st.integers(1, 1000),
+    rate=st.integers(1, 100),
+    requests=st.lists(st.integers(1, 3000), min_size=1, max_size=30),
+)
+def test_served_in_order_nobody_starves_and_the_rate_holds(capacity: int, rate: int, requests: list[int]) -> None:
+    """The head of a queue is always served at last, and at any moment no more has gone out than came in.
+
+    What went out before a moment is at most the capacity, plus what refilled, plus the one request that went below.
+    """
+    bucket, now_s, sent = Bucket(capacity, rate, 0.0), 0.0, 0.0
+    for amount in requests:
+        now_s += bucket.ready_in_s(amount, now_s)
+        assert bucket.take(amount, now_s)
+        assert sent <= (capacity + rate * now_s) * (1 + 1e-9)
+        sent += amount
+    assert sent <= (capacity + rate * now_s + max(0, max(requests) - capacity)) * (1 + 1e-9)
