@@ -19,14 +19,12 @@ from .batches import Batch, Booked, KnownIds, Queue
 from .exchange import Exchange, Identity
 from .messages import Answer
 from .pace import AT_ONCE, BATCH, COMPANY, Pace
-from .slices import SCAN_S, Slice, Slices
-from .waiting import Future, Peek, Want, complete
+from .slices import Slice, Slices
+from .waiting import RETRY_S, Future, Peek, Want, complete, futures
 
 KEPT_UNREPORTED: Final = 100_000
 """Settlements kept for a server that is away; beyond, holds fail: what was spent is never dropped."""
 
-PATIENCE_S: Final = 3 * SCAN_S
-RETRY_WANT_S: Final = 0.025
 _LOOK_AGAIN: Final = (1, COMPANY, BATCH)
 TAKEOVER_S: Final = 15.0
 
@@ -67,7 +65,7 @@ class Book:
     def want(self, scopes: Sequence[Scope], amount_pusd: int, *, enforce: bool, now_s: float) -> Want:
         """Queues a hold for the next exchange."""
         with self._lock:
-            want = Want(self._slices.group(scopes), amount_pusd, now_s + PATIENCE_S, enforce=enforce)
+            want = Want(self._slices.group(scopes), amount_pusd, now_s, enforce=enforce)
             for _, part in want.limited:
                 part.taken_pusd += amount_pusd
                 part.calls += 1
@@ -196,9 +194,7 @@ class Book:
 
     def _concerned(self, now_s: float, *, is_leaving: bool) -> list[Slice]:
         """Slices to speak of though no settlement and no hold names them."""
-        moved = []
-        if self._pace.must_scan(now_s):
-            moved = self._slices.end_period(now_s)
+        moved = self._slices.end_period(now_s) if self._pace.must_scan(now_s) else []
         return list(self._slices.active) if is_leaving or self._is_adrift else moved
 
     def finish(self, exchange: Exchange, answer: Answer, now_s: float) -> None:
@@ -236,9 +232,8 @@ class Book:
                 complete(want.future, refusal)
         for want in served:
             complete(want.future, None)
-        for peek in exchange.peeks:
-            if peek.future is not None:
-                complete(peek.future, None)
+        for future in futures([], exchange.peeks):
+            complete(future, None)
 
     def turn_away(self, error: LedgerError) -> None:
         """Fails every hold and question that waits."""
@@ -246,7 +241,7 @@ class Book:
             wants, peeks, self._wants, self._peeks = self._wants, self._peeks, [], []
             for want in wants:
                 want.is_over = True
-        for future in _futures(wants, peeks):
+        for future in futures(wants, peeks):
             complete(future, error)
 
     def fail(self, exchange: Exchange, error: LedgerError, now_s: float) -> int:
@@ -263,7 +258,7 @@ class Book:
             self.failures += 1
         for batch in exchange.batches:
             batch.tell(error)
-        for future in _futures(wants, peeks):
+        for future in futures(wants, peeks):
             complete(future, error)
         return in_a_row
 
@@ -307,7 +302,7 @@ class Book:
                 part.slack_pusd += want.amount_pusd
             want.grant()
         elif not want.is_over and not answer.verdicts[number].firm and now_s < want.patient_until_s:
-            want.retry_s = now_s + RETRY_WANT_S
+            want.retry_s = now_s + RETRY_S
             self._wants.append(want)
             return want, False, None
         want.is_over = True
@@ -318,10 +313,6 @@ class Book:
         served = [want for want in self._wants if want.fits() and want.grant()]
         self._wants = [want for want in self._wants if not want.is_over]
         return served
-
-
-def _futures(wants: list[Want], peeks: list[Peek]) -> list[Future]:
-    return [want.future for want in wants] + [peek.future for peek in peeks if peek.future is not None]
 
 
 __all__ = ["KEPT_UNREPORTED", "Book"]

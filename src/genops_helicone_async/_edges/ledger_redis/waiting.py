@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import Final
 
 from ..._rules.ledger import Refusal
 from ...errors import LedgerError
 from .pace import AT_ONCE
-from .slices import Group, Slice
+from .slices import SCAN_S, Group, Slice
 
 Future = asyncio.Future[Refusal | None]
 
 
+PATIENCE_S: Final = 3 * SCAN_S
+"""How long a hold waits for slack that others give back: they do so within two scans."""
+
+RETRY_S: Final = 0.025
 _loops: dict[int, asyncio.AbstractEventLoop] = {}
 
 
@@ -71,12 +76,12 @@ class Want:
 
     __slots__ = ("amount_pusd", "future", "group", "is_granted", "is_over", "limited", "patient_until_s", "retry_s")
 
-    def __init__(self, group: Group, amount_pusd: int, patient_until_s: float, *, enforce: bool) -> None:
+    def __init__(self, group: Group, amount_pusd: int, now_s: float, *, enforce: bool) -> None:
         self.group = group
         pairs = zip(group.scopes, group.slices, strict=True)
         self.limited = [(scope, part) for scope, part in pairs if enforce and scope.limit_pusd is not None]
         self.amount_pusd = amount_pusd
-        self.patient_until_s = patient_until_s
+        self.patient_until_s = now_s + PATIENCE_S
         self.retry_s = AT_ONCE
         self.is_granted = False
         self.is_over = False
@@ -105,4 +110,9 @@ class Peek:
         self.future = future
 
 
-__all__ = ["Future", "Peek", "Want", "again", "complete", "running_loop"]
+def futures(wants: list[Want], peeks: list[Peek]) -> list[Future]:
+    """What is waited on."""
+    return [want.future for want in wants] + [peek.future for peek in peeks if peek.future is not None]
+
+
+__all__ = ["RETRY_S", "Future", "Peek", "Want", "again", "complete", "futures", "running_loop"]
