@@ -89,6 +89,8 @@ class ValkeyServer:
 
 class _Shared:
     def __init__(self) -> None:
+        if find_program() is None:  # before there is a folder to leave behind
+            pytest.skip(NOT_FOUND)
         self.folder = tempfile.TemporaryDirectory(prefix="genops-valkey-")
         self.server = ValkeyServer(Path(self.folder.name))
         self.server.start()
