@@ -19,9 +19,8 @@ async def main() -> None:
             except BudgetExceededError as error:
                 print(f"refused after {sent} calls: {error.scope}, ${error.current_usage:.6f} of ${error.budget_limit}")
         for status in adapter.get_budget_status():
-            print(
-                f"{status.name}: ${status.settled:.6f} spent, ${status.remaining:.6f} left until {status.resets_at:%d %B}"
-            )
+            left = f"${status.remaining:.6f} left until {status.resets_at:%d %B}"
+            print(f"{status.name}: ${status.settled:.6f} spent, {left}")
         summary = tracker.get_session_summary()
         print(f"session {summary.session_id}: {summary.request_count} calls, ${summary.total_cost:.6f}")
 
