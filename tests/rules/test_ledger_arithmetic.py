@@ -3,7 +3,6 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genops_helicone_async._rules.averages import UNKNOWN_OUTPUT_TOKENS, OutputAverages
 from genops_helicone_async._rules.ledger import Account, Accounts, Movement, Refusal, Scope, crossed
 
 DAY = Scope(name="daily", window="2026-11-23", limit_pusd=100)
@@ -89,27 +88,6 @@ def test_a_threshold_is_crossed_once() -> None:
     assert crossed((0.8, 1.0), 100, 79, 80) == (0.8,)
     assert crossed((0.8, 1.0), 100, 80, 99) == ()
     assert crossed((0.8, 1.0), 100, 10, 100) == (0.8, 1.0)
-
-
-def test_the_average_of_a_model_that_never_answered_is_the_documented_guess() -> None:
-    """An unknown model is assumed to answer with 1,000 tokens."""
-    averages = OutputAverages()
-    assert averages.expected("openai", "gpt-4o") == averages.cautious("openai", "gpt-4o") == UNKNOWN_OUTPUT_TOKENS
-
-
-def test_the_average_follows_real_answers() -> None:
-    """A hundred answers of 200 tokens make 200 expected; the margin shrinks with the deviation."""
-    averages = OutputAverages()
-    for _ in range(100):
-        averages.observe("openai", "gpt-4o", 200)
-    assert averages.expected("openai", "gpt-4o") == averages.cautious("openai", "gpt-4o") == 200
-
-
-def test_a_first_answer_leaves_a_margin() -> None:
-    """After one answer the cautious figure is three times as long: its mean and four half-means."""
-    averages = OutputAverages()
-    averages.observe("openai", "gpt-4o", 100)
-    assert (averages.expected("openai", "gpt-4o"), averages.cautious("openai", "gpt-4o")) == (100, 300)
 
 
 def test_scopes_that_are_only_counted_do_not_pile_up() -> None:

@@ -105,7 +105,7 @@ class Attempts:
         """Puts a successful attempt on the ticket, with its charge."""
         charge, counts = self.charge(ticket.request, target, reply, http.headers)
         if reply.usage is not None and reply.finish_reason is not None:
-            self._estimates.averages.observe(target.endpoint.provider, target.endpoint.model, counts.output)
+            self._estimates.observe(ticket.request, target, reply.finish_reason, counts.output)
         if target.endpoint.answers_by_tool:
             reply = take_answer(reply)
         duration_s = self._clock() - started

@@ -10,14 +10,12 @@ import msgspec
 
 from .._rules.averages import OutputAverages
 from .._rules.prices import Price, cost_pusd, worst_case_pusd
-from .._rules.tokens import estimate_input_tokens, image_tokens_for
+from .._rules.tokens import estimate_input_tokens, image_tokens_for, most_tokens
 from .._values import Reply, TokenCounts
 from .._wire.schema import answer_tool_of
 from ..chat_request import ChatRequest, EmbedRequest
 from .ticket import Charge, Target
 
-HOLD_MARGIN = 1.25
-"""Holds count input tokens that much higher than estimated: neither a foreign tokenizer nor a heuristic is exact."""
 _MOST_OUTPUT = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 """Fields of `extra_body` that say how long an answer may be."""
 
@@ -32,27 +30,45 @@ class Estimates:
         self._fees = fees
         self.averages = OutputAverages()
 
+    def observe(self, request: ChatRequest, target: Target, finish_reason: str, output_tokens: int) -> None:
+        """Learns from a whole answer how long answers are, unless the call itself cut it short."""
+        if finish_reason == "length" and allowed_output(request) is not None:
+            return
+        self.averages.observe(
+            target.endpoint.provider, target.endpoint.model, math.ceil(output_tokens / answers_of(request))
+        )
+
     def input_tokens(self, request: ChatRequest, model: str) -> int:
         """Estimated tokens of everything the call sends, the schema of a structured answer included."""
-        return estimate_input_tokens(
-            request.messages(),
-            _tools_and_schema(request),
-            lambda text: self._count(model, text),
-            tokens_per_image=image_tokens_for(model),
-        )
+        return self._tokens_sent(request, model, lambda text: self._count(model, text))
+
+    def _most_input(self, request: ChatRequest, model: str) -> int:
+        """Input tokens that hardly any provider counts more of."""
+        return self._tokens_sent(request, model, lambda text: most_tokens(text, self._count(model, text)))
+
+    @staticmethod
+    def _tokens_sent(request: ChatRequest, model: str, count: Callable[[str], int]) -> int:
+        images = image_tokens_for(model)
+        return estimate_input_tokens(request.messages(), _tools_and_schema(request), count, tokens_per_image=images)
 
     def worst_case_pusd(self, request: ChatRequest, target: Target) -> int | None:
         """Pico-dollars to set aside: input with a margin, output at `max_tokens` or what few answers exceed.
 
-        The cache write that the AI Gateway asks of Claude by itself, and the gateway's highest fee, are in it. None
-        where no price is known.
+        The cache write that the AI Gateway asks of Claude by itself or that the request asks for (which may be for
+        an hour), and the gateway's highest fee, are in it. None where no price is known.
         """
         price, endpoint = target.price, target.endpoint
         if price is None:
             return None
-        tokens = math.ceil(self.input_tokens(request, endpoint.model) * HOLD_MARGIN)
-        writes = endpoint.is_gateway and endpoint.model.startswith("claude")
-        cost = worst_case_pusd(price, tokens, self._most_output(request, target), may_write_cache=writes)
+        tokens = self._most_input(request, endpoint.model)
+        marked = _marks_cache(request)
+        cost = worst_case_pusd(
+            price,
+            tokens,
+            self._most_output(request, target),
+            may_write_cache=marked or (endpoint.is_gateway and endpoint.model.startswith("claude")),
+            for_an_hour=marked,
+        )
         fee = max(self._fees.values(), default=0.0) if endpoint.is_gateway else 0.0
         return cost + math.ceil(cost * fee)
 
@@ -130,6 +146,17 @@ def answers_of(request: ChatRequest) -> int:
     return number if isinstance(number, int) and number > 0 else 1
 
 
+def _marks_cache(request: ChatRequest) -> bool:
+    """Whether the request asks the provider to write part of it to a cache."""
+    if isinstance(request.message, str) and not request.tools and not request.extra_body:
+        return False
+    marked: list[Any] = [request.extra_body or {}, *(request.tools or ())]
+    for message in request.messages():
+        content = message.get("content")
+        marked += [message, *(content if isinstance(content, Sequence) and not isinstance(content, str) else ())]
+    return any(isinstance(part, Mapping) and "cache_control" in part for part in marked)
+
+
 def _tools_and_schema(request: ChatRequest) -> Sequence[Mapping[str, Any]] | None:
     """What is sent beside the messages and may count as input: tools, and a schema however it travels."""
     if request.response_model is None and request.response_format is None and not request.extra_body:
@@ -138,4 +165,4 @@ def _tools_and_schema(request: ChatRequest) -> Sequence[Mapping[str, Any]] | Non
     return [*(request.tools or ()), *(part for part in (schema, request.extra_body) if part)]
 
 
-__all__ = ["HOLD_MARGIN", "Estimates", "allowed_output", "answers_of"]
+__all__ = ["Estimates", "allowed_output", "answers_of"]

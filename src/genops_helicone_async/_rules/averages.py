@@ -6,9 +6,10 @@ import msgspec
 
 _WEIGHT = 0.1
 """Of the newest answer: about the last twenty count."""
+_MARGIN = 4
 _MOST_MODELS = 4096
 UNKNOWN_OUTPUT_TOKENS = 1000
-"""Assumed for a model that has not answered yet."""
+"""Assumed for a model that has not answered yet; holds come down from it slowly, as answers prove to be shorter."""
 
 
 class _Average(msgspec.Struct):
@@ -32,7 +33,8 @@ class OutputAverages:
         known = self._averages.get((provider, model))
         if known is None:
             if len(self._averages) < _MOST_MODELS:
-                self._averages[provider, model] = _Average(mean=output_tokens, deviation=output_tokens / 2)
+                deviation = max(output_tokens / 2, (UNKNOWN_OUTPUT_TOKENS - output_tokens) / _MARGIN)
+                self._averages[provider, model] = _Average(mean=output_tokens, deviation=deviation)
             return
         error = output_tokens - known.mean
         known.mean += _WEIGHT * error
@@ -46,7 +48,7 @@ class OutputAverages:
     def cautious(self, provider: str, model: str) -> int:
         """Tokens that few answers exceed: the mean and four deviations, as TCP's retransmission timer has it."""
         known = self._averages.get((provider, model))
-        return UNKNOWN_OUTPUT_TOKENS if known is None else max(1, round(known.mean + 4 * known.deviation))
+        return UNKNOWN_OUTPUT_TOKENS if known is None else max(1, round(known.mean + _MARGIN * known.deviation))
 
 
 __all__ = ["UNKNOWN_OUTPUT_TOKENS", "OutputAverages"]

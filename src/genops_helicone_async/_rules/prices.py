@@ -89,15 +89,20 @@ def cost_pusd(price: Price, counts: TokenCounts) -> int:
     return cost
 
 
-def worst_case_pusd(price: Price, input_tokens: int, output_tokens: int, *, may_write_cache: bool = False) -> int:
+def worst_case_pusd(
+    price: Price, input_tokens: int, output_tokens: int, *, may_write_cache: bool = False, for_an_hour: bool = False
+) -> int:
     """The most that up to this many tokens can cost, in pico-dollars.
 
-    `may_write_cache`: the prompt may be written to a short-lived cache, as the AI Gateway has Anthropic do unasked.
+    `may_write_cache`: the prompt may be written to a short-lived cache, as the AI Gateway has Anthropic do unasked;
+    `for_an_hour`: to the hour-long one.
     """
     rates = rates_for(price, input_tokens)
     per_input = max(rates.input, rates.cache_read)
     if may_write_cache or price.writes_cache:
         per_input = max(per_input, rates.cache_write)
+    if for_an_hour:
+        per_input = max(per_input, rates.cache_write_1h)
     return rates.request + input_tokens * per_input + output_tokens * max(rates.output, rates.reasoning)
 
 
