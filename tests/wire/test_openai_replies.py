@@ -154,6 +154,7 @@ def test_the_first_of_several_choices_is_the_answer() -> None:
     [
         {},
         {"choices": []},
+        {"choices": [{"message": None}]},
         {"choices": None, "object": "chat.completion"},
         {"error": {"message": "no"}},
         {"choices": [{"message": {"content": ""}, "finish_reason": "error"}], "error": {"code": 502, "message": "x"}},

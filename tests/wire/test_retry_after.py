@@ -46,7 +46,7 @@ def asked(**headers: str) -> float | None:
     ],
 )
 def test_retry_after_in_seconds(text: str, seconds: float | None) -> None:
-    """Whole and fractional seconds up to a week are taken; negative, endless and nonsensical wishes are not."""
+    """Whole and fractional seconds are taken, longer ones as a week; negative and nonsensical wishes are not."""
     assert asked(Retry_After=text) == seconds
 
 
@@ -116,9 +116,9 @@ def test_a_date_in_the_past_asks_for_no_wait() -> None:
     assert asked(Retry_After=format_datetime(NOW - timedelta(days=400), usegmt=True)) == 0.0
 
 
-def test_a_date_beyond_a_week_is_no_sane_wish() -> None:
-    """A date next year is taken for a mistake."""
-    assert asked(Retry_After=format_datetime(NOW + timedelta(days=365), usegmt=True)) is None
+def test_a_date_beyond_a_week_is_a_week() -> None:
+    """A date next year is a long wait, not none."""
+    assert asked(Retry_After=format_datetime(NOW + timedelta(days=365), usegmt=True)) == WEEK_S
 
 
 @given(

@@ -118,6 +118,8 @@ def decode_chat(body: bytes, *, gateway: bool, provider: str) -> Reply | None:
     if not decoded.choices or _says_something(decoded.error):
         return None
     choice = _first_choice(decoded.choices)
+    if choice.message is None and choice.delta is None and _finish(choice) is None:
+        return None
     message = choice.message or choice.delta or _Message()
     content, reasoning = text_of(message.content), reasoning_of(message)
     usage = read_usage(decoded.usage, decode_openai_usage)

@@ -15,7 +15,8 @@ def retry_after_s(headers: Mapping[str, str], now_s: float) -> float | None:
     """Seconds to wait, from `retry-after-ms` or `Retry-After` (seconds or an HTTP date); None without a sane wish.
 
     A date counts from the reply's own `Date` header if it has one, so that a wrong clock here does not matter, else
-    from `now_s`, the wall clock in Unix seconds. A date in the past is 0; more than a week is no sane wish.
+    from `now_s`, the wall clock in Unix seconds. A date in the past is 0; more than a week is a week:
+    whoever asks for that must not be taken for somebody who asked for nothing.
     """
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
@@ -48,7 +49,7 @@ def _unix_seconds(text: str) -> float | None:
 
 
 def _sane(seconds: float) -> float | None:
-    return seconds if 0 <= seconds <= _LONGEST_S else None
+    return min(seconds, _LONGEST_S) if seconds >= 0 else None
 
 
 __all__ = ["retry_after_s"]
