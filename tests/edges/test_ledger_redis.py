@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import valkey_server
 from genops_helicone_async._edges.ledger_redis import RedisLedger
 from genops_helicone_async._edges.ledger_redis.book import KEPT_UNREPORTED
+from genops_helicone_async._edges.ledger_redis.slices import KEPT_SLICES
 from genops_helicone_async._rules.ledger import WAIT, LedgerRow, Movement, Refusal, Scope, Wait
 from genops_helicone_async.errors import ConfigurationError, LedgerError
 
@@ -290,6 +291,22 @@ async def test_movements_of_all_processes_follow_without_a_gap(open_ledger: Open
     assert (chain[0][0], chain[-1][1]) == (0, 4 * sum(range(1, 41)))
 
 
+async def test_accounts_of_more_customers_than_are_remembered_stay_exact(open_ledger: Open) -> None:
+    """What is forgotten here is asked of the server again."""
+    ledger = open_ledger()
+    scopes = [Scope(name=f"customer:{number}", window="2026-11", limit_pusd=100) for number in range(KEPT_SLICES + 500)]
+    for turn in range(2):
+        for number, scope in enumerate(scopes):
+            ledger.settle([scope], 0, [row(f"{turn}-{number}", 1 + number % 90)], ignore)
+        await ledger.aclose()
+    for number in (0, 7, KEPT_SLICES + 499):
+        left = 100 - 2 * (1 + number % 90)
+        if left >= 0:
+            assert await hold(ledger, [scopes[number]], left) is None
+        refusal = await hold(ledger, [scopes[number]], 1)
+        assert refusal == Refusal(scope=scopes[number], settled_pusd=2 * (1 + number % 90), held_pusd=max(0, left))
+
+
 async def test_rows_come_back_as_they_were_written(open_ledger: Open) -> None:
     """Every field of every process's rows, in the order of booking, within the times asked for."""
     here, there = open_ledger(), open_ledger()
@@ -403,6 +420,28 @@ async def test_a_loop_that_ends_says_its_last_words(namespace: str) -> None:
     (account,) = await ledger.refresh([TEAM])
     assert (account.settled_pusd, account.held_pusd) == (60, 0)
     await ledger.aclose()
+
+
+async def test_closing_ends_the_work_of_every_loop(open_ledger: Open) -> None:
+    """A ledger that another thread's loop still uses is closed from here; what that loop spent is reported."""
+    ledger, spent, closed = open_ledger(), threading.Event(), threading.Event()
+    tasks: list[set[str]] = []
+
+    async def work() -> None:
+        assert await hold(ledger, [TEAM], 100) is None
+        ledger.settle([TEAM], 50, [row("a", 30)], ignore)
+        spent.set()
+        await asyncio.to_thread(closed.wait)
+        tasks.append({task.get_name() for task in asyncio.all_tasks()} & {"genops shared ledger"})
+
+    thread = threading.Thread(target=lambda: asyncio.run(work()))
+    thread.start()
+    await asyncio.to_thread(spent.wait)
+    await ledger.aclose()
+    closed.set()
+    await asyncio.to_thread(thread.join)
+    assert tasks == [set()]
+    assert [entry.request_id async for entry in ledger.rows()] == ["a"]
 
 
 async def test_a_settlement_outside_of_a_loop_is_reported(open_ledger: Open) -> None:
@@ -523,6 +562,21 @@ async def test_a_server_that_is_not_there_is_named_without_its_password() -> Non
     assert failed.value.retry_safe
     assert ledger.hold_nowait([Scope(name="project:chat")], 1, enforce=True) is None
     await ledger.aclose()
+
+
+async def test_a_server_that_does_not_answer_is_given_up() -> None:
+    """After the time limit the error says so."""
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as silent:
+        port = silent.sockets[0].getsockname()[1]
+        ledger = RedisLedger(f"redis://127.0.0.1:{port}", timeout_s=0.05)
+        with pytest.raises(LedgerError, match=r"\(no answer within 0\.05 s\)"):
+            await hold(ledger, [TEAM], 1)
+        await ledger.aclose()
 
 
 async def test_what_cannot_be_reported_is_kept_and_told() -> None:

@@ -145,13 +145,16 @@ class Connection:
     ) -> Reply:
         from redis.exceptions import ConnectionError as Broken
 
-        async with asyncio.timeout(self._timeout_s):
-            try:
-                return await command(client)
-            except Broken:
-                # The server may have been started anew behind an open connection. A second run of one exchange is
-                # harmless: the script knows its number.
-                return await command(client)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                try:
+                    return await command(client)
+                except Broken:
+                    # The server may have been started anew behind an open connection. A second run of one exchange
+                    # is harmless: the script knows its number.
+                    return await command(client)
+        except TimeoutError as exc:
+            raise TimeoutError(f"no answer within {self._timeout_s:g} s") from exc
 
 
 def _client(url: str, timeout_s: float) -> redis.asyncio.Redis:
