@@ -1,11 +1,15 @@
 """The transport over real sockets: bytes there and back, compression, limits, connections used again or dropped."""
 
 import asyncio
+import contextlib
 import functools
 import gzip
+import ssl
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Self
 
 import brotli
 import pytest
@@ -17,6 +21,7 @@ from loopback import Exchange, LoopbackServer
 
 pytestmark = pytest.mark.anyio
 
+CERTIFICATE = Path(__file__).with_name("loopback_certificate.pem")
 LIMIT_BYTES = 100_000
 TEXT = b"all work and no play makes a dull reply. " * 500
 
@@ -27,8 +32,8 @@ def soon() -> float:
 
 
 def shortly() -> float:
-    """A deadline that a test waits for."""
-    return asyncio.get_running_loop().time() + 0.05
+    """A deadline that a test waits for, long enough for a slow machine to have sent its request."""
+    return asyncio.get_running_loop().time() + 0.25
 
 
 def post(server: LoopbackServer, body: bytes = b'{"model": "m"}', path: str = "/v1/chat") -> HttpRequest:
@@ -272,27 +277,103 @@ async def test_a_large_request_goes_out_whole(transport: HttpTransport, serve: S
     assert reply.body == b"5000000"
 
 
-async def test_a_request_that_nobody_reads_ends_at_the_deadline(transport: HttpTransport, serve: Serve) -> None:
-    """A body stuck half way, because the other side stopped reading, does not hold the call."""
-    listening = asyncio.Event()
+async def test_a_request_that_nobody_reads_ends_at_the_deadline(transport: HttpTransport) -> None:
+    """A body stuck half way, because the other side stopped reading, is dropped with its connection."""
+    size = 20_000_000
+    arrived: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    given_up = asyncio.Event()
 
-    async def deaf(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.transport.pause_reading()  # type: ignore[attr-defined]
-        listening.set()
-        await done.wait()
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await given_up.wait()
+        count = 0
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(1_000_000):
+                count += len(data)
+        arrived.set_result(count)
         writer.close()
 
-    done = asyncio.Event()
-    server = await asyncio.start_server(deaf, "127.0.0.1", 0)
+    server = await asyncio.start_server(deaf, "127.0.0.1", 0, limit=1000)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-    request = HttpRequest(method="POST", url=url, headers={}, body=b"i" * 20_000_000)
+    request = HttpRequest(method="POST", url=url, headers={}, body=b"i" * size)
     with pytest.raises(DeadlineExceededError) as caught:
         await transport.send(request, asyncio.get_running_loop().time() + 0.3)
-    assert listening.is_set()
     assert caught.value.billed == "maybe"
-    done.set()
+    given_up.set()
+    assert await arrived < size
     server.close()
     await server.wait_closed()
+
+
+class Frozen:
+    """A way to a server that can be frozen: nothing comes back any more, as when the other side hangs."""
+
+    def __init__(self, port: int) -> None:
+        self.target = port
+        self.frozen = asyncio.Event()
+        self.client_left = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        self.server = await asyncio.start_server(self._relay, "127.0.0.1", 0)
+        self.port = self.server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        self.server.close()
+        await self.server.wait_closed()
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
+        back = asyncio.ensure_future(self._back(far_reader, writer))
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                if not self.frozen.is_set():
+                    far_writer.write(data)
+        self.client_left.set()
+        back.cancel()
+        await asyncio.wait([back])
+        for each in (far_writer, writer):
+            each.close()
+
+    async def _back(self, far_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await far_reader.read(65536):
+            if not self.frozen.is_set():
+                writer.write(data)
+
+
+@pytest.mark.parametrize("where", ["head", "body", "stream"])
+async def test_a_connection_to_who_hangs_is_dropped_without_a_farewell(where: str) -> None:
+    """Over TLS, too, a call that is given up holds no socket while the other side is silent."""
+    server_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_tls.load_cert_chain(CERTIFICATE)
+    reached = asyncio.Event()
+
+    async def handle(exchange: Exchange) -> None:
+        if where != "head":
+            await exchange.events(b"data: 1\n\n", end=False)
+        reached.set()
+        await exchange.gone()
+
+    transport = HttpTransport(max_response_bytes=1000, tls=ssl.create_default_context(cafile=CERTIFICATE))
+    async with LoopbackServer(handle, tls=server_tls) as server, Frozen(server.port) as way:
+        request = HttpRequest(method="POST", url=f"https://127.0.0.1:{way.port}/", headers={}, body=b"{}")
+
+        async def call() -> None:
+            if where != "stream":
+                await transport.send(request, soon())
+            stream = await transport.open(request, soon())
+            while await stream.read(soon()):
+                pass
+
+        task = asyncio.ensure_future(call())
+        await reached.wait()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        way.frozen.set()
+        task.cancel()
+        await asyncio.wait([task])
+        async with asyncio.timeout(10):
+            await way.client_left.wait()
+        await transport.aclose()
 
 
 async def test_a_deadline_in_the_past_sends_nothing(transport: HttpTransport, serve: Serve) -> None:

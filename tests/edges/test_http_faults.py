@@ -157,7 +157,7 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
     [
         (b"", BROKEN_OFF, "closed the connection before the reply was complete (no whole reply)"),
         (HEAD + b"Content-Le", BROKEN_OFF, "closed the connection before the reply was complete (no whole reply)"),
-        (b"SSH-2.0-OpenSSH_9\r\n\r\n", BROKEN_OFF, "answered with something that is not HTTP (Bad status line"),
+        (b"SSH-2.0-OpenSSH_9\r\n\r\n", BROKEN_OFF, "answered with something that is not HTTP ("),
         (b"\x15\x03\x01\x00\x02\x02\x46\r\n\r\n", BROKEN_OFF, "answered with something that is not HTTP ("),
         (b"HTTP/1.1 abc OK\r\n\r\n", BROKEN_OFF, "answered with something that is not HTTP ("),
         (

@@ -12,7 +12,7 @@ import weakref
 from pathlib import Path
 
 import pytest
-from flow_parts import KEY
+from flow_parts import KEY, PRICES
 
 from genops_helicone_async import ConfigurationError, GenOpsHeliconeAsyncAdapter
 from loopback import Exchange, LoopbackServer, chat_body, chat_events
@@ -76,8 +76,8 @@ def test_an_adapter_serves_one_loop_after_the_other() -> None:
 
 def test_loops_that_ended_are_forgotten() -> None:
     """However many loops an adapter has served, it remembers the last one only."""
-    with ServerThread() as server:
-        adapter = adapter_at(server.url)
+    with ServerThread() as server:  # without a price to look up: the thread that does may keep its loop
+        adapter = GenOpsHeliconeAsyncAdapter(KEY, gateway_url=server.url, prices=PRICES)
         loops: list[weakref.ref[asyncio.AbstractEventLoop]] = []
 
         async def call() -> None:

@@ -10,6 +10,7 @@ import pytest
 from flow_parts import Rig, body_of, cost_pusd, price_of
 from hypothesis import given
 from hypothesis import strategies as st
+from virtual_time import in_virtual_time
 
 from genops_helicone_async import (
     AllProvidersFailedError,
@@ -249,10 +250,11 @@ ENDED = b"".join(part for part in stream_answer("Hel", "lo").parts[:-1] if isins
 
 
 @pytest.mark.parametrize("last", [CUT, Hang(), ERROR_EVENT[:20], b"data: garbage\n\n"], ids=["cut", "hang", "half", "no JSON"])  # fmt: skip # noqa: E501
+@in_virtual_time
 async def test_a_finished_answer_is_an_answer(last: Any) -> None:
     """Once finish reason and usage are here, a bad end of the connection takes nothing away."""
     rig = Rig(ScriptedTransport([Answer(headers=SSE, parts=(ENDED, last))]))
-    async with rig.stream(provider="openai", timeout_seconds=0.1) as stream:
+    async with rig.stream(provider="openai") as stream:
         assert await contents(stream) == ["Hel", "lo"]
     assert (stream.response.content, stream.response.usage.cost_source) == ("Hello", "computed")
     rig.assert_settled()
@@ -435,12 +437,13 @@ def test_an_entered_stream_that_outlives_its_loop_is_settled() -> None:
 
 
 @pytest.mark.parametrize("parts", [(Hang(),), (FIRST, Hang()), (FIRST, b": keep\n\n", Hang())])
+@in_virtual_time
 async def test_the_deadline_covers_the_stream(parts: tuple[Any, ...]) -> None:
     """A stream that falls silent ends at the call's deadline, whatever had arrived."""
     rig = Rig(ScriptedTransport([Answer(headers=SSE, parts=parts)]))
 
     async def use() -> None:
-        async with rig.stream(provider="openai", timeout_seconds=0.02) as stream:
+        async with rig.stream(provider="openai", timeout_seconds=2) as stream:
             await contents(stream)
 
     with pytest.raises(DeadlineExceededError) as caught:
@@ -453,11 +456,12 @@ async def test_the_deadline_covers_the_stream(parts: tuple[Any, ...]) -> None:
     rig.assert_settled()
 
 
+@in_virtual_time
 async def test_a_slow_reader_meets_the_deadline_too() -> None:
     """Chunks that are here may be read late, but no more is fetched after the deadline."""
     rig = Rig(ScriptedTransport([stream_answer("Hel", "lo")]))
-    async with rig.stream(provider="openai", timeout_seconds=0.01) as stream:
-        await asyncio.sleep(0.02)
+    async with rig.stream(provider="openai", timeout_seconds=2) as stream:
+        await asyncio.sleep(3)
         assert (await anext(stream)).content == "Hel"
         with pytest.raises(DeadlineExceededError):
             await anext(stream)

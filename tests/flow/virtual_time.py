@@ -1,10 +1,12 @@
 """An event loop whose clock jumps: who waits thirty seconds waits no time at all, and wakes at the very moment."""
 
 import asyncio
+import functools
 import selectors
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
 
+Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 
@@ -46,3 +48,13 @@ def run_virtually(main: Coroutine[Any, Any, Result]) -> tuple[Result, float]:
 
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         return runner.run(timed())
+
+
+def in_virtual_time(test: Callable[Parameters, Coroutine[Any, Any, None]]) -> Callable[Parameters, None]:
+    """Makes a test of a coroutine function: it runs on a loop of its own whose clock jumps."""
+
+    @functools.wraps(test)
+    def run(*arguments: Parameters.args, **named: Parameters.kwargs) -> None:
+        run_virtually(test(*arguments, **named))
+
+    return run

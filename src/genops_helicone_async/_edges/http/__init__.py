@@ -1,0 +1,9 @@
+"""The network: the only place that speaks HTTP through aiohttp; every foreign exception is translated here.
+
+A request goes out (`transport.py`, `sending.py`), a reply comes in (`stream.py`), or it fails (`failures.py`).
+"""
+
+from .stream import HttpStream
+from .transport import HttpStatistics, HttpTransport
+
+__all__ = ["HttpStatistics", "HttpStream", "HttpTransport"]

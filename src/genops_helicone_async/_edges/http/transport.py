@@ -1,0 +1,169 @@
+"""Requests over one tuned aiohttp session per event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from ..._values import HttpReply, HttpRequest
+from ...errors import ConfigurationError, DeadlineExceededError
+from .failures import CONNECT_TIMEOUT_S, translated
+from .sending import Body, Connector
+from .stream import HttpStream
+
+KEEP_ALIVE_S = 30.0
+_MOST_URLS = 4096
+
+
+class HttpStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts of one session: requests begun, replies complete, failures, and requests on their way now."""
+
+    requests: int
+    replies: int
+    failures: int
+    in_flight: int
+
+
+class HttpTransport:
+    """Sends requests. Bound to the event loop it is first used on; `aclose()` ends its connections.
+
+    A loop that ends without `aclose()` (as `asyncio.run` does) closes the session too: it is owned by an
+    asynchronous generator, and ending loops finish those.
+    """
+
+    __slots__ = (
+        *("_closed", "_counts", "_keeper", "_loop", "_max_response_bytes", "_session", "_tls", "_trust_env", "_ways"),
+    )
+
+    def __init__(self, *, max_response_bytes: int, trust_env: bool = False, tls: ssl.SSLContext | None = None) -> None:
+        self._max_response_bytes = max_response_bytes
+        self._trust_env = trust_env
+        self._tls = tls
+        self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._keeper: AsyncGenerator[None, None] | None = None
+        self._ways: dict[str, tuple[URL, URL | None]] = {}
+        self._counts = [0, 0, 0]
+        self._closed = False
+
+    def __del__(self) -> None:
+        if self._session is not None and self._loop.is_closed():  # by hand, without finishing its generators
+            for _ in self._session.close().__await__():  # with the loop gone there is nothing left to wait for
+                pass
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open" if self._session else "idle"
+        return f"HttpTransport({state}, {self.statistics()})"
+
+    def statistics(self) -> HttpStatistics:
+        """How many requests were begun, answered and failed so far."""
+        begun, replies, failures = self._counts
+        return HttpStatistics(requests=begun, replies=replies, failures=failures, in_flight=begun - replies - failures)
+
+    async def send(self, request: HttpRequest, deadline: float) -> HttpReply:
+        """Sends the request and reads the whole reply, until `deadline` on the loop's clock.
+
+        Cancelling closes the connection, so that the other side can stop.
+
+        Raises:
+            DeadlineExceededError: no whole reply in time.
+            GatewayError: no connection, or it broke.
+            DecodeError: the body is too large, cut short or wrongly encoded.
+        """
+        try:
+            async with asyncio.timeout_at(deadline):
+                stream = await self._open(request, deadline)
+                try:
+                    return HttpReply(status=stream.status, headers=stream.headers, body=await stream.collect())
+                finally:
+                    stream.close()
+        except TimeoutError as exc:
+            raise translated(exc, request) from exc
+
+    async def open(self, request: HttpRequest, deadline: float) -> HttpStream:
+        """Sends the request and returns when the reply's head is here; raises as `send` does."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._open(request, deadline)
+        except TimeoutError as exc:
+            raise translated(exc, request) from exc
+
+    async def _open(self, request: HttpRequest, deadline: float) -> HttpStream:
+        if deadline <= asyncio.get_running_loop().time():  # a connection that stands ready would send at once
+            raise DeadlineExceededError("the deadline passed before anything was sent")
+        session = self._session
+        if session is None:
+            session = await self._open_session()
+        self._counts[0] += 1
+        body = Body(request) if request.body else None
+        try:
+            url, proxy = self._way(request.url)
+            response = await session.request(
+                request.method, url, proxy=proxy, data=body, headers=request.headers, allow_redirects=False
+            )
+        except BaseException as exc:
+            self._counts[2] += 1
+            if body is not None:
+                body.drop()
+            if isinstance(exc, Exception):
+                raise translated(exc, request) from exc
+            raise
+        return HttpStream(response, request, self._max_response_bytes, self._counts)
+
+    async def aclose(self) -> None:
+        """Closes the session and its connections; calls in flight fail with a `GatewayError`."""
+        self._closed = True
+        keeper, self._keeper, self._session = self._keeper, None, None
+        if keeper is not None:
+            await keeper.aclose()
+
+    def _way(self, text: str) -> tuple[URL, URL | None]:
+        """The parsed URL and the proxy on the way there, remembered."""
+        way = self._ways.get(text)
+        if way is None:
+            if len(self._ways) >= _MOST_URLS:
+                self._ways.clear()
+            url = URL(text, encoded=True)
+            way = self._ways[text] = (url, _proxy_for(url) if self._trust_env else None)
+        return way
+
+    async def _open_session(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise ConfigurationError("the adapter is closed: make a new one, or do not call aclose()/close() before")
+        session = aiohttp.ClientSession(
+            connector=Connector(
+                limit=0,  # our own first-come-first-served slots stand in front
+                keepalive_timeout=KEEP_ALIVE_S,
+                ttl_dns_cache=300,
+                ssl=self._tls if self._tls is not None else True,
+            ),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        self._session = session
+        self._loop = asyncio.get_running_loop()
+        self._keeper = _keep(session)
+        await anext(self._keeper)
+        return session
+
+
+def _proxy_for(url: URL) -> URL | None:
+    """The proxy of the environment; aiohttp's own `trust_env` would also send what it finds in ~/.netrc."""
+    proxy = getproxies().get(url.scheme)
+    return URL(proxy) if proxy and not proxy_bypass(url.host or "") else None
+
+
+async def _keep(session: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        await session.close()
+
+
+__all__ = ["HttpStatistics", "HttpTransport"]
