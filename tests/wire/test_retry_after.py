@@ -30,7 +30,7 @@ def asked(**headers: str) -> float | None:
         ("1.5", 1.5),
         (" 3 ", 3.0),
         (str(WEEK_S), float(WEEK_S)),
-        (str(WEEK_S + 1), None),
+        (str(WEEK_S + 1), float(WEEK_S)),
         ("1e400", None),
         ("9" * 5000, None),
         ("-1", None),
