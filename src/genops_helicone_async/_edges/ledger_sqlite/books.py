@@ -38,6 +38,7 @@ _LEASE = (
     "INSERT INTO owners (owner, expires_at_s) VALUES (?, ?) "
     "ON CONFLICT (owner) DO UPDATE SET expires_at_s = excluded.expires_at_s"
 )
+_SYNC = "UPDATE progress SET syncs = syncs + 1"  # SQLite waits for the disk only where it has written something
 _LEASED = "SELECT 1 FROM owners WHERE owner = ?"
 _OTHERS = (
     "SELECT holds.name, holds.window, holds.held_pusd, owners.expires_at_s FROM holds "
@@ -105,12 +106,17 @@ class Books:
         """When the lease on what is held must be renewed, Unix seconds; infinity while nothing is held."""
         return self._lease_until_s - _RENEW_AT * self._lease_s if self._own else math.inf
 
-    def write(self, requests: Sequence[Request], now_s: float) -> None:
+    def write(self, requests: Sequence[Request], now_s: float, *, to_disk: bool) -> None:
         """Carries the requests out in their order, in one transaction, and notes the answers on them.
+
+        With `to_disk` it returns when the disk has it, and all that was written before.
 
         Raises:
             sqlite3.Error: nothing was carried out; the books are as before.
         """
+        if to_disk != self._is_full:
+            self._connection.execute(f"PRAGMA synchronous={'FULL' if to_disk else 'NORMAL'}")
+            self._is_full = to_disk
         try:
             self._write(requests, now_s, _as_given)
         except _UNSTORABLE:
@@ -132,9 +138,8 @@ class Books:
     def _write(
         self, requests: Sequence[Request], now_s: float, values_of: Callable[[Sequence[LedgerRow]], list[Any]]
     ) -> None:
-        only_reads = bool(requests) and all(type(request) is Refresh for request in requests)
+        only_reads = bool(requests) and not self._is_full and all(type(request) is Refresh for request in requests)
         rows = [row for request in requests if type(request) is Settlement for row in request.rows]
-        self._wait_for_disk(bool(rows))
         self._connection.execute("BEGIN" if only_reads else "BEGIN IMMEDIATE")
         try:
             self._catch_up(now_s, may_purge=not only_reads)
@@ -145,6 +150,8 @@ class Books:
             own, lease_until_s = (self._own, self._lease_until_s) if only_reads else self._record(touched, moved, now_s)
             if rows:
                 self._rows.tidy()
+            elif self._is_full:
+                self._connection.execute(_SYNC)
             self._connection.execute("COMMIT")
         except BaseException:
             self._undo()
@@ -153,13 +160,6 @@ class Books:
         self.booked_rows += len(booked)
         self.booked_pusd += sum(row.cost_pusd for row in booked)
         self._publish(touched)
-
-    def _wait_for_disk(self, is_full: bool) -> None:
-        # Rows are waited for until the disk has them. Holds alone need not be: those that a power cut undoes belong
-        # to processes that it ends, too.
-        if is_full != self._is_full:
-            self._connection.execute(f"PRAGMA synchronous={'FULL' if is_full else 'NORMAL'}")
-            self._is_full = is_full
 
     def _catch_up(self, now_s: float, *, may_purge: bool) -> None:
         """Forgets what another process has changed since, and what has expired."""

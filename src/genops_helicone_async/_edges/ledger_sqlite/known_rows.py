@@ -37,7 +37,7 @@ class KnownRows:
 
     def catch_up(self) -> None:
         """Learns of the rows that were booked by others since."""
-        (indexed,) = self._connection.execute("SELECT up_to FROM indexed").fetchone()
+        (indexed,) = self._connection.execute("SELECT indexed_id FROM progress").fetchone()
         if indexed != self._indexed:
             self._tail, self._indexed, self._latest = set(), indexed, indexed
         since = "SELECT id, request_id FROM entries WHERE id > ? ORDER BY id"
@@ -69,7 +69,7 @@ class KnownRows:
             "INSERT OR IGNORE INTO entry_ids SELECT request_id FROM entries WHERE id > ? ORDER BY request_id",
             (self._indexed,),
         )
-        self._connection.execute("UPDATE indexed SET up_to = ?", (self._latest,))
+        self._connection.execute("UPDATE progress SET indexed_id = ?", (self._latest,))
         self._tail, self._indexed = set(), self._latest
 
     def _in_table(self, ids: list[str]) -> set[str]:

@@ -48,8 +48,8 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE entry_ids (
         request_id TEXT PRIMARY KEY
     ) WITHOUT ROWID;
-    CREATE TABLE indexed (up_to INTEGER NOT NULL);
-    INSERT INTO indexed VALUES (0);
+    CREATE TABLE progress (indexed_id INTEGER NOT NULL, syncs INTEGER NOT NULL);
+    INSERT INTO progress VALUES (0, 0);
     CREATE TABLE accounts (
         name TEXT NOT NULL,
         window TEXT NOT NULL,

@@ -26,8 +26,8 @@ class Store:
         self._connection: sqlite3.Connection | None = None
         self._inode: tuple[int, int] | None = None
 
-    def write(self, requests: Sequence[Request]) -> None:
-        """Carries the requests out in one transaction.
+    def write(self, requests: Sequence[Request], *, to_disk: bool) -> None:
+        """Carries the requests out in one transaction, and with `to_disk` waits until the disk has it.
 
         Raises:
             LedgerError: nothing was carried out.
@@ -37,7 +37,7 @@ class Store:
                 self._open()
             else:
                 self._check_in_place()
-            self.books.write(requests, self._clock())
+            self.books.write(requests, self._clock(), to_disk=to_disk)
         except Exception as error:  # also one of our own making: whoever waits is to be told
             if not (isinstance(error, sqlite3.Error) and is_busy(error)):
                 self._drop()

@@ -20,6 +20,9 @@ from .store import Store
 MAX_BATCH = 4_096
 """Requests of one transaction, so that another process gets its turn."""
 
+TURN_S = 0.002
+"""How long the writer waits for the calls that it has just let go, before it has them wait for the disk."""
+
 Closer = asyncio.Future[str | None]
 """Told when the thread has ended: what is lost, or None."""
 
@@ -46,6 +49,7 @@ class Writer:
         "_retry_at_s",
         "_retry_s",
         "_thread",
+        "_unsynced",
         "batches",
         "failure",
         "is_proven",
@@ -62,6 +66,7 @@ class Writer:
         self._queue: deque[Request] = deque()
         self._in_hand: list[Request] = []
         self._kept = Kept()
+        self._unsynced: list[Settlement] = []
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._is_asleep = True
         self._is_stopping = False
@@ -143,7 +148,7 @@ class Writer:
         while True:
             is_last = self._is_stopping  # read first: whatever was asked before is in the queue by now
             fresh = self._in_hand = self._take()
-            if fresh or self._pause_s() <= 0 or (is_last and self._kept.requests):
+            if fresh or self._unsynced or self._pause_s() <= 0 or (is_last and self._kept.requests):
                 self._serve(fresh, is_last)
             self._in_hand = []
             if not self._queue:
@@ -170,28 +175,52 @@ class Writer:
         heartbeat_s = self.store.pause_s()
         if self.failure is None:
             return heartbeat_s
-        return self._retry_at_s - time.monotonic() if self._kept.requests or heartbeat_s < math.inf else math.inf
+        has_something = self._kept.requests or self._unsynced or heartbeat_s < math.inf
+        return self._retry_at_s - time.monotonic() if has_something else math.inf
 
     def _serve(self, fresh: list[Request], is_last: bool) -> None:
         if self.failure is not None and time.monotonic() < self._retry_at_s and not is_last:
             self._refuse(fresh, self.failure)
             return
         batch = self._kept.requests + fresh
+        settlements = [request for request in batch if isinstance(request, Settlement)]
+        has_rows = any(settlement.rows for settlement in settlements)
+        goes_on = has_rows and not self._unsynced and len(settlements) < len(batch)
         try:
-            self.store.write(batch)
+            self.store.write(batch, to_disk=(has_rows or bool(self._unsynced)) and not goes_on)
         except LedgerError as error:
             if self.failure is None:
                 _log.error("%s; calls under a budget are refused until it can be written", error)
             self.failure = str(error)
             self._retry_at_s = time.monotonic() + self._retry_s
             self._refuse(fresh, self.failure)
+            self._answer(self._unsynced, self.failure)
             return
         self._in_hand = []
         self._kept.clear()
         self.failure = None
         self.is_proven = True
         self.batches += 1
-        self._answer(batch, None)
+        if goes_on:
+            self._unsynced = settlements
+            self._let_go([request for request in batch if not isinstance(request, Settlement)])
+        else:
+            synced, self._unsynced = self._unsynced, []
+            self._answer([*synced, *batch], None)
+
+    def _let_go(self, requests: Sequence[Request]) -> None:
+        """Answers what need not wait for the disk, and gives those calls a turn: what they settle waits with the rest.
+
+        Of 256 calls in flight all are settled by each wait for the disk then, and not every other one.
+        """
+        echo: queue.SimpleQueue[None] = queue.SimpleQueue()
+        loops = self._answer(requests, None, echo)
+        give_up_at_s = time.monotonic() + TURN_S
+        try:
+            for _ in range(loops):
+                echo.get(timeout=max(0.0, give_up_at_s - time.monotonic()))
+        except queue.Empty:
+            return  # a busy loop: the others are not kept waiting
 
     def _refuse(self, fresh: Sequence[Request], failure: str) -> None:
         """Nothing is granted; what was spent is kept."""
@@ -199,23 +228,33 @@ class Writer:
         self._in_hand = []
         self._answer(fresh, failure)
 
-    def _answer(self, requests: Sequence[Request], error: str | None) -> None:
-        """Answers each request on its own loop, by one call a loop."""
+    def _answer(
+        self, requests: Sequence[Request], error: str | None, echo: queue.SimpleQueue[None] | None = None
+    ) -> int:
+        """Answers each request on its own loop, by one call a loop; gives how many loops will echo that."""
         by_loop: dict[Loop | None, list[Request]] = {}
         for request in requests:
             by_loop.setdefault(request.loop, []).append(request)
+        self._deliver(by_loop.pop(None, []), error)
+        told = 0
         for loop, theirs in by_loop.items():
-            if loop is None:
-                self._deliver(theirs, error)
-                continue
+            assert loop is not None
             try:
-                loop.call_soon_threadsafe(self._deliver, theirs, error)
+                loop.call_soon_threadsafe(self._deliver, theirs, error, loop, echo)
+                told += 1
             except RuntimeError:  # the loop is closed: nobody is there to take a hold
                 for request in theirs:
                     if isinstance(request, HoldRequest) and request.is_granted and error is None:
                         self._queue.append(request.release())
+        return told
 
-    def _deliver(self, requests: Sequence[Request], error: str | None) -> None:
+    def _deliver(
+        self,
+        requests: Sequence[Request],
+        error: str | None,
+        loop: Loop | None = None,
+        echo: queue.SimpleQueue[None] | None = None,
+    ) -> None:
         for request in requests:
             try:
                 is_taken = request.deliver(error)
@@ -224,6 +263,8 @@ class Writer:
                 continue
             if not is_taken and error is None and isinstance(request, HoldRequest):
                 self.put(request.release())
+        if loop is not None and echo is not None:
+            loop.call_soon(echo.put, None)  # behind the tasks that were just woken
 
     def _finish(self, end: str) -> None:
         if (lost := self._kept.lost(self.store.path)) is not None:
