@@ -10,9 +10,9 @@ quarter of a second's calls, at most half of an equal share of the room left, so
 the limit; unused slack goes back within half a second. A hold that only other processes' slack stands in the way of
 asks it back and tries again for three quarters of a second before it is refused.
 
-Exactness. Amounts are whole pico-dollars everywhere, in the script too; nothing is rounded. Whatever a process did
-not hear back of it does again under a new number: rows are known by their request id for a day, leases are absolute
-figures, and an old exchange that arrives late is refused.
+Exactness. Amounts are whole pico-dollars everywhere, in the script too; nothing is rounded. What a process did not
+hear back of it says again under the same number, and the server, which keeps its last answer to each process, does it
+once; an exchange that arrives late is refused. Rows are known by their request id for a day, whoever sends them.
 
 When a process dies, its lease ends after `lease_s` by the server's clock and what it had leased comes back. What it
 had spent without reporting is then unknown to the ledger: at most its held and leased money, in practice the calls

@@ -1,7 +1,7 @@
 """This process's side of the shared ledger: its slices, and who waits for the next exchange. No I/O, no await.
 
-Every method is one step under one lock, so several threads' event loops may use it. At most one exchange is on its way
-at a time: `begin` draws it up, and `finish` or `fail` ends it.
+Every method is one step under one lock, so several threads' event loops may use it. There is at most one exchange at a
+time: `begin` draws it up, or gives it out again where it was not answered, and `finish` ends it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 import threading
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -50,7 +51,8 @@ class Book:
         self._ids = KnownIds()
         self._wants: list[Want] = []
         self._peeks: list[Peek] = []
-        self._in_flight: Exchange | None = None
+        self._exchange: Exchange | None = None
+        self._carried_until_s = -math.inf
         self._is_adrift = False
 
     # what callers do
@@ -130,7 +132,7 @@ class Book:
     def unreported(self) -> tuple[int, int]:
         """Settlements that the server does not have yet, and their cost."""
         with self._lock:
-            entries = [*(self._in_flight.entries() if self._in_flight else ()), *self._queue.entries()]
+            entries = [*(self._exchange.entries() if self._exchange else ()), *self._queue.entries()]
             return len(entries), sum(entry[2] for entry in entries)
 
     def leased_pusd(self) -> int:
@@ -141,15 +143,15 @@ class Book:
     @property
     def is_open(self) -> bool:
         """Whether anything is left to report or to give back."""
-        return self._in_flight is not None or self._queue.settlements > 0 or self.leased_pusd() > 0
+        return self._exchange is not None or self._queue.settlements > 0 or self.leased_pusd() > 0
 
     # what the courier does
 
     def due_s(self, now_s: float) -> float | None:
         """Seconds until the next exchange should begin, None where nothing is to be said."""
         with self._lock:
-            if self._in_flight is not None:
-                return max(0.0, self._in_flight.started_s + TAKEOVER_S - now_s)
+            if self._exchange is not None and now_s < self._carried_until_s:
+                return self._carried_until_s - now_s
             wanted = [want.retry_s for want in self._wants]
             wanted += [AT_ONCE for peek in self._peeks if peek.future is not None]
             return self._pace.due_s(
@@ -157,19 +159,21 @@ class Book:
                 wanted,
                 queued=self._queue.settlements,
                 has_leases=bool(self._slices.active),
-                has_more=self._is_adrift or bool(self._peeks),
+                has_more=self._is_adrift or bool(self._peeks) or self._exchange is not None,
             )
 
     def begin(self, now_s: float, *, is_leaving: bool = False) -> Exchange | None:
-        """Draws up the next exchange; None while another one is on its way, and where nothing is to be said.
+        """Draws up the next exchange; None while it is on its way already, and where nothing is to be said.
 
-        One that leaves puts all else back, and is always drawn up.
+        One that leaves is always drawn up, and waits for nobody. One that was not answered comes first.
         """
         with self._lock:
-            if self._in_flight is not None:
-                if not is_leaving and now_s < self._in_flight.started_s + TAKEOVER_S:
+            if self._exchange is not None:
+                if now_s < self._carried_until_s and not is_leaving:
                     return None
-                self._put_back(self._in_flight)
+                self._carried_until_s = now_s + TAKEOVER_S
+                self._pace.relax()
+                return self._exchange
             self._is_adrift = self._is_adrift or now_s >= self._slices.lapses_s
             concerned = self._concerned(now_s, is_leaving=is_leaving)
             wants = [want for want in self._wants if not want.is_over]
@@ -178,7 +182,8 @@ class Book:
                 self._wants, self._is_adrift = [], False
                 self._pace.relax()
                 return None
-            exchange = self._in_flight = Exchange(
+            self._carried_until_s = now_s + TAKEOVER_S
+            exchange = self._exchange = Exchange(
                 self._queue.take(),
                 wants,
                 self._peeks,
@@ -203,10 +208,10 @@ class Book:
             self._repeat(exchange, answer, now_s)
             return
         with self._lock:
-            if exchange is not self._in_flight:
+            if exchange is not self._exchange:
                 return
             costs = exchange.absorb(answer, now_s)
-            self._in_flight = None
+            self._exchange = None
             self.identity.born = answer.born
             self.exchanges += 1
             self._pace.succeeded(exchange.started_s, self.identity.lease_s)
@@ -245,35 +250,37 @@ class Book:
             complete(future, error)
 
     def fail(self, exchange: Exchange, error: LedgerError, now_s: float) -> int:
-        """Keeps the settlements for the next try; whoever waits is told. Gives the failures in a row."""
+        """Keeps the exchange for the next try; whoever waits is told. Gives the failures in a row."""
         with self._lock:
-            if exchange is not self._in_flight:
+            if exchange is not self._exchange:
                 return 0
-            wants, peeks = exchange.wants, exchange.peeks
-            exchange.wants, exchange.peeks = [], []
-            for want in wants:
+            self._carried_until_s = -math.inf
+            wants, peeks, self._wants, self._peeks = self._wants, self._peeks, [], []
+            for want in (*exchange.wants, *wants):
                 want.is_over = True
-            self._put_back(exchange)
             in_a_row = self._pace.failed_at(now_s)
             self.failures += 1
         for batch in exchange.batches:
             batch.tell(error)
-        for future in futures(wants, peeks):
+        for future in futures([*exchange.wants, *wants], [*exchange.peeks, *peeks]):
             complete(future, error)
         return in_a_row
 
     def abandon(self, exchange: Exchange) -> None:
-        """Puts everything back for another loop's courier: this one's loop ends."""
+        """Leaves it to another loop's courier: this one's loop ends."""
         with self._lock:
-            if exchange is self._in_flight:
-                self._put_back(exchange)
+            if exchange is self._exchange:
+                self._carried_until_s = -math.inf
 
     def _repeat(self, exchange: Exchange, answer: Answer, now_s: float) -> None:
-        """Draws the exchange up anew: the server did nothing, because it had heard a later one or lost its data."""
+        """Has it drawn up anew: the server did nothing, because it had heard a later one or lost its data."""
         with self._lock:
-            if exchange is not self._in_flight:
+            if exchange is not self._exchange:
                 return
-            self._put_back(exchange)
+            self._exchange = None
+            self._queue.put_back(exchange.batches)
+            self._wants = [*exchange.wants, *self._wants]
+            self._peeks = [*exchange.peeks, *self._peeks]
             self._is_adrift = True
             self._pace.hurry(now_s)
             if answer.status != "lost":
@@ -285,12 +292,6 @@ class Book:
             "the shared ledger's server has lost its data: this process told it what it knew to be spent, "
             "the rows written so far are gone there"
         )
-
-    def _put_back(self, exchange: Exchange) -> None:
-        self._in_flight = None
-        self._queue.put_back(exchange.batches)
-        self._wants = [*exchange.wants, *self._wants]
-        self._peeks = [*exchange.peeks, *self._peeks]
 
     def _judge(
         self, exchange: Exchange, number: int, answer: Answer, now_s: float

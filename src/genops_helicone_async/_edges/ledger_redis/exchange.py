@@ -1,8 +1,8 @@
 """One exchange with the server: what it will say, fixed when it is drawn up, and what its answer changes here.
 
-While an exchange is on its way, only the slack it told the server of stays usable, so whether the server did it, and
-whether the answer arrives, the process never spends what was not set aside for it. Figures are absolute: the next
-exchange puts right whatever an unanswered one may have left.
+Until it is answered it is said again, the same bytes under the same number, and the server gives the answer that it
+gave before: so whatever is lost on the way, every step is done once and heard of once. Meanwhile only the slack that
+it told of stays usable: whether the server did it or not, the process never spends what was not set aside for it.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class _Told:
 class Exchange:
     """Drawn up from the state of the slices, which it changes: slack that it does not keep is gone from here on."""
 
-    __slots__ = ("_ask", "_numbers", "_told", "batches", "is_leaving", "peeks", "started_s", "wants")
+    __slots__ = ("_ask", "_bytes", "_numbers", "_told", "batches", "is_leaving", "peeks", "started_s", "wants")
 
     def __init__(
         self,
@@ -107,6 +107,7 @@ class Exchange:
         ]
         self._numbers = {told.slice: number for number, told in enumerate(self._told, 1)}
         self._ask: Ask
+        self._bytes: bytes | None = None
 
     def entries(self) -> Iterator[Entry]:
         """Every settlement, in order."""
@@ -139,8 +140,13 @@ class Exchange:
         )
 
     def encode(self) -> bytes:
-        """The script's argument. The rows are encoded here, outside of any lock."""
-        self._ask.groups.clear()
+        """The script's argument, always the same. The rows are encoded here, outside of any lock."""
+        if self._bytes is None:
+            self._fill_groups()
+            self._bytes = encode_ask(self._ask)
+        return self._bytes
+
+    def _fill_groups(self) -> None:
         for slices, entries in self._grouped().items():
             rows: list[str] = []
             for entry in entries:
@@ -148,7 +154,6 @@ class Exchange:
                     rows += (utf8(row.request_id), row_text(row), str(row.cost_pusd))
             cost_pusd = sum([entry[2] for entry in entries])
             self._ask.groups.append(([self._numbers[part] for part in slices], str(cost_pusd), rows))
-        return encode_ask(self._ask)
 
     def _grouped(self) -> dict[tuple[Slice, ...], list[Entry]]:
         groups: dict[tuple[Slice, ...], list[Entry]] = {}

@@ -35,7 +35,7 @@ WantAsk = tuple[str, list[int], list[str]]
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """One exchange. `seq` grows with every one, so that an old one that arrives late is refused."""
+    """One exchange. `seq` grows with every one: a repeat is known by it, and one that arrives late is refused."""
 
     schema: str
     process: str

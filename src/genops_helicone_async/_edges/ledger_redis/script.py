@@ -10,14 +10,16 @@ Keys, all with the one hash tag of `KEYS[1]` = `genops:{namespace}`, so that a c
     …:meta                    hash    schema; `born`: which incarnation of the data this is
     …:account:<name>|<window> hash    settled; held (set aside or spent but not reported yet); slack (leased, unused);
                                       pressed: until when, in server milliseconds, slack in it is asked back
-    …:lease:<process>         hash    account → "held slack", the process's part of both; #seq: its last exchange
+    …:lease:<process>         hash    account → "held slack", the process's part of both
+    …:last:<process>          hash    the number of its last exchange, and the answer: asked again, it is given again
     …:alive                   zset    process → when its lease ends, in server milliseconds
     …:rows                    stream  one JSON row per attempt, trimmed by age and number
     …:seen:<day>              set     request ids booked on that day; a repeat is known for one to two days
 
-Steps, in this order: refuse what is out of date; return the leases of processes that are gone; book the new rows;
-take over the caller's own figures; grant what it asks for where there is room, over all scopes of a call or none;
-add slack for the calls to come, at most half of an equal share of the room, so that it shrinks near the limit.
+Steps, in this order: give a known answer again, refuse what is out of date; return the leases of processes that are
+gone; book the new rows; take over the caller's own figures; grant what it asks for where there is room, over all
+scopes of a call or none; add slack for the calls to come, at most half of an equal share of the room, so that it
+shrinks near the limit.
 
 Every kind of key is read before the first write: a foreign value under one of our names fails while nothing is done.
 """
@@ -69,15 +71,16 @@ local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local today = math.floor(now / DAY_MS)
 local seen, seen_before = base .. ':seen:' .. today, base .. ':seen:' .. (today - 1)
-local lease = lease_key(ask.process)
+local lease, last = lease_key(ask.process), base .. ':last:' .. ask.process
 
 local told = redis.call('HMGET', meta, 'schema', 'born')
 local schema, born = told[1], told[2]
 if schema and schema ~= ask.schema then return cmsgpack.pack({status = 'schema', born = schema}) end
 if born and ask.born ~= '' and ask.born ~= born then return cmsgpack.pack({status = 'lost', born = born}) end
-local last = redis.call('HGET', lease, '#seq')
-if last and tonumber(last) >= ask.seq then return cmsgpack.pack({status = 'stale', born = born or ''}) end
-local known = last ~= false
+local done = redis.call('HMGET', last, 'seq', 'answer')
+if done[1] and tonumber(done[1]) == ask.seq then return done[2] end
+if done[1] and tonumber(done[1]) > ask.seq then return cmsgpack.pack({status = 'stale', born = born or ''}) end
+local known = redis.call('HLEN', lease) > 0
 redis.call('XLEN', rows)
 redis.call('SCARD', seen)
 local check_before = redis.call('SCARD', seen_before) > 0
@@ -95,7 +98,7 @@ local function give_back(process)
   for i = 1, #lost, 2 do
     local key = account_key(lost[i])
     local held, slack = string.match(lost[i + 1], '^(%d+) (%d+)$')
-    if held and redis.call('EXISTS', key) == 1 then
+    if redis.call('EXISTS', key) == 1 then
       local got = redis.call('HMGET', key, 'held', 'slack')
       redis.call('HSET', key, 'held', write(minus(read(got[1]), read(held))),
                  'slack', write(minus(read(got[2]), read(slack))))
@@ -188,16 +191,18 @@ for i, a in ipairs(accounts) do
   else redis.call('HSET', lease, a.field, held .. ' ' .. slack) end
   answers[i] = {write(a.before), write(a.settled), write(minus(a.held, a.mine)), a.granted, a.pressed > now}
 end
-redis.call('HSET', lease, '#seq', ask.seq)
-if ask.bye or redis.call('HLEN', lease) == 1 then
+if ask.bye or redis.call('HLEN', lease) == 0 then
   give_back(ask.process)
 else
   redis.call('ZADD', alive, now + ask.lease_ms, ask.process)
   redis.call('EXPIRE', lease, ask.lasting_s)
 end
-return cmsgpack.pack({
+local answer = cmsgpack.pack({
   status = 'ok', born = born, known = known, accounts = answers, verdicts = verdicts, repeats = repeats,
 })
+redis.call('HSET', last, 'seq', ask.seq, 'answer', answer)
+redis.call('EXPIRE', last, 2 * DAY_MS / 1000)
+return answer
 """
 
 __all__ = ["EXCHANGE", "SCHEMA"]
