@@ -111,7 +111,7 @@ class RateController:
             rate = self.rate_per_s * 2.0 ** (passed_s / doubling_s)
         else:
             self._grown_s += passed_s
-            rate = self._curve()
+            rate = max(self.rate_per_s, self._curve())
             self._is_searching = rate > _BEYOND * self._refused_at_per_s
         self.rate_per_s = min(rate, self.ceiling_per_s)
 
@@ -134,7 +134,7 @@ class RateController:
         if factor != _EARLY_DECREASE:
             self._early_in_row = 0
         self._refused_at_per_s = max(rate, _LEAST_PER_S)
-        self.rate_per_s = max(rate * factor, _LEAST_PER_S)
+        self.rate_per_s = min(self.rate_per_s, max(rate * factor, _LEAST_PER_S))
         self._depth = 1.0 - factor
         self._curve_s = max(_CURVE_S, _CURVE_CALLS / self._refused_at_per_s)
         self._grown_s = 0.0

@@ -7,7 +7,8 @@ import math
 import msgspec
 
 _SLACK = 1e-9
-"""Relative: after waiting as long as `ready_in_s` said, rounding must not say "not yet"."""
+_CLOCK_STEP = 1e-15
+"""Relative to amounts, and to the time: after waiting as `ready_in_s` said, rounding must not say "not yet"."""
 
 
 class BucketStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,20 +56,16 @@ class Bucket:
         """Takes tokens if they are there and nothing pauses; more than the capacity when the bucket is full."""
         if now_s < self._paused_until_s:
             return False
-        needed = min(amount, self.capacity)
-        if self.level(now_s) < needed - _SLACK * (1.0 + needed):
+        if self._missing(amount, now_s) > 0:
             return False
         self._level -= amount
         return True
 
     def ready_in_s(self, amount: float, now_s: float) -> float:
         """Seconds until `take` would say yes, if nobody else takes; 0.0 now."""
-        needed = min(amount, self.capacity)
-        missing = needed - self.level(now_s)
-        if missing <= _SLACK * (1.0 + needed):
-            missing = 0.0
-        filled_s = self._seen_s + missing / self._rate_per_s
-        return max(0.0, filled_s - now_s if missing else 0.0, self._paused_until_s - now_s)
+        missing = self._missing(amount, now_s)
+        filling_s = self._seen_s - now_s + missing / self._rate_per_s if missing else 0.0
+        return max(0.0, filling_s, self._paused_until_s - now_s)
 
     def settle(self, reserved: float, used: float, now_s: float) -> None:
         """What was reserved turned out to be `used`: the rest comes back, what was used beyond it is taken too."""
@@ -112,6 +109,13 @@ class Bucket:
             level=self.level(now_s),
             paused_s=self.paused_s(now_s),
         )
+
+    def _missing(self, amount: float, now_s: float) -> float:
+        """How much is lacking for a request; 0.0 if it can be let through."""
+        needed = min(amount, self.capacity)
+        missing = needed - self.level(now_s)
+        slack = _SLACK * (1.0 + needed) + _CLOCK_STEP * abs(now_s) * self._rate_per_s
+        return missing if missing > slack else 0.0
 
 
 def _positive(name: str, value: float) -> float:
