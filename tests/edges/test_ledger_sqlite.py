@@ -271,6 +271,18 @@ async def test_a_failing_listener_takes_nothing_from_the_others(
     assert "what follows a booking failed" in caplog.text
 
 
+async def test_a_row_beside_a_hold_is_on_the_disk_when_nothing_follows(path: Path) -> None:
+    """A transaction that lets calls go first is followed by the wait for the disk, whether or not they come back."""
+    ledger = SqliteLedger(path, lease_s=86_400.0)  # no heartbeat comes to its help
+    assert await ledger.hold((TEAM,), 10, enforce=True) is None
+    durable = ledger.settle((TEAM,), 10, (row("a", 1),), ignore)
+    assert await ledger.hold((TEAM,), 10, enforce=True) is None
+    assert durable is not None
+    await durable
+    assert ledger.statistics().transactions == 3
+    await ledger.aclose()
+
+
 async def test_after_closing_nothing_is_granted_and_what_is_settled_is_named(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,4 +1,4 @@
-"""The thread that owns a ledger's file: takes what was asked, many requests a transaction, and answers on the loops."""
+"""The thread that owns a ledger's file: takes what was asked, many requests a transaction, and sees to the answers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from collections import deque
 from collections.abc import Sequence
 
 from ...errors import LedgerError
+from .answers import Echo, answer
 from .endings import running
 from .kept import Kept, lost_rows
-from .requests import HoldRequest, Loop, Request, Settlement
+from .requests import Request, Settlement
 from .store import Store
 
 MAX_BATCH = 4_096
@@ -142,6 +143,7 @@ class Writer:
             end = self.failure = f"the thread of the ledger {self.store.path} ended: {error!r}"
             _log.exception("%s", end)
             self._refuse(self._in_hand, end)
+            answer(self._unsynced, end, self.put)
         self._finish(end)
 
     def _work(self) -> None:
@@ -151,10 +153,11 @@ class Writer:
             if fresh or self._unsynced or self._pause_s() <= 0 or (is_last and self._kept.requests):
                 self._serve(fresh, is_last)
             self._in_hand = []
-            if not self._queue:
-                if is_last:
-                    return
-                self._sleep()
+            if self._queue or (self._unsynced and self.failure is None):
+                continue
+            if is_last:
+                return
+            self._sleep()
 
     def _take(self) -> list[Request]:
         take = self._queue.popleft
@@ -194,7 +197,7 @@ class Writer:
             self.failure = str(error)
             self._retry_at_s = time.monotonic() + self._retry_s
             self._refuse(fresh, self.failure)
-            self._answer(self._unsynced, self.failure)
+            answer(self._unsynced, self.failure, self.put)
             return
         self._in_hand = []
         self._kept.clear()
@@ -206,15 +209,15 @@ class Writer:
             self._let_go([request for request in batch if not isinstance(request, Settlement)])
         else:
             synced, self._unsynced = self._unsynced, []
-            self._answer([*synced, *batch], None)
+            answer([*synced, *batch], None, self.put)
 
     def _let_go(self, requests: Sequence[Request]) -> None:
         """Answers what need not wait for the disk, and gives those calls a turn: what they settle waits with the rest.
 
         Of 256 calls in flight all are settled by each wait for the disk then, and not every other one.
         """
-        echo: queue.SimpleQueue[None] = queue.SimpleQueue()
-        loops = self._answer(requests, None, echo)
+        echo: Echo = queue.SimpleQueue()
+        loops = answer(requests, None, self.put, echo)
         give_up_at_s = time.monotonic() + TURN_S
         try:
             for _ in range(loops):
@@ -226,45 +229,7 @@ class Writer:
         """Nothing is granted; what was spent is kept."""
         self._kept.add(fresh)
         self._in_hand = []
-        self._answer(fresh, failure)
-
-    def _answer(
-        self, requests: Sequence[Request], error: str | None, echo: queue.SimpleQueue[None] | None = None
-    ) -> int:
-        """Answers each request on its own loop, by one call a loop; gives how many loops will echo that."""
-        by_loop: dict[Loop | None, list[Request]] = {}
-        for request in requests:
-            by_loop.setdefault(request.loop, []).append(request)
-        self._deliver(by_loop.pop(None, []), error)
-        told = 0
-        for loop, theirs in by_loop.items():
-            assert loop is not None
-            try:
-                loop.call_soon_threadsafe(self._deliver, theirs, error, loop, echo)
-                told += 1
-            except RuntimeError:  # the loop is closed: nobody is there to take a hold
-                for request in theirs:
-                    if isinstance(request, HoldRequest) and request.is_granted and error is None:
-                        self._queue.append(request.release())
-        return told
-
-    def _deliver(
-        self,
-        requests: Sequence[Request],
-        error: str | None,
-        loop: Loop | None = None,
-        echo: queue.SimpleQueue[None] | None = None,
-    ) -> None:
-        for request in requests:
-            try:
-                is_taken = request.deliver(error)
-            except Exception:  # noqa: BLE001 the caller's own `booked` failed, and the next one's must be called
-                _log.exception("what follows a booking failed")
-                continue
-            if not is_taken and error is None and isinstance(request, HoldRequest):
-                self.put(request.release())
-        if loop is not None and echo is not None:
-            loop.call_soon(echo.put, None)  # behind the tasks that were just woken
+        answer(fresh, failure, self.put)
 
     def _finish(self, end: str) -> None:
         if (lost := self._kept.lost(self.store.path)) is not None:
@@ -296,7 +261,7 @@ class Writer:
                 break
         if (lost := lost_rows(late, self.store.path)) is not None:
             _log.error("%s: %s", lost, self._end)
-        self._answer(late, self._end)
+        answer(late, self._end, self.put)
 
 
 def _tell(closer: Closer, lost: str | None) -> None:
