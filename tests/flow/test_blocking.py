@@ -420,6 +420,7 @@ FORKS = {
 }
 
 
+@pytest.mark.timeout(60)
 def test_the_end_of_the_process_closes_it() -> None:
     """Without `close`, and whatever is still going on, a program ends without a word and without waiting."""
     with ServerThread() as server:
@@ -428,6 +429,7 @@ def test_the_end_of_the_process_closes_it() -> None:
     assert printed == [f"{name}: Hello" for name in SCRIPTS]
 
 
+@pytest.mark.timeout(60)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_fork_has_a_loop_of_its_own() -> None:
     """A child process calls as its parent does, each over connections of its own."""

@@ -258,12 +258,13 @@ def said(url: str, scripts: dict[str, str], *options: str) -> tuple[list[str], s
         cwd=Path(__file__).parent,
         capture_output=True,
         text=True,
-        timeout=25,
+        timeout=50,
         check=False,
     )
     return done.stdout.splitlines(), done.stderr, done.returncode
 
 
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("tls", [False, True])
 def test_without_aclose_nothing_is_left_unclosed(tls: bool) -> None:
     """Whatever a program does with an adapter, it ends without a word, also where warnings are errors."""
@@ -276,6 +277,7 @@ def test_without_aclose_nothing_is_left_unclosed(tls: bool) -> None:
     assert printed == [f"{name}: Hello" for name in SCRIPTS]
 
 
+@pytest.mark.timeout(60)
 def test_a_loop_ended_the_old_way_leaves_no_message() -> None:
     """A loop that does not finish its asynchronous generators leaves asyncio's own warnings, but none of ours."""
     with ServerThread() as server:
