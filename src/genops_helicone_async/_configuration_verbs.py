@@ -54,7 +54,11 @@ class ConfigurationVerbs:
         )
 
     def get_budget_status(self) -> tuple[BudgetStatus, ...]:
-        """Every budget with its limit, what is spent, held and left, and when it resets."""
+        """Every budget with its limit, what is spent, held and left, and when it resets.
+
+        What other processes on the same `state_url` spend is known with the first call and then within a second; the
+        synchronous adapter waits for it.
+        """
         return self._parts.budgets.status()
 
     def enable_cost_debugging(

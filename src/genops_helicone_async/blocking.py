@@ -14,6 +14,7 @@ from ._wire.headers import GatewayOptions
 from .chat_request import ChatOptions, Message, SharedOptions
 from .client import AdapterStatistics, GenOpsHeliconeAsyncAdapter
 from .models import (
+    BudgetStatus,
     BulkResult,
     EmbeddingResponse,
     HeliconeResponse,
@@ -143,6 +144,14 @@ class GenOpsHeliconeAdapter(ConfigurationVerbs):
             return await self._adapter.embed_async(texts, provider=provider, model=model, **options)
 
         return _call(run)
+
+    def get_budget_status(self) -> tuple[BudgetStatus, ...]:
+        """Every budget with its limit, what every process has spent and holds of it, what is left, when it resets.
+
+        Raises:
+            LedgerError: the store of budgets cannot be read.
+        """
+        return _call(self._parts.budgets.fresh_status)
 
     def validate_providers(self) -> dict[str, ProviderCheck]:
         """Checks every configured provider; see `GenOpsHeliconeAsyncAdapter.validate_providers_async`."""

@@ -23,7 +23,7 @@ def tell(value: Any) -> None:
 
 
 async def main(url: str, key: str, state_url: str, limit: float, calls: int, seed: int, haste: bool) -> None:
-    """Makes the calls, eight at a time, some of them cancelled, and with `haste` some with too little time."""
+    """Makes the calls, eight at a time; in `haste` some are cancelled, and some have too little time."""
     dice = random.Random(seed)
     adapter = GenOpsHeliconeAsyncAdapter(key, gateway_url=url, state_url=state_url, prices=PRICES, retry_attempts=1)
     adapter.set_budget_limits(monthly_limit=limit, per_team_limits={"research": limit})
@@ -47,7 +47,7 @@ async def main(url: str, key: str, state_url: str, limit: float, calls: int, see
 
     tell({"ready": True})
     await asyncio.to_thread(sys.stdin.readline)
-    stops = [dice.choice([None] * 6 + [0.05]) for _ in range(calls)]
+    stops = [dice.choice([None] * 6 + [0.05 if haste else None]) for _ in range(calls)]
     timeouts = [dice.choice([20.0] * 6 + [0.05 if haste else 20.0]) for _ in range(calls)]
     await asyncio.gather(*map(one, range(calls), stops, timeouts))
     await adapter.aclose()

@@ -17,7 +17,8 @@ from genops_helicone_async import (
 )
 from genops_helicone_async._edges.ledger_memory import MemoryLedger
 from genops_helicone_async._flow.budget_limits import BudgetLimits, limits_of
-from genops_helicone_async._flow.budgets import Budgets, CallHold
+from genops_helicone_async._flow.budgets import Budgets
+from genops_helicone_async._flow.call_hold import CallHold
 from genops_helicone_async._rules.ledger import LedgerRow
 from genops_helicone_async._values import Currency
 from genops_helicone_async.testing import SandboxGateway

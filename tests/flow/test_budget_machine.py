@@ -18,7 +18,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from genops_helicone_async import BudgetAlert, BudgetExceededError, BudgetOverrun, multi_provider_cost_tracking
 from genops_helicone_async._edges.ledger_memory import MemoryLedger
 from genops_helicone_async._flow.budget_limits import BudgetLimits
-from genops_helicone_async._flow.budgets import Budgets, CallHold
+from genops_helicone_async._flow.budgets import Budgets
+from genops_helicone_async._flow.call_hold import CallHold
 from genops_helicone_async._flow.tracking import CostTracker
 from genops_helicone_async._rules.ledger import WAIT, LedgerRow, Refusal, Scope, Wait
 from genops_helicone_async._values import Currency

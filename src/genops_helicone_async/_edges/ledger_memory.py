@@ -80,6 +80,10 @@ class MemoryLedger:
         with self._lock:
             return [msgspec.structs.replace(self._accounts.of(scope.key)) for scope in scopes]
 
+    async def refresh(self, scopes: Sequence[Scope]) -> list[Account]:
+        """The same; there is no other process."""
+        return self.accounts(scopes)
+
     async def aclose(self) -> None:
         """Nothing has to be written."""
 

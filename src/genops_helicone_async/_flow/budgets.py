@@ -1,25 +1,27 @@
-"""The wall: which budgets a call falls under, a hold over all of them before anything is sent, alerts afterwards."""
+"""The wall: which budgets a call falls under, what they stand at, and who is told when they are used up."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, tzinfo
 
 import msgspec
 
-from .._rules.ledger import WAIT, LedgerRow, Movement, Refusal, Scope, cost_of, crossed
+from .._rules.ledger import Account, LedgerRow, Movement, Refusal, Scope, crossed
 from .._rules.windows import Period, Window, window_of
 from .._values import Currency
 from ..errors import BudgetExceededError
 from ..models import BudgetAlert, BudgetOverrun, BudgetStatus
 from .budget_limits import BudgetLimits, zone_of
-from .ports import Durable, Ledger
-from .tracking import CostTracker, active_trackers
+from .call_hold import CallHold
+from .ports import Ledger
+from .tracking import active_trackers
 
 _log = logging.getLogger("genops_helicone_async.budgets")
 _MOST_REMEMBERED = 4096
+_Limited = tuple[Scope, Period, Window]
 
 
 class _Scopes(msgspec.Struct, frozen=True):
@@ -93,9 +95,16 @@ class Budgets:
         return CallHold(self, self._ledger, known.scopes, trackers, limited, wanted)
 
     def status(self) -> tuple[BudgetStatus, ...]:
-        """Every budget with a limit, in dollars: spent, held, and what is left."""
+        """Every budget with a limit, in dollars: spent, held, and what is left, as far as this process knows."""
         limited = self._limited()
-        accounts = self._ledger.accounts([scope for scope, _, _ in limited])
+        return self._shown(limited, self._ledger.accounts([scope for scope, _, _ in limited]))
+
+    async def fresh_status(self) -> tuple[BudgetStatus, ...]:
+        """The same with what every process has spent up to now; raises `LedgerError` where the store cannot tell."""
+        limited = self._limited()
+        return self._shown(limited, await self._ledger.refresh([scope for scope, _, _ in limited]))
+
+    def _shown(self, limited: list[_Limited], accounts: Sequence[Account]) -> tuple[BudgetStatus, ...]:
         statuses = []
         for (scope, period, window), account in zip(limited, accounts, strict=True):
             limit = scope.limit_pusd or 0
@@ -165,11 +174,11 @@ class Budgets:
         has_limit = any(scope.limit_pusd is not None for scope in scopes)
         return _Scopes(tuple(scopes), has_limit, min(day.ends_s, month.ends_s))
 
-    def _limited(self) -> list[tuple[Scope, Period, Window]]:
+    def _limited(self) -> list[_Limited]:
         plan, now_s = self._plan, self._clock()
         limits = plan.limits
         day, month = plan.window("day", now_s), plan.window("month", now_s)
-        found: list[tuple[Scope, Period, Window]] = []
+        found: list[_Limited] = []
         if limits.daily_pusd is not None:
             found.append((Scope(name="daily", window=day.key, limit_pusd=limits.daily_pusd), "day", day))
         monthly = {"monthly": limits.monthly_pusd} if limits.monthly_pusd is not None else {}
@@ -193,111 +202,4 @@ def _dimensions(limits: BudgetLimits) -> tuple[tuple[str, Mapping[str, int]], ..
     return ("team", limits.teams), ("project", limits.projects), ("customer", limits.customers)
 
 
-class CallHold:
-    """The money set aside for one call, over its budgets and the trackers around it. Ended exactly once."""
-
-    __slots__ = ("_budgets", "_ended", "_enforce", "_held", "_ledger", "_limited", "_scopes", "_trackers")
-
-    def __init__(
-        self, budgets: Budgets, ledger: Ledger, scopes: tuple[Scope, ...], trackers: tuple[CostTracker, ...],
-        limited: bool, enforce: bool,
-    ) -> None:  # fmt: skip
-        self._budgets = budgets
-        self._ledger = ledger
-        self._scopes = scopes
-        self._trackers = trackers
-        self._enforce = enforce
-        self._held = 0
-        self._ended = False
-        self._limited = limited
-
-    @property
-    def held_pusd(self) -> int:
-        """What is set aside now."""
-        return self._held
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether any budget with a limit applies."""
-        return self._limited
-
-    @property
-    def is_enforced(self) -> bool:
-        """Whether a budget applies to this call and refuses it where there is no room."""
-        return self._limited and self._enforce
-
-    def left_pusd(self) -> int | None:
-        """What the tightest budget of the ledger has left, as far as this process knows; None without a limit."""
-        limited = [scope for scope in self._scopes if scope.limit_pusd is not None]
-        accounts = self._ledger.accounts(limited)
-        left = [
-            (scope.limit_pusd or 0) - account.settled_pusd - account.held_pusd
-            for scope, account in zip(limited, accounts, strict=True)
-        ]
-        return min(left, default=None)
-
-    def raise_nowait(self, total_pusd: int) -> bool:
-        """Sets aside as much as is missing to the total, unless the store has to be asked: then False, and nothing.
-
-        Raises:
-            BudgetExceededError: a budget has no room for it; what is held already stays.
-        """
-        more = total_pusd - self._held
-        if more <= 0 or not self._limited or self._ended:
-            return True
-        self._hold_in_trackers(more)
-        answer = self._ledger.hold_nowait(self._scopes, more, enforce=self._enforce)
-        if answer is None:
-            self._held += more
-            return True
-        self._release_trackers(self._trackers, more)
-        if answer is WAIT:
-            return False
-        raise self._budgets.refused(answer)
-
-    async def raise_to(self, total_pusd: int) -> None:
-        """Sets aside as much as is missing to the total; what is held already stays in any case.
-
-        Raises:
-            BudgetExceededError: a budget has no room for it.
-            LedgerError: the store cannot be asked.
-        """
-        if self.raise_nowait(total_pusd):
-            return
-        more = total_pusd - self._held
-        self._hold_in_trackers(more)
-        try:
-            refusal = await self._ledger.hold(self._scopes, more, enforce=self._enforce)
-            if refusal is not None:
-                raise self._budgets.refused(refusal)
-        except BaseException:
-            self._release_trackers(self._trackers, more)
-            raise
-        self._held += more
-
-    def _hold_in_trackers(self, more_pusd: int) -> None:
-        """Sets the amount aside in every tracker's own budget, or in none."""
-        for number, tracker in enumerate(self._trackers):
-            refusal = tracker.hold(more_pusd, enforce=self._enforce)
-            if refusal is not None:
-                self._release_trackers(self._trackers[:number], more_pusd)
-                raise self._budgets.refused(refusal)
-
-    @staticmethod
-    def _release_trackers(trackers: tuple[CostTracker, ...], held_pusd: int) -> None:
-        for tracker in trackers:
-            tracker.release(held_pusd)
-
-    def settle(self, rows: list[LedgerRow], *, failed: bool, cached: bool) -> Durable:
-        """Books what the call cost and frees the rest. Plain, so nothing can tear it; a second end has no effect."""
-        if self._ended:
-            return None
-        self._ended = True
-        if self._limited and (cost_pusd := cost_of(rows)) > self._held:
-            self._budgets.overran(rows, cost_pusd, self._held)
-        for tracker in self._trackers:
-            tracker.settle(self._held, rows, failed=failed, cached=cached)
-        return self._ledger.settle(self._scopes, self._held, rows, self._budgets.booked)
-
-
-__all__ = ["Budgets", "CallHold"]
+__all__ = ["Budgets"]

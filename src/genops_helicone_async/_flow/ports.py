@@ -152,6 +152,10 @@ class Ledger(Protocol):
         """What is spent and held in each scope, as far as this process knows without waiting."""
         ...
 
+    async def refresh(self, scopes: Sequence[Scope]) -> list[Account]:
+        """What is spent and held in each scope now, by every process; raises `LedgerError` where that is not known."""
+        ...
+
     async def aclose(self) -> None:
         """Writes what is still to be written and gives back what is held; raises `LedgerError` where it cannot."""
         ...
