@@ -25,15 +25,15 @@ CALLS_A_TASK = 120
 class BreakingProxy:
     """Stands before the server and breaks one connection in `one_in` requests, half of them after the server did it."""
 
-    def __init__(self, chance: random.Random, one_in: int) -> None:
+    def __init__(self, target: str, chance: random.Random, one_in: int) -> None:
+        self._target = urlsplit(target)
         self._chance = chance
         self._one_in = one_in
         self.broken = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Passes requests and answers on, until it breaks off."""
-        target = urlsplit(valkey_server.shared_url())
-        server_reader, server_writer = await asyncio.open_connection(target.hostname, target.port)
+        server_reader, server_writer = await asyncio.open_connection(self._target.hostname, self._target.port)
         try:
             while request := await reader.read(2**20):
                 breaks = self._chance.randrange(2 * self._one_in)
@@ -54,7 +54,7 @@ class BreakingProxy:
 @contextlib.asynccontextmanager
 async def breaking(chance: random.Random, one_in: int) -> AsyncIterator[tuple[str, BreakingProxy]]:
     """A proxy on a free port, and the URL behind which it breaks connections."""
-    proxy, serving = BreakingProxy(chance, one_in), set()
+    proxy, serving = BreakingProxy(valkey_server.shared_url(), chance, one_in), set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
