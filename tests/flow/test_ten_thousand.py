@@ -33,7 +33,7 @@ def calls() -> Iterator[int]:
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 async def test_ten_thousand_calls_are_in_flight_at_once(calls: int) -> None:
     """The server answers nobody before all have arrived: so it held all of them, and all are answered."""
     server = await asyncio.create_subprocess_exec(
@@ -46,7 +46,7 @@ async def test_ten_thousand_calls_are_in_flight_at_once(calls: int) -> None:
     assert server.stdout is not None
     url = f"http://127.0.0.1:{int(await server.stdout.readline())}"
     async with GenOpsHeliconeAsyncAdapter(
-        KEY, gateway_url=url, prices=PRICES, timeout_seconds=50, max_connections=calls, retry_attempts=0
+        KEY, gateway_url=url, prices=PRICES, timeout_seconds=200, max_connections=calls, retry_attempts=0
     ) as helicone:
         responses = await asyncio.gather(*(helicone.chat_async("Hi", provider="openai") for _ in range(calls)))
         told = helicone.statistics()
