@@ -130,5 +130,5 @@ def test_a_warning_fails_the_test(net: pytest.Pytester, pytestconfig: pytest.Con
 
 
 def test_a_test_has_a_time_limit(pytestconfig: pytest.Config) -> None:
-    """A test that hangs is stopped after thirty seconds."""
+    """A test that hangs is stopped after two minutes."""
     assert pytestconfig.getini("timeout") == "120"
