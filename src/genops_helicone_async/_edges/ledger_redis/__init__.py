@@ -138,6 +138,8 @@ class RedisLedger:
     async def hold(self, scopes: Sequence[Scope], amount_pusd: int, *, enforce: bool) -> Refusal | None:
         """The same, leasing what is missing; all calls that wait share one round trip. Cancelling leaves nothing held.
 
+        A refusal may take three quarters of a second, where slack has to be asked back first.
+
         Raises:
             LedgerError: the server cannot be used; nothing is held.
         """
@@ -189,6 +191,8 @@ class RedisLedger:
         Raises:
             LedgerError: the server cannot be used.
         """
+        if self._couriers.is_closing:
+            raise LedgerError("the shared ledger is being closed")
         heard = self._book.peek(scopes)
         self._couriers.ring()
         await heard

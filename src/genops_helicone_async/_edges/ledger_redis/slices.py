@@ -23,6 +23,11 @@ KEPT_SLICES: Final = 10_000
 PUSD_PER_MICRO: Final = 1_000_000
 
 
+def field_of(scope: Scope) -> str:
+    """The name of a scope's account on the server."""
+    return utf8(f"{scope.name}|{scope.window}")
+
+
 def utf8(text: str) -> str:
     """A text that can be sent: half of a surrogate pair, which UTF-8 cannot say, becomes its escape."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
@@ -56,7 +61,7 @@ class Slice:
     )
 
     def __init__(self, scope: Scope) -> None:
-        self.field = utf8(f"{scope.name}|{scope.window}")
+        self.field = field_of(scope)
         self.is_lasting = not scope.window
         self.limit_pusd = scope.limit_pusd
         self.slack_pusd = 0
@@ -136,12 +141,12 @@ class Group:
 
 
 class Slices:
-    """The slices of one process, by scope and window. `lapses_s` is when its leases end unless they are renewed."""
+    """The slices of one process, by account. `lapses_s` is when its leases end unless they are renewed."""
 
-    __slots__ = ("_by_key", "_groups", "_prune_at", "active", "lapses_s")
+    __slots__ = ("_by_field", "_groups", "_prune_at", "active", "lapses_s")
 
     def __init__(self) -> None:
-        self._by_key: dict[tuple[str, str], Slice] = {}
+        self._by_field: dict[str, Slice] = {}
         self._groups: dict[tuple[Scope, ...], Group] = {}
         self._prune_at = KEPT_SLICES
         self.active: set[Slice] = set()
@@ -149,9 +154,10 @@ class Slices:
 
     def of(self, scope: Scope) -> Slice:
         """The slice of a scope, made when first asked for."""
-        part = self._by_key.get(scope.key)
+        field = field_of(scope)
+        part = self._by_field.get(field)
         if part is None:
-            part = self._by_key[scope.key] = Slice(scope)
+            part = self._by_field[field] = Slice(scope)
         return part
 
     def group(self, scopes: Sequence[Scope]) -> Group:
@@ -208,20 +214,20 @@ class Slices:
 
     def outlive(self) -> None:
         """The server has forgotten everything: every slice will tell what was settled at least."""
-        for part in self._by_key.values():
+        for part in self._by_field.values():
             part.tell_floor = part.settled_pusd > 0
             part.forfeit()
 
     def prune(self, queued: Container[Slice]) -> None:
         """Forgets quiet slices where there are too many; never one in use, or an account would have two."""
-        self._by_key = {key: part for key, part in self._by_key.items() if not part.is_quiet or part in queued}
-        self._prune_at = max(KEPT_SLICES, 2 * len(self._by_key))
+        self._by_field = {field: part for field, part in self._by_field.items() if not part.is_quiet or part in queued}
+        self._prune_at = max(KEPT_SLICES, 2 * len(self._by_field))
         self._groups.clear()
 
     @property
     def are_many(self) -> bool:
         """Whether it is time to prune."""
-        return len(self._by_key) > self._prune_at
+        return len(self._by_field) > self._prune_at
 
     def stale(self, scopes: Sequence[Scope], now_s: float) -> tuple[Slice, ...]:
         """Slices whose figures from the server are old or were never heard; each is named once a second at most."""
@@ -236,11 +242,11 @@ class Slices:
         """Settled as last heard, plus what is not reported yet; held here, plus what others were last heard to hold."""
         found = []
         for scope in scopes:
-            part = self._by_key.get(scope.key)
+            part = self._by_field.get(field_of(scope))
             settled = part.settled_pusd + part.unreported_pusd if part else 0
             held = part.held_pusd + part.others_pusd if part else 0
             found.append(Account(settled_pusd=settled, held_pusd=held))
         return found
 
 
-__all__ = ["FEW_CALLS", "PUSD_PER_MICRO", "SCAN_S", "Group", "Slice", "Slices", "utf8"]
+__all__ = ["FEW_CALLS", "PUSD_PER_MICRO", "SCAN_S", "Group", "Slice", "Slices", "field_of", "utf8"]
