@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from ._values import Currency
 from .errors import ConfigurationError
 
-_STORES = ("sqlite:///", "redis://", "rediss://", "unix://", "valkey://")
+_STORES = ("sqlite:///", "redis://", "rediss://", "unix://", "valkey://", "valkeys://")
 
 
 def checked_currency(code: object, rates: Mapping[str, float]) -> Currency:

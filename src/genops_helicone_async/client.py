@@ -61,7 +61,8 @@ class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
         prices: overrides in dollars per million tokens: `{"openai/gpt-x": {"input": 1.0, "output": 2.0}}`.
         gateway_fee_rates: `{"PTB": 0.03}`: what Helicone's credits cost on top, as a share.
         gateway_options: caching, retries, rate limits and omission of bodies on Helicone's side.
-        state_url: where budgets and receipts are kept: unset in memory, `sqlite:///file.db` on this machine.
+        state_url: where budgets and receipts are kept: unset in memory, `sqlite:///file.db` on this machine,
+            `redis://host:6379/0` shared by many machines.
         allow_insecure_http: whether keys may travel over plain http to other machines.
         trust_env: whether `HTTPS_PROXY` and its like are honoured.
 
