@@ -38,7 +38,7 @@ _LEASE = (
     "INSERT INTO owners (owner, expires_at_s) VALUES (?, ?) "
     "ON CONFLICT (owner) DO UPDATE SET expires_at_s = excluded.expires_at_s"
 )
-_SYNC = "UPDATE progress SET syncs = syncs + 1"  # SQLite waits for the disk only where it has written something
+_SYNC = "UPDATE progress SET syncs = syncs + 1"
 _LEASED = "SELECT 1 FROM owners WHERE owner = ?"
 _OTHERS = (
     "SELECT holds.name, holds.window, holds.held_pusd, owners.expires_at_s FROM holds "

@@ -45,9 +45,11 @@ MIGRATIONS: tuple[str, ...] = (
         BEGIN SELECT RAISE(ABORT, 'entries of a ledger are never changed'); END;
     CREATE TRIGGER entries_are_not_deleted BEFORE DELETE ON entries
         BEGIN SELECT RAISE(ABORT, 'entries of a ledger are never deleted'); END;
+    -- the request ids of the entries up to progress.indexed_id; those of later ones are kept in memory
     CREATE TABLE entry_ids (
         request_id TEXT PRIMARY KEY
     ) WITHOUT ROWID;
+    -- syncs is there to be changed: SQLite waits for the disk only where something was written
     CREATE TABLE progress (indexed_id INTEGER NOT NULL, syncs INTEGER NOT NULL);
     INSERT INTO progress VALUES (0, 0);
     CREATE TABLE accounts (
