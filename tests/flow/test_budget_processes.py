@@ -155,7 +155,8 @@ async def test_what_a_killed_process_was_told_is_in_the_ledger(tmp_path: Path) -
                 for _ in range(dice.randrange(1, 20)):
                     await worker.next_line()
                 worker.process.send_signal(signal.SIGKILL)
-                assert await worker.finish() == -signal.SIGKILL
+                # 255 is what asyncio reports where another waiter has taken the child's status before it
+                assert await worker.finish() in (-signal.SIGKILL, 255)
                 answers |= worker.answers
             assert await survivor.finish() == 0
         assert survivor.told[-1]["answered"] > 0

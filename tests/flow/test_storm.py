@@ -94,7 +94,7 @@ async def test_the_books_balance_in_any_weather(seed: int) -> None:
 
 def assert_told_truly(rig: Rig, responses: list[HeliconeResponse | None]) -> None:
     """Answers are whole, and every attempt says the same of itself wherever it is told."""
-    assert {response.content for response in responses if response is not None} == {"Hello!"}
+    assert {response.content for response in responses if response is not None} <= {"Hello!"}
     attempts: list[Attempt] = [attempt for record in rig.records for attempt in record.attempts]
     assert len({attempt.request_id for attempt in attempts}) == len(attempts)
     for record in rig.records:

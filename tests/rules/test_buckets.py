@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from genops_helicone_async._rules.buckets import Bucket, BucketStatistics
@@ -124,6 +124,7 @@ STORIES = st.lists(
 )
 
 
+@example(capacity=1.0, rate=34308.0, story=[(1024.0, "take", 3.0, 1.0)], amount=1.0)  # finer than the clock's steps
 @given(capacity=AMOUNTS, rate=AMOUNTS, story=STORIES, amount=AMOUNTS)
 def test_who_waits_as_long_as_told_is_served(
     capacity: float, rate: float, story: list[tuple[float, str, float, float]], amount: float
