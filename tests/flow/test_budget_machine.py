@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 from budget_storm import pusd
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
@@ -27,7 +27,9 @@ from genops_helicone_async._values import Currency
 Key = tuple[str, str]
 BERLIN = ZoneInfo("Europe/Berlin")
 TEAMS, CUSTOMERS = ("research", "product"), ("acme", "globex")
-LIMIT = st.none() | st.integers(0, 400)
+AMOUNT = st.sampled_from([0, 1, 50, 99, 100, 150]) | st.integers(0, 150)  # some often, so that limits are met exactly
+LIMIT = st.none() | st.sampled_from([0, 100, 150, 300]) | st.integers(0, 400)
+EACH = st.sampled_from([0, 100, 150, 300]) | st.integers(0, 300)
 
 
 @types.coroutine
@@ -108,8 +110,8 @@ class Wall(RuleBasedStateMachine):
         return {key: limit for key, limit in named.items() if limit is not None}
 
     @rule(
-        daily=LIMIT, monthly=LIMIT, team=st.dictionaries(st.sampled_from(TEAMS), st.integers(0, 300)),
-        customer=st.dictionaries(st.sampled_from(CUSTOMERS), st.integers(0, 300)), enforce=st.booleans(),
+        daily=LIMIT, monthly=LIMIT, team=st.dictionaries(st.sampled_from(TEAMS), EACH),
+        customer=st.dictionaries(st.sampled_from(CUSTOMERS), EACH), enforce=st.booleans(),
     )  # fmt: skip
     def replace_limits(
         self, daily: int | None, monthly: int | None, team: dict[str, int], customer: dict[str, int], enforce: bool
@@ -158,9 +160,7 @@ class Wall(RuleBasedStateMachine):
             limits={key: limited[key] for key in keys if key in limited}, trackers=list(self.open_blocks),
         )  # fmt: skip
 
-    @rule(
-        call=calls, more=st.integers(0, 150), way=st.sampled_from(["at once", "asked", "cancelled", "cancelled late"])
-    )
+    @rule(call=calls, more=AMOUNT, way=st.sampled_from(["at once", "asked", "cancelled", "cancelled late"]))
     def set_aside(self, call: Call, more: int, way: str) -> None:
         """A hold, granted at once or after asking; or its caller is cancelled while it waits."""
         if call.is_over:
@@ -183,7 +183,7 @@ class Wall(RuleBasedStateMachine):
             self.held.update(dict.fromkeys(call.keys, more))
             self.held_in.update(dict.fromkeys(call.trackers, more))
 
-    @rule(call=consumes(calls), costs=st.lists(st.integers(0, 200), max_size=3), how=st.sampled_from("ok failed hit"))
+    @rule(call=consumes(calls), costs=st.lists(AMOUNT, max_size=3), how=st.sampled_from("ok failed hit"))
     def settle(self, call: Call, costs: list[int], how: str) -> None:
         """A call ends with whatever its attempts cost, perhaps more than was held; or it is cancelled at no cost."""
         rows = []
@@ -281,4 +281,9 @@ def refusal_of(coroutine: Coroutine[Any, Any, None]) -> BudgetExceededError | No
 
 
 TestWall = Wall.TestCase
-TestWall.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+TestWall.settings = settings(
+    max_examples=80,
+    stateful_step_count=40,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate, Phase.shrink],  # explaining traces every line: minutes for a failure
+)

@@ -192,9 +192,10 @@ class Budgets:
         return self._currency.of(pusd)
 
     def _told(self, pusd: int) -> str:
-        """An amount as text, small ones to the last digit that matters."""
+        """An amount as text, below one to the last digit that matters."""
         amount = self._money(pusd)
-        return f"{amount:,.2f} {self._currency.code}" if amount >= 1 else f"{amount:.6f} {self._currency.code}"
+        text = f"{amount:,.2f}" if abs(amount) >= 1 else f"{amount:.12f}".rstrip("0").ljust(4, "0")
+        return f"{text} {self._currency.code}"
 
 
 def _dimensions(limits: BudgetLimits) -> tuple[tuple[str, Mapping[str, int]], ...]:
