@@ -1,5 +1,6 @@
 """The synchronous adapter: the same answers from any number of threads, and nothing left when the process ends."""
 
+import asyncio
 import functools
 import gc
 import os
@@ -323,6 +324,31 @@ def test_ctrl_c_cancels_the_call(server: LoopbackServer, adapter: GenOpsHelicone
     assert adapter.chat("Hi", provider="openai").content == "Hello"
 
 
+def test_an_interrupt_at_any_moment_calls_the_job_off() -> None:
+    """Also one that comes while the waiting thread does not know yet that its job has begun."""
+    thread = LoopThread()
+    main = threading.main_thread().ident or 0
+    cancelled = threading.Semaphore(0)
+
+    async def interrupting() -> None:
+        signal.pthread_kill(main, signal.SIGINT)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.release()
+
+    for _ in range(50):
+        with pytest.raises(KeyboardInterrupt):
+            thread.call(interrupting)
+        assert cancelled.acquire(timeout=10)
+    thread._end(thread.call(where))
+
+
+async def where() -> threading.Thread:
+    """The thread that this runs on."""
+    return threading.current_thread()
+
+
 def test_the_loop_waits_for_nobody_on_its_own_thread(adapter: GenOpsHeliconeAdapter) -> None:
     """A call from code that runs on the loop's thread is refused instead of waiting for itself for ever."""
 
@@ -355,10 +381,6 @@ def test_an_exit_in_the_callers_code_ends_nobody_elses_calls(adapter: GenOpsHeli
 def test_a_loop_that_has_ended_is_started_anew() -> None:
     """Whoever still calls after the end, as another handler at the exit of the process may, is answered."""
     thread = LoopThread()
-
-    async def where() -> threading.Thread:
-        return threading.current_thread()
-
     first = thread.call(where)
     assert first is thread._thread
     thread._end(first)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import os
 import threading
 from collections.abc import Awaitable, Callable
@@ -45,14 +46,12 @@ class LoopThread:
         Raises:
             RuntimeError: called on the loop's own thread, which would wait for itself.
         """
-        future = self._running_portal().start_task_soon(_spared, function, arguments)
+        job = _Job()
         try:
-            result: Result | _Exit = future.result()
+            result: Result | _Exit = self._running_portal().start_task_soon(_spared, job, function, arguments).result()
         except BaseException:
-            future.cancel()  # without effect where the exception is the coroutine's own
+            job.call_off()  # without effect where the exception is the coroutine's own
             raise
-        finally:
-            del future  # it holds the exception, whose traceback holds this frame
         if isinstance(result, _Exit):
             raise result.reason
         return result
@@ -110,12 +109,45 @@ class _Exit:
         self.reason = reason
 
 
-async def _spared(function: Callable[..., Awaitable[Result]], arguments: tuple[Any, ...]) -> Result | _Exit:
+class _Job:
+    """What a waiting thread calls off with, even where it was interrupted before it knew that the job had begun."""
+
+    __slots__ = ("_is_off", "_loop", "_task")
+
+    def __init__(self) -> None:
+        self._is_off = False
+        self._loop: asyncio.AbstractEventLoop
+        self._task: asyncio.Task[Any] | None = None
+
+    def begin(self) -> None:
+        """On the loop's thread, before anything else."""
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        if self._is_off and self._task is not None:
+            self._task.cancel()
+
+    def end(self) -> None:
+        """On the loop's thread, after everything else."""
+        self._task = None
+
+    def call_off(self) -> None:
+        """On any thread; one of the two sees what the other has set."""
+        self._is_off = True
+        task = self._task
+        if task is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and all that ran on it
+                self._loop.call_soon_threadsafe(task.cancel)
+
+
+async def _spared(job: _Job, function: Callable[..., Awaitable[Result]], arguments: tuple[Any, ...]) -> Result | _Exit:
     """The function's result; where the caller's own code wants to exit, the loop that all share goes on."""
+    job.begin()
     try:
         return await function(*arguments)
     except (SystemExit, KeyboardInterrupt) as exc:
         return _Exit(exc)
+    finally:
+        job.end()
 
 
 _endings: set[asyncio.Future[None]] = set()
