@@ -118,10 +118,10 @@ def test_a_first_refusal_without_a_rate_starts_from_what_was_answered() -> None:
     answered = RateController(0.0)
     for call in range(2000):
         answered.observe_accepted(call / 100, is_limited=False)
-    answered.observe_throttled(19.9, 20.0)
-    assert answered.rate_per_s == pytest.approx(100.0, rel=0.02)
-    answered.observe_accepted(20.0, is_limited=False)
-    assert limited(answered, 20.0, 1) == pytest.approx(200.0, rel=0.02)
+    answered.observe_throttled(21.9, 22.0)  # two seconds of silence leave 1/e of what was measured
+    assert answered.rate_per_s == pytest.approx(100.0 / math.e, rel=0.02)
+    answered.observe_accepted(22.0, is_limited=False)
+    assert limited(answered, 22.0, 1) == pytest.approx(200.0 / math.e, rel=0.02)
 
 
 def test_a_told_limit_is_taken_at_its_word() -> None:

@@ -85,6 +85,7 @@ def test_a_limit_per_day_under_the_same_name() -> None:
         ("10000", "9999", "8.64s", 86400.0),
         ("150000", "149984", "6m0s", None),  # the sample in OpenAI's guide, which fits no window
         ("60", "60", "0s", None),
+        ("60", "60", "5s", None),
         ("60", "61", "1s", None),
         ("0", "0", "1s", None),
         ("60", "59", "soon", None),
