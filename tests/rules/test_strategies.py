@@ -103,6 +103,18 @@ def test_weighted_draws_by_weight(random: float, order: list[int]) -> None:
     assert ranked[0].reason == f"drawn with {round(weighted[order[0]].weight * 100)}% of the weight"
 
 
+def test_a_drawn_one_tells_its_share_of_those_left() -> None:
+    """The first of all, the second of what remained, the last of itself."""
+    weighted = [
+        Option(index=i, provider=NAMES[i], model="m", weight=weight) for i, weight in enumerate([6.0, 3.0, 1.0])
+    ]
+    assert [place.reason for place in rank("weighted", weighted)] == [
+        "drawn with 60% of the weight",
+        "drawn with 75% of the weight",
+        "drawn with 100% of the weight",
+    ]
+
+
 @given(weights=st.lists(st.integers(1, 9), min_size=1, max_size=5))
 def test_each_is_drawn_as_often_as_its_weight(weights: list[int]) -> None:
     """Over evenly spread numbers, firsts come in exact proportion."""
