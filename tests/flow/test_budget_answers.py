@@ -8,6 +8,7 @@ import pytest
 from budget_storm import pusd
 
 from genops_helicone_async import (
+    BudgetExceededError,
     BudgetOverrun,
     ConfigurationError,
     GatewayCache,
@@ -159,3 +160,18 @@ async def test_a_call_that_names_no_known_provider_counts_everywhere_as_failed(g
             await adapter.chat_async(PROMPT, provider="nobody")
         for summary in (tracker.get_session_summary(), adapter.get_usage_summary()):
             assert (summary.request_count, summary.error_count, summary.total_cost) == (1, 1, 0.0)
+
+
+async def test_vectors_are_held_and_billed_by_what_goes_in(gateway: SandboxGateway) -> None:
+    """An embeddings call holds its input alone, costs what is billed, and is refused where there is no room."""
+    urls = {"openai": gateway.provider_urls["openai"]}
+    async with GenOpsHeliconeAsyncAdapter(gateway.api_key, {"openai": "a-key"}, provider_urls=urls) as adapter:
+        adapter.set_budget_limits(daily_limit=0.00001)
+        with multi_provider_cost_tracking() as tracker:
+            response = await adapter.embed_async([PROMPT] * 5, provider="openai")
+            with pytest.raises(BudgetExceededError):
+                await adapter.embed_async([PROMPT] * 100, provider="openai")
+        (status,) = adapter.get_budget_status()
+    assert pusd(response.usage.total_cost) == gateway.bill.total_pusd > 0
+    assert (pusd(status.settled), status.held) == (gateway.bill.total_pusd, 0.0)
+    assert pusd(tracker.get_session_summary().total_cost) == gateway.bill.total_pusd

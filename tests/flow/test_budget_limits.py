@@ -176,6 +176,16 @@ async def test_a_hold_taken_before_the_limits_changed_is_still_held_after() -> N
     assert settled(budgets) == {"daily": 70}
 
 
+async def test_nothing_is_set_aside_for_a_call_that_is_over() -> None:
+    """A call that was settled from outside, when its adapter was closed, cannot hold anything any more."""
+    budgets = budgets_at(Clock("2026-11-23T12:00:00+00:00"), daily_pusd=100)
+    hold = budgets.open(NOBODY, enforce=None)
+    await hold.raise_to(60)
+    settle(hold, 10, "a")
+    await hold.raise_to(90)
+    assert [(pusd(status.settled), status.held) for status in budgets.status()] == [(10, 0.0)]
+
+
 def test_limits_replaced_from_another_thread_are_never_seen_by_half() -> None:
     """A call that is being opened while another thread replaces the limits leaves no trace of the old ones."""
     clock = Clock("2026-11-23T12:00:00+00:00")

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 
 import pytest
 
-from genops_helicone_async import GenOpsHeliconeAsyncAdapter
+from genops_helicone_async import GatewayCache, GatewayOptions, GenOpsHeliconeAsyncAdapter
 from genops_helicone_async._edges.price_book import PriceBook
 from genops_helicone_async._flow.cost_debugging import CostDebugging
 from genops_helicone_async._flow.estimates import Estimates
@@ -95,3 +95,18 @@ def test_a_cost_far_from_the_estimate_is_told(caplog: pytest.LogCaptureFixture, 
     assert [record.message[:44] for record in caplog.records] == (
         ["call r1 to openai/gpt-4o-mini cost " + f"${cost_pusd / 1e12:.6f}"] if told else []
     )
+
+
+async def test_a_hit_of_a_cache_is_no_unexpected_cost(
+    gateway: SandboxGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That an answer from the gateway's cache is free is what the cache is for."""
+    options = GatewayOptions(cache=GatewayCache(enabled=True))
+    prices = {"openai/gpt-4o-mini": {"input": 100.0, "output": 100.0}}
+    async with GenOpsHeliconeAsyncAdapter(
+        gateway.api_key, gateway_url=gateway.url, gateway_options=options, prices=prices
+    ) as adapter:
+        await adapter.chat_async("Hello", provider="openai", max_tokens=20)
+        adapter.enable_cost_debugging(alert_on_unexpected_costs=True)
+        assert (await adapter.chat_async("Hello", provider="openai", max_tokens=20)).cached
+    assert [record.message for record in caplog.records if record.name == LOGGER] == []
