@@ -265,6 +265,7 @@ def test_the_board_tells_what_it_saw() -> None:
         error_rate=0.5,
         latency_s=2.0,
         first_token_s=0.25,
+        last_latency_s=2.0,
         idle_s=3.0,
         in_flight=1,
         successes=1,

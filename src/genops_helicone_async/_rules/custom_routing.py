@@ -10,7 +10,7 @@ import msgspec
 from .._providers import canonical
 from ..errors import RoutingError
 from .health import HealthStatistics
-from .strategies import Option
+from .options import Option
 
 
 class RoutingCandidate(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,8 +21,9 @@ class HealthStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """One target as it stands; times in seconds, None where nothing was observed.
 
     `error_rate` is the share of failures within the last minute, `latency_s` and `first_token_s` are moving averages
-    of answered calls, `p95_latency_s` is within 2.5 % and known after 20 answers, `idle_s` is the time since the last
-    outcome, `is_usable` says whether a call may go there now, `opened` counts how often the circuit opened.
+    of answered calls, `last_latency_s` is that of the last answer, `p95_latency_s` is within 2.5 % and known after 20
+    answers, `idle_s` is the time since the last outcome, `is_usable` says whether a call may go there now, `opened`
+    counts how often the circuit opened.
     """
 
     provider: str
@@ -32,6 +33,7 @@ class HealthStatistics(msgspec.Struct, frozen=True, kw_only=True):
     error_rate: float = 0.0
     latency_s: float | None = None
     first_token_s: float | None = None
+    last_latency_s: float | None = None
     p95_latency_s: float | None = None
     idle_s: float | None = None
     in_flight: int = 0
@@ -43,7 +45,18 @@ class HealthStatistics(msgspec.Struct, frozen=True, kw_only=True):
 class Health:
     """What is remembered of one target."""
 
-    __slots__ = ("_key", "circuit", "failures", "first_token", "in_flight", "latency", "observed_s", "p95", "successes")
+    __slots__ = (
+        "_key",
+        "circuit",
+        "failures",
+        "first_token",
+        "in_flight",
+        "last_latency_s",
+        "latency",
+        "observed_s",
+        "p95",
+        "successes",
+    )
 
     def __init__(self, key: Key, policy: CircuitPolicy) -> None:
         self._key = key
@@ -51,6 +64,7 @@ class Health:
         self.latency = DecayingMean()
         self.first_token = DecayingMean()
         self.p95: DecayingQuantile | None = None
+        self.last_latency_s: float | None = None
         self.observed_s: float | None = None
         self.in_flight = 0
         self.successes = 0
@@ -72,6 +86,7 @@ class Health:
             error_rate=circuit.window.error_rate(now_s),
             latency_s=self.latency.value,
             first_token_s=self.first_token.value,
+            last_latency_s=self.last_latency_s,
             p95_latency_s=None if self.p95 is None else self.p95.value,
             idle_s=None if seen_s is None else now_s - seen_s if now_s > seen_s else 0.0,
             in_flight=self.in_flight,
@@ -153,6 +168,7 @@ class HealthBoard:
         health = self._of(key)
         health.successes += 1
         health.observed_s = now_s
+        health.last_latency_s = latency_s
         health.latency.add(latency_s, now_s)
         if first_token_s is not None:
             health.first_token.add(first_token_s, now_s)

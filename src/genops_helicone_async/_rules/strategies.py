@@ -3,68 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
-import msgspec
-
 from ..errors import RoutingError
-from .health import HealthStatistics
+from .options import EXPLORATION, FIRST_TOKEN_SHARE, FOLLOW_UP, Option, RankContext, Ranked
+from .performance import by_performance
 from .quality import quality_of
-
-EXPLORATION = 0.05
-"""Share of calls with which `performance_optimized` looks again at the candidate it has not seen for longest."""
-FIRST_TOKEN_SHARE = 0.3
-"""Weight of the time to the first token beside that of the whole answer, where all candidates have streamed."""
-_LEAST_SUCCESS = 0.05
-"""Where fewer succeed, the time that repeats would take says nothing any more."""
-
-
-class Option(msgspec.Struct, frozen=True, kw_only=True):
-    """A candidate as a strategy sees it; `expected_pusd` is None where no price is known.
-
-    `weight` is its share in `provider_preferences`; `health` is None where nothing is known.
-    """
-
-    index: int
-    provider: str
-    model: str
-    expected_pusd: int | None = None
-    weight: float = 1.0
-    health: HealthStatistics | None = None
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether its circuit lets a call pass: it is closed, or a probe is due."""
-        return self.health is None or self.health.is_usable
-
-    @property
-    def in_flight(self) -> int:
-        """Calls under way to it."""
-        return 0 if self.health is None else self.health.in_flight
-
-
-class RankContext(msgspec.Struct, frozen=True, kw_only=True):
-    """What strategies decide by besides the options.
-
-    `random` is a number from 0 up to 1, `counter` counts the calls, `qualities` overrides quality scores by
-    `provider/model` or model.
-    """
-
-    random: float = 0.0
-    counter: int = 0
-    exploration: float = EXPLORATION
-    first_token_share: float = FIRST_TOKEN_SHARE
-    qualities: Mapping[str, float] | None = None
-
-
-class Ranked(msgspec.Struct, frozen=True, kw_only=True):
-    """A candidate's place: lower scores are asked first; `reason` says in words why."""
-
-    index: int
-    score: float
-    reason: str
-
 
 _PLAIN = RankContext()
 
@@ -129,59 +74,6 @@ def by_load(options: Sequence[Option], context: RankContext = _PLAIN) -> list[Ra
     ]
 
 
-def by_performance(options: Sequence[Option], context: RankContext = _PLAIN) -> list[Ranked]:
-    """Fastest first, by the moving average of its times over its share of successes: the time until one succeeds.
-
-    A candidate that has never been asked leads while nothing is under way to it, so each is tried early and no burst
-    goes to an unknown one. With probability `exploration` the one not seen for longest leads, if nothing is under way
-    to it: so a provider that has become faster is found again.
-    """
-    share, known, rest = context.first_token_share, [], []
-    for option in options:
-        health = option.health
-        if health is None or health.latency_s is None:
-            rest.append(option)
-        else:
-            known.append((option.index, health))
-            if health.first_token_s is None:
-                share = 0.0  # one was never streamed, and its times would not compare
-    scored = sorted([(_expected_s(health, share), index, health) for index, health in known])
-    ranked = [Ranked(index=index, score=score, reason=_pace_told(health)) for score, index, health in scored]
-    if rest:
-        rest.sort(key=lambda o: o.in_flight)
-        ranked += [Ranked(index=o.index, score=math.inf, reason=_unknown_told(o)) for o in rest]
-    leader = next((o for o in rest if o.is_usable and not _was_seen(o) and not o.in_flight), None)
-    if leader is not None:
-        return _led(leader, "not asked yet", ranked)
-    if context.random >= 1 - context.exploration:
-        leader = _stalest([o for o in options if o.index != ranked[0].index])
-        if leader is not None and leader.health is not None:
-            return _led(leader, f"looked at again after {leader.health.idle_s or 0.0:.0f} s", ranked)
-    return ranked
-
-
-def _led(leader: Option, reason: str, ranked: list[Ranked]) -> list[Ranked]:
-    return [Ranked(index=leader.index, score=0.0, reason=reason), *(r for r in ranked if r.index != leader.index)]
-
-
-def _expected_s(health: HealthStatistics, share: float) -> float:
-    latency_s = health.latency_s or 0.0
-    if share:
-        latency_s += share * ((health.first_token_s or 0.0) - latency_s)
-    # a probe is to find out what is true now, so a half open circuit's errors do not count
-    errors = health.error_rate if health.circuit != "half_open" else 0.0
-    return latency_s / max(_LEAST_SUCCESS, 1 - errors) if errors else latency_s
-
-
-def _was_seen(option: Option) -> bool:
-    return option.health is not None and option.health.idle_s is not None
-
-
-def _stalest(options: Sequence[Option]) -> Option | None:
-    idle = [o for o in options if o.is_usable and not o.in_flight and _was_seen(o)]
-    return max(idle, key=lambda o: (o.health.idle_s or 0.0) if o.health else 0.0, default=None)
-
-
 # Reasons are rounded first and then kept, for writing a number as text costs more than ranking it.
 
 
@@ -193,19 +85,6 @@ def _cost_told(micro_dollars: int) -> str:
 @lru_cache(maxsize=1024)
 def _quality_told(score: float) -> str:
     return f"quality {score:g}"
-
-
-def _pace_told(health: HealthStatistics) -> str:
-    return _milliseconds_told(int((health.latency_s or 0.0) * 1000 + 0.5), int(health.error_rate * 100 + 0.5))
-
-
-@lru_cache(maxsize=4096)
-def _milliseconds_told(ms: int, percent: int) -> str:
-    return f"{ms} ms on average, {percent}% errors"
-
-
-def _unknown_told(option: Option) -> str:
-    return "never answered" if _was_seen(option) else "not asked yet"
 
 
 Strategy = Callable[[Sequence[Option], RankContext], list[Ranked]]
@@ -265,6 +144,7 @@ def _open_last(options: Sequence[Option], ranked: list[Ranked]) -> list[Ranked]:
 __all__ = [
     "EXPLORATION",
     "FIRST_TOKEN_SHARE",
+    "FOLLOW_UP",
     "STRATEGIES",
     "Option",
     "RankContext",
