@@ -271,8 +271,8 @@ async def test_the_end_of_the_thread_is_heard_of(path: Path) -> None:
 def test_what_is_kept_has_an_end() -> None:
     """Beyond 200,000 rows only counts are kept; holds are given back all the same, and the loss is named in full."""
     kept = Kept()
-    kept.add([Settlement((TEAM,), 1, (row("a", 5_000_000),) * MAX_KEPT_ROWS, ignore, loop=None)])
-    kept.add([Settlement((TEAM,), 2, (row("b", 1_000_000), row("c", 1_000_000)), ignore, loop=None)])
+    kept.add([Settlement((TEAM,), 1, (row("a", 5_000_000),) * MAX_KEPT_ROWS, ignore, None)])
+    kept.add([Settlement((TEAM,), 2, (row("b", 1_000_000), row("c", 1_000_000)), ignore, None)])
     assert [(each.held_pusd, len(each.rows)) for each in kept.requests if isinstance(each, Settlement)] == [
         (1, MAX_KEPT_ROWS),
         (2, 0),

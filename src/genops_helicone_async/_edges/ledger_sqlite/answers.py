@@ -22,8 +22,12 @@ def answer(
     `put` takes what gives back a hold whose task, or whose loop, is gone.
     """
     by_loop: dict[Loop | None, list[Request]] = {}
+    loop, theirs = None, by_loop.setdefault(None, [])
     for request in requests:
-        by_loop.setdefault(request.loop, []).append(request)
+        if request.loop is not loop:
+            loop = request.loop
+            theirs = by_loop.setdefault(loop, [])
+        theirs.append(request)
     told = 0
     for loop, theirs in by_loop.items():
         if loop is None:

@@ -189,14 +189,19 @@ class Books:
         """Moves the accounts; gives the scopes that were touched, and those in which something was spent."""
         touched: set[Standing] = set()
         moved: set[Standing] = set()
+        standing: Standing | None = None
         for request in requests:
-            standing = self._standings.get(id(request.scopes)) or self._stand(request.scopes)
+            # calls that share their scopes tend to follow one another
+            if standing is None or request.scopes is not standing.scopes:
+                standing = self._standings.get(id(request.scopes)) or self._stand(request.scopes)
+                touched.add(standing)
             if type(request) is HoldRequest:
-                request.is_granted = False
-                if request.was_given_up:
-                    continue
-                request.refusal = standing.hold(request.amount_pusd, enforce=request.enforce)
-                request.is_granted = request.refusal is None
+                future = request.future
+                if future is not None and future.cancelled():
+                    request.is_granted = False
+                else:
+                    request.refusal = refusal = standing.hold(request.amount_pusd, request.enforce)
+                    request.is_granted = refusal is None
             elif type(request) is Settlement:
                 cost_pusd = 0
                 for row in request.rows:
@@ -210,7 +215,6 @@ class Books:
                     moved.add(standing)
             elif type(request) is Refresh:
                 request.accounts = [msgspec.structs.replace(account) for account in standing.accounts]
-            touched.add(standing)
         return _keys(touched), _keys(moved)
 
     def _stand(self, scopes: Sequence[Scope]) -> Standing:

@@ -29,7 +29,7 @@ class Kept:
                 if request.rows and self._rows + len(request.rows) > MAX_KEPT_ROWS:
                     self._dropped_rows += len(request.rows)
                     self._dropped_pusd += sum(row.cost_pusd for row in request.rows)
-                    request = Settlement(request.scopes, request.held_pusd, (), request.booked, loop=request.loop)
+                    request = Settlement(request.scopes, request.held_pusd, (), request.booked, request.loop)
                 self._rows += len(request.rows)
                 self.requests.append(request)
             elif isinstance(request, HoldRequest) and request.future is None:

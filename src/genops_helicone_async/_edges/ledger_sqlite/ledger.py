@@ -109,7 +109,7 @@ class SqliteLedger:
         if not self._writer.is_usable:
             return WAIT
         if scopes:
-            self._writer.put(HoldRequest(scopes, amount_pusd, enforce=False, future=None))
+            self._writer.put(HoldRequest(scopes, amount_pusd, False, None, None))
         return None
 
     async def hold(self, scopes: Sequence[Scope], amount_pusd: int, *, enforce: bool) -> Refusal | None:
@@ -122,7 +122,7 @@ class SqliteLedger:
         """
         loop = self._loop = asyncio.get_running_loop()
         future: asyncio.Future[Refusal | None] = loop.create_future()
-        request = HoldRequest(scopes, amount_pusd, enforce=enforce, future=future)
+        request = HoldRequest(scopes, amount_pusd, enforce, future, loop)
         self._writer.put(request)
         try:
             return await future
@@ -147,7 +147,7 @@ class SqliteLedger:
             loop: Loop | None = asyncio.get_running_loop()
         except RuntimeError:
             loop = self._loop
-        settlement = Settlement(scopes, held_pusd, tuple(rows), booked, loop=loop)
+        settlement = Settlement(scopes, held_pusd, tuple(rows), booked, loop)
         self._writer.put(settlement)
         return settlement
 

@@ -21,22 +21,17 @@ class HoldRequest:
         self,
         scopes: Sequence[Scope],
         amount_pusd: int,
-        *,
         enforce: bool,
         future: asyncio.Future[Refusal | None] | None,
+        loop: Loop | None,
     ) -> None:
         self.scopes = scopes
         self.amount_pusd = amount_pusd
         self.enforce = enforce
         self.future = future
-        self.loop: Loop | None = None if future is None else future.get_loop()
+        self.loop = loop
         self.refusal: Refusal | None = None
         self.is_granted = False
-
-    @property
-    def was_given_up(self) -> bool:
-        """Whether nobody waits for the answer any more."""
-        return self.future is not None and self.future.cancelled()
 
     @property
     def is_unseen(self) -> bool:
@@ -65,13 +60,24 @@ class HoldRequest:
 
     def release(self) -> Settlement:
         """What gives the hold back."""
-        return Settlement(self.scopes, self.amount_pusd, (), _ignore, loop=None)
+        return Settlement(self.scopes, self.amount_pusd, (), _ignore, None)
 
 
 class Settlement:
     """A settlement on its way into the file; awaiting it, on the loop it was made on, returns when it is durable."""
 
-    __slots__ = ("_error", "_is_durable", "_waiters", "booked", "held_pusd", "loop", "movements", "rows", "scopes")
+    __slots__ = (
+        "_error",
+        "_is_durable",
+        "_more_waiters",
+        "_waiter",
+        "booked",
+        "held_pusd",
+        "loop",
+        "movements",
+        "rows",
+        "scopes",
+    )
 
     def __init__(
         self,
@@ -79,7 +85,6 @@ class Settlement:
         held_pusd: int,
         rows: Sequence[LedgerRow],
         booked: Callable[[tuple[Movement, ...]], None],
-        *,
         loop: Loop | None,
     ) -> None:
         self.scopes = scopes
@@ -90,7 +95,8 @@ class Settlement:
         self.movements: tuple[Movement, ...] = ()
         self._is_durable = False
         self._error: str | None = None
-        self._waiters: list[asyncio.Future[None]] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._more_waiters: tuple[asyncio.Future[None], ...] = ()
 
     def __repr__(self) -> str:
         state = "durable" if self._is_durable else self._error or "on its way"
@@ -99,10 +105,10 @@ class Settlement:
     def __await__(self) -> Generator[Any, None, None]:
         if not self._is_durable and self._error is None:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            if self._waiters is None:
-                self._waiters = [waiter]
+            if self._waiter is None:
+                self._waiter = waiter
             else:
-                self._waiters.append(waiter)
+                self._more_waiters += (waiter,)
             yield from waiter
         if not self._is_durable:
             raise LedgerError(f"what was spent is not in the file: {self._error}")
@@ -111,10 +117,11 @@ class Settlement:
         """Tells whoever waits, on the loop; a failed settlement is delivered again when it could be written."""
         self._error = error
         self._is_durable = error is None
-        waiters, self._waiters = self._waiters, None
-        for waiter in waiters or ():
-            if not waiter.done():
-                waiter.set_result(None)
+        if self._waiter is not None:
+            for waiter in (self._waiter, *self._more_waiters):
+                if not waiter.done():
+                    waiter.set_result(None)
+            self._waiter, self._more_waiters = None, ()
         if error is None:
             self.booked(self.movements)
         return True

@@ -21,7 +21,7 @@ class Standing:
         self.keys = keys
         self.accounts = accounts
 
-    def hold(self, amount_pusd: int, *, enforce: bool) -> Refusal | None:
+    def hold(self, amount_pusd: int, enforce: bool) -> Refusal | None:
         """Sets the amount aside in every scope, or in none: then the first scope without room is named."""
         if enforce:
             for scope, account in zip(self.scopes, self.accounts, strict=True):
