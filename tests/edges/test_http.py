@@ -521,6 +521,45 @@ async def test_closing_ends_calls_in_flight(transport: HttpTransport, serve: Ser
     await server.until(lambda: server.open == 0)
 
 
+async def test_closing_ends_who_reads_a_body(transport: HttpTransport, serve: Serve) -> None:
+    """Whoever waits for the rest of a body hears of the end at once, before `aclose` returns, not at its deadline."""
+
+    async def handle(exchange: Exchange) -> None:
+        await exchange.head(200, {"Content-Length": "100"})
+        await exchange.write(b"half")
+        await exchange.gone()
+
+    stream = await transport.open(post(await serve(handle)), soon())
+    assert await stream.read(soon()) == b"half"
+    reading = asyncio.ensure_future(stream.read(soon()))
+    await asyncio.sleep(0)
+    await transport.aclose()
+    assert reading.done()
+    with pytest.raises(DecodeError, match="cut short"):
+        await reading
+
+
+async def test_closing_between_a_replys_head_and_its_body(transport: HttpTransport, serve: Serve) -> None:
+    """A reply whose head has just come when the adapter closes fails, for its body never comes."""
+
+    async def handle(exchange: Exchange) -> None:
+        await exchange.head(200, {"Content-Length": "100"})
+        await exchange.gone()
+
+    server = await serve(handle)
+    for turns in range(12):  # somewhere in these turns the head arrives and the task has not run yet
+        made = HttpTransport(max_response_bytes=LIMIT_BYTES)
+        task = asyncio.ensure_future(made.send(post(server), soon()))
+        while made.statistics().in_flight == 0:
+            await asyncio.sleep(0)
+        await server.until(lambda: server.open > 0)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await made.aclose()
+        with pytest.raises((GatewayError, DecodeError)):
+            await task
+
+
 async def test_a_line_break_never_gets_into_a_header(transport: HttpTransport, serve: Serve) -> None:
     """Should one slip through every check above, the request is refused, not split in two."""
     server = await serve(answer_ok)

@@ -103,7 +103,11 @@ class Pipeline:
         Raises:
             HeliconeError: it failed; the error carries every attempt.
         """
-        async with self.admit(request) as admission:
+        return await self.run_admission(self.admit(request))
+
+    async def run_admission(self, admission: Admission) -> HeliconeResponse:
+        """The same, for who wants to know afterwards what became of the call: its ticket outlives it."""
+        async with admission:
             ticket = admission.ticket
             targets = await self.router.route(ticket, admission.targets)
             outcome = await self.failover.run(ticket, targets, self.attempts.ask)

@@ -15,17 +15,24 @@ from .failures import translated
 class HttpStream:
     """A reply whose body is still arriving. `close()` is always safe; before the end it drops the connection."""
 
-    __slots__ = ("_counts", "_limit", "_open", "_request", "_response", "_size", "headers", "status")
+    __slots__ = ("_counts", "_limit", "_open", "_reading", "_request", "_response", "_size", "headers", "status")
 
     def __init__(
-        self, response: aiohttp.ClientResponse, request: HttpRequest, limit_bytes: int, counts: list[int]
+        self,
+        response: aiohttp.ClientResponse,
+        request: HttpRequest,
+        limit_bytes: int,
+        counts: list[int],
+        reading: set[HttpStream],
     ) -> None:
+        self._reading = reading
         self._response = response
         self._request = request
         self._limit = limit_bytes
         self._counts = counts
         self._size = 0
         self._open = True
+        reading.add(self)
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
 
@@ -84,15 +91,20 @@ class HttpStream:
     def close(self) -> None:
         """Ends the reply: hands a finished connection back, drops an unfinished one."""
         if self._open:
-            connection = self._response.connection  # None where aiohttp has handed it back already
-            if connection is not None and connection.transport is not None:
-                connection.transport.abort()  # a polite goodbye over TLS would wait for the other side's
+            self.drop()
             self._response.close()
             self._finish(2)
+
+    def drop(self) -> None:
+        """Drops the connection; whoever is reading hears of it with the next turn of the loop."""
+        connection = self._response.connection  # None where aiohttp has handed it back already
+        if connection is not None and connection.transport is not None:
+            connection.transport.abort()  # a polite goodbye over TLS would wait for the other side's
 
     def _finish(self, outcome: int) -> None:
         if self._open:
             self._open = False
+            self._reading.discard(self)
             self._counts[outcome] += 1
 
 

@@ -38,7 +38,8 @@ class HttpTransport:
     """
 
     __slots__ = (
-        *("_closed", "_counts", "_keeper", "_loop", "_max_response_bytes", "_session", "_tls", "_trust_env", "_ways"),
+        *("_closed", "_counts", "_keeper", "_loop", "_max_response_bytes", "_reading", "_session", "_tls"),
+        *("_trust_env", "_ways"),
     )
 
     def __init__(self, *, max_response_bytes: int, trust_env: bool = False, tls: ssl.SSLContext | None = None) -> None:
@@ -50,6 +51,7 @@ class HttpTransport:
         self._keeper: AsyncGenerator[None, None] | None = None
         self._ways: dict[str, tuple[URL, URL | None]] = {}
         self._counts = [0, 0, 0]
+        self._reading: set[HttpStream] = set()
         self._closed = False
 
     def __del__(self) -> None:
@@ -114,13 +116,20 @@ class HttpTransport:
             if isinstance(exc, Exception):
                 raise translated(exc, request) from exc
             raise
-        return HttpStream(response, request, self._max_response_bytes, self._counts)
+        stream = HttpStream(response, request, self._max_response_bytes, self._counts, self._reading)
+        if self._closed:  # between the reply's head and this line, so that its body will never come
+            stream.close()
+            raise translated(aiohttp.ServerDisconnectedError(), request)
+        return stream
 
     async def aclose(self) -> None:
         """Closes the session and its connections; calls in flight fail with a `GatewayError`."""
         self._closed = True
         keeper, self._keeper, self._session = self._keeper, None, None
+        for stream in tuple(self._reading):  # aiohttp's own close would leave whoever reads a body waiting for ever
+            stream.drop()
         if keeper is not None:
+            await asyncio.sleep(0)  # in which they hear of it
             await keeper.aclose()
 
     def _way(self, text: str) -> tuple[URL, URL | None]:
