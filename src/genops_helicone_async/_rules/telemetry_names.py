@@ -130,7 +130,7 @@ CONVERSATION_ID: Final = "gen_ai.conversation.id"
 INPUT_MESSAGES: Final = "gen_ai.input.messages"
 OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
 SYSTEM_INSTRUCTIONS: Final = "gen_ai.system_instructions"
-TOKEN_TYPE: Final = "gen_ai.token.type"
+TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105  a kind of token, no secret
 EVENT_OPERATION_DETAILS: Final = "gen_ai.client.inference.operation.details"
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
@@ -142,7 +142,7 @@ REQUEST_ID: Final = "genops_helicone.request_id"
 # metrics, and their attributes besides the above
 
 OPERATION_DURATION: Final = "gen_ai.client.operation.duration"
-TOKEN_USAGE: Final = "gen_ai.client.token.usage"
+TOKEN_USAGE: Final = "gen_ai.client.token.usage"  # noqa: S105  no secret either
 FIRST_CHUNK: Final = "gen_ai.client.operation.time_to_first_chunk"
 REQUESTS: Final = "genops_helicone_requests"
 REQUEST_DURATION_MS: Final = "genops_helicone_request_duration_ms"
@@ -159,14 +159,16 @@ QUEUE_WAIT_MS: Final = "genops_helicone_queue_wait_ms"
 
 # what the conventions call a provider
 
-PROVIDER_NAMES: Final = MappingProxyType({
-    "vertex": "gcp.vertex_ai",
-    "gemini": "gcp.gemini",
-    "azure": "azure.ai.openai",
-    "bedrock": "aws.bedrock",
-    "mistral": "mistral_ai",
-    "xai": "x_ai",
-})
+PROVIDER_NAMES: Final = MappingProxyType(
+    {
+        "vertex": "gcp.vertex_ai",
+        "gemini": "gcp.gemini",
+        "azure": "azure.ai.openai",
+        "bedrock": "aws.bedrock",
+        "mistral": "mistral_ai",
+        "xai": "x_ai",
+    }
+)
 
 
 def provider_name(provider: str) -> str:
