@@ -1,6 +1,7 @@
 """A chat-completion server faster than every client: a bare asyncio protocol that answers a fixed reply.
 
-Run as a program it prints its port on a line and serves until its standard input closes.
+Run as a program it prints its port on a line and serves until its standard input closes. An argument is the number of
+seconds after which it answers; without one it answers at once.
 """
 
 from __future__ import annotations
@@ -46,8 +47,10 @@ _ANSWER = _HEAD % len(REPLY) + REPLY
 class _Answer(asyncio.Protocol):
     """Reads requests by their Content-Length and writes the answer to each."""
 
-    def __init__(self) -> None:
+    def __init__(self, delay_s: float) -> None:
         self._buffer = b""
+        self._delay_s = delay_s
+        self._loop = asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -62,13 +65,16 @@ class _Answer(asyncio.Protocol):
             if len(self._buffer) < end + 4 + length:
                 return
             self._buffer = self._buffer[end + 4 + length :]
-            self._transport.write(_ANSWER)
+            if self._delay_s:
+                self._loop.call_later(self._delay_s, self._transport.write, _ANSWER)
+            else:
+                self._transport.write(_ANSWER)
 
 
-async def serve() -> None:
+async def serve(delay_s: float = 0.0) -> None:
     """Serves on a free loopback port until standard input ends."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(_Answer, "127.0.0.1", 0, backlog=4096)
+    server = await loop.create_server(lambda: _Answer(delay_s), "127.0.0.1", 0, backlog=4096)
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     await loop.run_in_executor(None, sys.stdin.read)
@@ -76,4 +82,4 @@ async def serve() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve())
+    asyncio.run(serve(float(sys.argv[1]) if len(sys.argv) > 1 else 0.0))
