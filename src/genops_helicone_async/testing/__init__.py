@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .awu import Violation, awu_spans, validate_awu, validate_metrics
     from .bill import Bill, BillRow
     from .faults import Fault, FaultKind, FaultPlan
     from .gateway import DEFAULT_KEY, SandboxGateway, serve_forever
@@ -21,7 +22,11 @@ __all__ = [
     "SandboxStatistics",
     "ScriptedTransport",
     "SeenRequest",
+    "Violation",
+    "awu_spans",
     "serve_forever",
+    "validate_awu",
+    "validate_metrics",
 ]
 
 _HOMES = {
@@ -35,7 +40,11 @@ _HOMES = {
     "SandboxStatistics": "server",
     "ScriptedTransport": "scripted",
     "SeenRequest": "request_log",
+    "Violation": "awu",
+    "awu_spans": "awu",
     "serve_forever": "gateway",
+    "validate_awu": "awu",
+    "validate_metrics": "awu",
 }
 
 
