@@ -1,11 +1,11 @@
 """Rates that many processes keep together, on a Redis or Valkey server.
 
 Who wants to send reserves an amount (calls, tokens) from a named bucket and is told how long to wait; nobody polls.
-The script (`script.py`) gives out the moments in the order of asking, over all processes, by the server's clock. Of
-amounts up to the capacity, what becomes usable in any W seconds, less what was given back in them, is at most
-`capacity + rate_per_s * W`. A larger amount is usable once all of it has flowed in: then it is let go at once, and
-counts for the capacity in the windows that begin with it. A late answer makes a moment later, never earlier; two that
-come late by different times come closer together than they were given out.
+The script (`script.py`) gives out the moments in the order of asking, over all processes, by the server's clock; only
+what was given back meanwhile goes to the next who asks. Of amounts up to the capacity, what becomes usable in any W
+seconds, less what was given back in them after use, is at most `capacity + rate_per_s * W`. A larger amount is usable
+once all of it has flowed in, and counts for the capacity in the windows that begin with it. A late answer makes a
+moment later, never earlier; two that come late by different times come closer together than they were given out.
 
 One task per event loop carries what waits there in one round trip at a time. It ends after five idle seconds, with its
 loop, or in `aclose`.
@@ -54,11 +54,12 @@ class SharedRatesStatistics(msgspec.Struct, frozen=True, kw_only=True):
 class _Ask:
     """One call's amount, below zero what it gives back, and who waits to hear of it, if anybody does."""
 
-    __slots__ = ("amount", "capacity", "future", "key", "rate_per_s")
+    __slots__ = ("amount", "capacity", "future", "is_due", "key", "rate_per_s")
 
-    def __init__(self, key: bytes, amount: float, capacity: float, rate_per_s: float) -> None:
+    def __init__(self, key: bytes, amount: float, capacity: float, rate_per_s: float, *, is_due: bool = False) -> None:
         self.key = key
         self.amount = amount
+        self.is_due = is_due
         self.capacity = capacity
         self.rate_per_s = rate_per_s
         self.future: asyncio.Future[float] | None = None
@@ -68,9 +69,9 @@ class _Ask:
         """Whether nobody wants it any more."""
         return self.amount >= 0 and self.future is not None and self.future.cancelled()
 
-    def returned(self) -> _Ask:
+    def returned(self, *, is_due: bool = False) -> _Ask:
         """What undoes it."""
-        return _Ask(self.key, -self.amount, self.capacity, self.rate_per_s)
+        return _Ask(self.key, -self.amount, self.capacity, self.rate_per_s, is_due=is_due)
 
     def fail(self, error: LedgerError) -> None:
         """Tells who waits; an error of its own for each: a raised one belongs to who catches it."""
@@ -165,9 +166,13 @@ class SharedRates:
                 self._put(ask.returned())  # the answer had come and was not looked at yet
             raise
 
-    async def give_back(self, name: str, amount: float, *, capacity: float, rate_per_s: float) -> None:
+    async def give_back(
+        self, name: str, amount: float, *, capacity: float, rate_per_s: float, is_due: bool = False
+    ) -> None:
         """Returns what was reserved and not used; what the bucket could not have held is lost.
 
+        With `is_due` the moment of its reservation has come (a call that used less than it reserved), and the next who
+        asks may use it at once. Without, it may be still to come, and it is usable behind all that is given out.
         Cancelled, it is done nevertheless, in the background.
 
         Raises:
@@ -176,7 +181,7 @@ class SharedRates:
         """
         ask = self._ask(name, amount, capacity, rate_per_s)
         if amount:
-            await self._put(ask.returned())
+            await self._put(ask.returned(is_due=is_due))
 
     async def aclose(self) -> None:
         """Carries what is still to be given back and ends every loop's task; afterwards it can be used again."""
@@ -238,7 +243,7 @@ class SharedRates:
             return
         numbers: dict[bytes, int] = {}
         asks = [
-            (numbers.setdefault(ask.key, len(numbers) + 1), ask.amount, ask.capacity, ask.rate_per_s / 1e6)
+            (numbers.setdefault(ask.key, len(numbers) + 1), ask.amount, ask.capacity, ask.rate_per_s / 1e6, ask.is_due)
             for ask in line.sent
         ]
         keys = list(numbers)

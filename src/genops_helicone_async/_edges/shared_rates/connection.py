@@ -20,8 +20,8 @@ from .script import SERVER_TIME, SHARE
 if TYPE_CHECKING:
     import redis.asyncio
 
-Ask = tuple[int, float, float, float]
-"""Which key, counted from one; the amount, below zero what is given back; capacity; rate per microsecond."""
+Ask = tuple[int, float, float, float, bool]
+"""Which key, counted from one; amount, below zero what is given back; capacity; rate per microsecond; was it due."""
 
 State = msgspec.Raw
 """A bucket as the server packed it, to remind it of."""
