@@ -137,6 +137,13 @@ class HealthBoard:
         health = self._targets.get(key)
         return 0 if health is None else health.in_flight
 
+    def in_flight_by_provider(self) -> dict[str, int]:
+        """Calls under way to each provider; other threads may ask."""
+        found: dict[str, int] = {}
+        for (provider, _), health in list(self._targets.items()):
+            found[provider] = found.get(provider, 0) + health.in_flight
+        return found
+
     def is_closed(self, key: Key) -> bool:
         """Whether calls may go there without a probe."""
         health = self._targets.get(key)
