@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ._flow.tracking import CostTracker, multi_provider_cost_tracking
     from ._rules.custom_routing import RoutingCandidate, RoutingContext
     from ._wire.headers import GatewayCache, GatewayOptions, GatewayRetry, RateLimitPolicy
-    from .blocking import BlockingChatStream, GenOpsHeliconeAdapter, instrument_helicone
+    from .blocking import BlockingChatMany, BlockingChatStream, GenOpsHeliconeAdapter, instrument_helicone
     from .chat_request import ChatOptions, ChatRequest
     from .client import GenOpsHeliconeAsyncAdapter
     from .cost_intelligence import (
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         BudgetAlert,
         BudgetOverrun,
         BudgetStatus,
+        BulkProgress,
         BulkResult,
         Candidate,
         EmbeddingResponse,
@@ -68,7 +69,7 @@ _HOMES = {
     "_flow.tracking": ("CostTracker", "multi_provider_cost_tracking"),
     "_rules.custom_routing": ("RoutingCandidate", "RoutingContext"),
     "_wire.headers": ("GatewayCache", "GatewayOptions", "GatewayRetry", "RateLimitPolicy"),
-    "blocking": ("BlockingChatStream", "GenOpsHeliconeAdapter", "instrument_helicone"),
+    "blocking": ("BlockingChatMany", "BlockingChatStream", "GenOpsHeliconeAdapter", "instrument_helicone"),
     "chat_request": ("ChatOptions", "ChatRequest"),
     "client": ("GenOpsHeliconeAsyncAdapter",),
     "cost_intelligence": (
@@ -99,6 +100,7 @@ _HOMES = {
         "BudgetAlert",
         "BudgetOverrun",
         "BudgetStatus",
+        "BulkProgress",
         "BulkResult",
         "Candidate",
         "EmbeddingResponse",
@@ -118,11 +120,13 @@ __all__ = [
     "AllProvidersFailedError",
     "Attempt",
     "AuthenticationError",
+    "BlockingChatMany",
     "BlockingChatStream",
     "BudgetAlert",
     "BudgetExceededError",
     "BudgetOverrun",
     "BudgetStatus",
+    "BulkProgress",
     "BulkResult",
     "Candidate",
     "ChatMany",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncIterable, Generator, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
 
 from ._configuration_verbs import ConfigurationVerbs
 from ._edges.loop_thread import LoopThread
+from ._flow.bulk_progress import Guarded, ProgressListener
 from ._flow.many import MORE, ChatMany, Mailbox, OnError, Requests
 from ._flow.stream import ChatStream
 from ._wire.headers import GatewayOptions
@@ -15,6 +17,7 @@ from .chat_request import ChatOptions, Message, SharedOptions
 from .client import AdapterStatistics, GenOpsHeliconeAsyncAdapter
 from .models import (
     BudgetStatus,
+    BulkProgress,
     BulkResult,
     EmbeddingResponse,
     HeliconeResponse,
@@ -118,22 +121,31 @@ class GenOpsHeliconeAdapter(ConfigurationVerbs):
         max_in_flight: int = 256,
         ordered: bool = False,
         on_error: OnError = "yield",
+        on_progress: ProgressListener | None = None,
         **defaults: Unpack[ChatOptions],
-    ) -> Iterator[BulkResult]:
+    ) -> BlockingChatMany:
         """Answers to many messages; see `GenOpsHeliconeAsyncAdapter.chat_many`. Dropping it cancels the rest.
 
-        `requests` is read in the thread that takes the results, so it may wait for its next item.
+        `requests` is read in the thread that takes the results, so it may wait for its next item; `on_progress` is
+        called in that thread, too.
         """
+        told = None if on_progress is None else _Told(Guarded(on_progress))
         box = None if isinstance(requests, AsyncIterable | str | bytes | Mapping) else Mailbox()
         source: Iterator[Any] = iter(()) if isinstance(requests, AsyncIterable) else iter(requests)
 
         async def make() -> ChatMany:
             given = requests if box is None else box
             return self._adapter.chat_many(
-                given, max_in_flight=max_in_flight, ordered=ordered, on_error=on_error, **defaults
+                given,
+                max_in_flight=max_in_flight,
+                ordered=ordered,
+                on_error=on_error,
+                on_progress=None if told is None else told.heard.append,
+                **defaults,
             )
 
-        return _iterated(_call(make), box, source)
+        many = _call(make)
+        return BlockingChatMany(many, _iterated(many, box, source, told))
 
     def embed(
         self, texts: str | Sequence[str], *, provider: str = "openai", model: str | None = None, **options: Any
@@ -166,25 +178,79 @@ class GenOpsHeliconeAdapter(ConfigurationVerbs):
         return _call(read)
 
 
-def _iterated(many: ChatMany, box: Mailbox | None, requests: Iterator[Any]) -> Iterator[BulkResult]:
+class BlockingChatMany:
+    """An iterator of `BulkResult` for synchronous code; see `ChatMany`. Dropping or closing it cancels the rest."""
+
+    def __init__(self, many: ChatMany, results: Generator[BulkResult, None, None]) -> None:
+        self._many = many
+        self._results = results
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(over {self._many!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> BulkResult:
+        return next(self._results)
+
+    def close(self) -> None:
+        """Cancels what is in flight and waits for it; the iteration is over. Safe to repeat."""
+        self._results.close()
+
+    @property
+    def untaken(self) -> tuple[BulkResult, ...]:
+        """After the end: results that were there and not given, for an error was raised or the iteration left."""
+        return self._many.untaken
+
+
+class _Told:
+    """Progress on its way from the loop's thread to that of the caller's function."""
+
+    __slots__ = ("_tell", "heard")
+
+    def __init__(self, tell: ProgressListener) -> None:
+        self._tell = tell
+        self.heard: deque[BulkProgress] = deque()
+
+    def pass_on(self) -> None:
+        """In the caller's thread."""
+        while self.heard:
+            self._tell(self.heard.popleft())
+
+
+def _iterated(
+    many: ChatMany, box: Mailbox | None, requests: Iterator[Any], told: _Told | None
+) -> Generator[BulkResult, None, None]:
     """The results one by one; each step waits on the loop thread, and requests are read here in between."""
-
-    async def step() -> Any:
-        return await anext(many, None)
-
     try:
-        while (result := _call(step)) is not None:
-            if result is not MORE or box is None:
+        while (result := _call(many.step)) is not None:
+            if isinstance(result, BulkResult):
                 yield result
-                continue
-            try:
-                box.put(next(requests))
-            except StopIteration:
-                box.close()
-            except Exception as exc:  # noqa: BLE001  the caller's own iterator failed: what is in flight is still given
-                box.close(exc)
+            elif result is MORE and box is not None:
+                _post(requests, box)
+            elif told is not None:
+                told.pass_on()
     finally:
         _thread.finish(many.aclose)
+        if told is not None:
+            told.pass_on()
+
+
+def _post(requests: Iterator[Any], box: Mailbox) -> None:
+    """Reads a request into the box, or what ended them."""
+    try:
+        box.put(next(requests))
+    except StopIteration:
+        box.close()
+    except Exception as exc:  # noqa: BLE001  the caller's own iterator failed: what is in flight is still given
+        box.close(exc)
 
 
 class BlockingChatStream:
@@ -226,4 +292,4 @@ def instrument_helicone(
     return GenOpsHeliconeAdapter(helicone_api_key, provider_keys, **settings)
 
 
-__all__ = ["AdapterSettings", "BlockingChatStream", "GenOpsHeliconeAdapter", "instrument_helicone"]
+__all__ = ["AdapterSettings", "BlockingChatMany", "BlockingChatStream", "GenOpsHeliconeAdapter", "instrument_helicone"]

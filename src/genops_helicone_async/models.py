@@ -247,6 +247,22 @@ class BulkResult(msgspec.Struct, frozen=True, kw_only=True):
         return self.error is None
 
 
+class BulkProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """How `chat_many` is getting on. `done` counts finished rows, `failed` those of them that have an error.
+
+    `cost` is what the attempts of the finished rows were billed, failed ones included, in the adapter's currency. Of
+    rows that were cancelled only the ledger knows. `elapsed_s` counts from the first result that was asked for.
+    """
+
+    read: int
+    done: int
+    failed: int
+    in_flight: int
+    cost: float
+    elapsed_s: float
+    is_over: bool = False
+
+
 class ProviderCheck(msgspec.Struct, frozen=True, kw_only=True):
     """What a cheap, unbilled check of one provider found.
 
@@ -267,6 +283,7 @@ __all__ = [
     "BudgetAlert",
     "BudgetOverrun",
     "BudgetStatus",
+    "BulkProgress",
     "BulkResult",
     "Candidate",
     "CostSource",

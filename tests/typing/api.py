@@ -12,6 +12,7 @@ from genops_helicone_async import (
     AllProvidersFailedError,
     AuthenticationError,
     BudgetExceededError,
+    BulkProgress,
     BulkResult,
     ChatRequest,
     ConfigurationError,
@@ -133,6 +134,23 @@ async def chat_many(adapter: GenOpsHeliconeAsyncAdapter) -> list[str]:
         done.append(row.response.content if row.response is not None else f"{row.index}: {row.error}")
     mixed = adapter.chat_many(["a", {"message": "b", "provider": "groq"}], on_error="raise")
     return done + [str(result.index) async for result in mixed]
+
+
+def on_progress(progress: BulkProgress) -> None:
+    """A function that is told how many rows are done, and what they cost."""
+    left: int = progress.read - progress.done
+    print(f"{progress.done} done, {progress.failed} failed, {left} left, {progress.in_flight} in flight")
+    print(f"${progress.cost:.4f} after {progress.elapsed_s:.1f} s{', over' if progress.is_over else ''}")
+
+
+async def chat_many_with_progress(adapter: GenOpsHeliconeAsyncAdapter, blocking: GenOpsHeliconeAdapter) -> int:
+    """Progress is told to a function; what was not given after an error is there to be taken."""
+    async with adapter.chat_many(["a"], on_progress=on_progress, on_error="raise", ordered=True) as results:
+        given: list[BulkResult] = [result async for result in results]
+    with blocking.chat_many(["a"], on_progress=on_progress, on_error="raise") as rows:
+        given += list(rows)
+    kept: tuple[BulkResult, ...] = results.untaken + rows.untaken
+    return len(given) + len(kept)
 
 
 async def other_verbs(adapter: GenOpsHeliconeAsyncAdapter) -> dict[str, str]:
