@@ -12,15 +12,15 @@ import msgspec
 from ._assembly import assemble, pipeline_on
 from ._configuration_verbs import ConfigurationVerbs
 from ._edges.http import HttpStatistics, HttpTransport
-from ._edges.limits import GateStatistics, Limits, SlotStatistics
 from ._edges.open_files import open_file_limit
+from ._edges.slots import Slots, SlotStatistics
+from ._flow.bulk_progress import ProgressListener
 from ._flow.checks import check_providers
 from ._flow.embed import Embedding
 from ._flow.fanout import ask_several
 from ._flow.many import ChatMany, OnError, Requests
 from ._flow.pipeline import Pipeline
 from ._flow.stream import ChatStream
-from ._rules.health import HealthStatistics
 from ._wire.headers import GatewayOptions
 from .chat_request import ChatOptions, EmbedRequest, Message, SharedOptions, make_request
 from .config import DEFAULT_MAX_RESPONSE_BYTES, GivenSettings, resolve
@@ -29,17 +29,12 @@ from .models import EmbeddingResponse, HeliconeResponse, MultiProviderResponse, 
 
 
 class AdapterStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """What an adapter is doing: slots, limits and HTTP counts on the running loop, health and retry quota over all.
-
-    `limits` has an entry for each provider that was called, `health` for each provider and model.
-    """
+    """What an adapter is doing: its slots and HTTP counts on the running loop, and what is left of its retry quota."""
 
     slots: SlotStatistics
     http: HttpStatistics
     retry_quota_left: int
     retry_quota: int
-    limits: tuple[GateStatistics, ...] = ()
-    health: tuple[HealthStatistics, ...] = ()
 
 
 class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
@@ -146,8 +141,6 @@ class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
         pipeline = self._pipelines.pop(asyncio.get_running_loop(), None)
         if pipeline is not None:
             await pipeline.aclose()
-        if self._parts.shared_rates is not None:
-            await self._parts.shared_rates.aclose()
         await self._parts.ledger.aclose()
 
     async def chat_async(self, message: Message, **options: Unpack[ChatOptions]) -> HeliconeResponse:
@@ -235,17 +228,15 @@ class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
     def statistics(self) -> AdapterStatistics:
         """What is going on, on the running event loop."""
         pipeline = self._pipeline()
-        limits, transport = pipeline.limits, pipeline.transport
-        assert isinstance(limits, Limits)
+        slots, transport = pipeline.slots, pipeline.transport
+        assert isinstance(slots, Slots)
         assert isinstance(transport, HttpTransport)
-        quota, limited = self._parts.shared.quota, limits.statistics()
+        quota = self._parts.shared.quota
         return AdapterStatistics(
-            slots=limited.slots,
+            slots=slots.statistics(),
             http=transport.statistics(),
             retry_quota_left=quota.left,
             retry_quota=quota.capacity,
-            limits=limited.gates,
-            health=pipeline.health.statistics(pipeline.clock()),
         )
 
     def _pipeline(self) -> Pipeline:
