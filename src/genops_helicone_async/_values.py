@@ -76,6 +76,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     tool_calls: tuple[ToolCall, ...] = ()
     reasoning: str | None = None
     served_model: str | None = None
+    response_id: str | None = None
     reported_cost_usd: float | None = None
     partial: bool = False
 

@@ -18,7 +18,9 @@ Billed = Literal["no", "maybe", "yes"]
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt against one provider: what was sent where, how it ended and what it cost.
 
-    Times are seconds, `started_s` counted from the start of the call; `cost` is US dollars.
+    Times are seconds, `started_s` counted from the start of the call; `cost` is in the adapter's currency, and so is
+    `reserved`: what was set aside for the attempt, of a budget or, where telemetry asks for it, as an estimate.
+    `reserved_tokens` takes its place where no price is known. `response_id` and `response_model` are the provider's.
     """
 
     provider: str
@@ -37,6 +39,15 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     cost_source: str = "none"
     input_tokens: int | None = None
     output_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    reserved: float = 0.0
+    reserved_tokens: int | None = None
+    time_to_first_chunk_s: float | None = None
+    finish_reason: str | None = None
+    response_id: str | None = None
+    response_model: str | None = None
 
     @property
     def ok(self) -> bool:

@@ -18,16 +18,18 @@ from ..errors import Attempt, Billed, DeadlineExceededError, HeliconeError, Prov
 from .estimates import Estimates
 from .ports import Transport
 from .settle import charge_of
-from .ticket import Charge, Outcome, Target, Ticket
+from .ticket import Charge, Outcome, Reserved, Target, Ticket
 
 _OK = range(200, 300)
 _NONE = TokenCounts()
+_NOTHING = Reserved()
+_SILENCE = Reply(content="", finish_reason=None, usage=None)
 
 
 class Attempts:
     """Makes attempts and writes them down. `clock` is the event loop's, `new_id` gives the request ids."""
 
-    __slots__ = ("_clock", "_currency", "_estimates", "_fees", "_new_id", "_remembered", "_transport")
+    __slots__ = ("_clock", "_currency", "_estimates", "_fees", "_new_id", "_remembered", "_traced", "_transport")
 
     def __init__(
         self,
@@ -38,7 +40,9 @@ class Attempts:
         fees: Mapping[str, float],
         estimates: Estimates,
         currency: Currency,
+        traced: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._traced = traced
         self._transport = transport
         self._estimates = estimates
         self._currency = currency
@@ -76,8 +80,19 @@ class Attempts:
     def prepared(self, ticket: Ticket, target: Target, url: str, body: bytes) -> HttpRequest:
         """A request with this body, under a request id of its own."""
         headers = dict(self._constant_headers(ticket, target.endpoint))
-        headers["Helicone-Request-Id"] = self._new_id()
+        request_id = headers["Helicone-Request-Id"] = self._new_id()
+        self._reserve(ticket, target, request_id)
         return HttpRequest(method="POST", url=url, headers=headers, body=body)
+
+    def _reserve(self, ticket: Ticket, target: Target, request_id: str) -> None:
+        """Notes what is set aside for the attempt: its part of the hold, else the worst case if telemetry asks."""
+        held = ticket.hold.held_pusd
+        if held:
+            ticket.reserved[request_id] = Reserved(max(0, held - ticket.failed_pusd))
+        elif self._traced():
+            worst = self._estimates.worst_case_pusd(ticket.request, target)
+            tokens = None if worst is not None else self._estimates.most_tokens(ticket.request, target)
+            ticket.reserved[request_id] = Reserved(worst or 0, tokens)
 
     def _constant_headers(self, ticket: Ticket, endpoint: Endpoint) -> dict[str, str]:
         """What every request of this endpoint and attribution carries; both are kept alive by the memory itself."""
@@ -100,20 +115,25 @@ class Attempts:
         return charge_of(request, target, reply, headers, fees=self._fees, estimates=self._estimates)
 
     def succeeded(
-        self, ticket: Ticket, target: Target, request_id: str, started: float, reply: Reply, http: HttpReply
-    ) -> Outcome:
+        self, ticket: Ticket, target: Target, request_id: str, started: float, reply: Reply, http: HttpReply,
+        *, first_chunk_s: float | None = None,
+    ) -> Outcome:  # fmt: skip
         """Puts a successful attempt on the ticket, with its charge."""
         charge, counts = self.charge(ticket.request, target, reply, http.headers)
         if reply.usage is not None and reply.finish_reason is not None:
             self._estimates.observe(ticket.request, target, reply.finish_reason, counts.output)
         if target.endpoint.answers_by_tool:
             reply = take_answer(reply)
-        duration_s = self._clock() - started
+        duration_s, reserved = self._clock() - started, ticket.reserved.get(request_id, _NOTHING)
         ticket.attempts.append(Attempt(
             provider=target.endpoint.provider, model=target.endpoint.model, request_id=request_id,
             host=target.endpoint.host, started_s=started - ticket.started, duration_s=duration_s,
             status_code=http.status, http_status=http.status, billed="yes", cost=self._currency.of(charge.total_pusd),
             cost_source=charge.source, input_tokens=counts.input, output_tokens=counts.output,
+            cached_input_tokens=counts.cached, cache_write_tokens=counts.cache_write, reasoning_tokens=counts.reasoning,
+            reserved=self._currency.of(reserved.pusd), reserved_tokens=reserved.tokens,
+            time_to_first_chunk_s=first_chunk_s, finish_reason=reply.finish_reason, response_id=reply.response_id,
+            response_model=reply.served_model,
         ))  # fmt: skip
         self._enter(ticket, target, request_id, "ok", charge, counts, duration_s)
         return Outcome(
@@ -143,14 +163,16 @@ class Attempts:
 
     def note(
         self, exc: BaseException | None, ticket: Ticket, target: Target, request: HttpRequest, started: float,
-        charge: Charge, billed: Billed, *, counts: TokenCounts = _NONE,
+        charge: Charge, billed: Billed, *, counts: TokenCounts = _NONE, reply: Reply = _SILENCE,
+        first_chunk_s: float | None = None,
     ) -> None:  # fmt: skip
         """Puts an attempt that brought no whole answer on the ticket; without an error it was abandoned."""
-        endpoint = target.endpoint
+        endpoint, request_id = target.endpoint, request.headers["Helicone-Request-Id"]
         error = exc if isinstance(exc, HeliconeError) else None
+        reserved = ticket.reserved.get(request_id, _NOTHING)
         ticket.failed_pusd += charge.total_pusd
         ticket.attempts.append(Attempt(
-            provider=endpoint.provider, model=endpoint.model, request_id=request.headers["Helicone-Request-Id"],
+            provider=endpoint.provider, model=endpoint.model, request_id=request_id,
             host=endpoint.host, started_s=started - ticket.started, duration_s=self._clock() - started,
             error=type(exc).__name__ if exc is not None else "Abandoned",
             error_message=error.message if error is not None else "cancelled" if exc is not None else "the caller left",
@@ -158,6 +180,9 @@ class Attempts:
             cost_source="none" if billed == "no" else charge.source,
             status_code=error.status_code if error else None, http_status=error.http_status if error else None,
             retry_after_s=error.retry_after_s if error else None,
+            reserved=self._currency.of(reserved.pusd), reserved_tokens=reserved.tokens,
+            time_to_first_chunk_s=first_chunk_s, finish_reason=reply.finish_reason, response_id=reply.response_id,
+            response_model=reply.served_model,
         ))  # fmt: skip
         done = ticket.attempts[-1]
         self._enter(ticket, target, done.request_id, done.error or "", charge, counts, done.duration_s)

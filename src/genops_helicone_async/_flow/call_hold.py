@@ -32,7 +32,7 @@ class CallHold:
 
     @property
     def held_pusd(self) -> int:
-        """What is set aside now."""
+        """The most that was set aside."""
         return self._held
 
     @property

@@ -72,6 +72,10 @@ class Estimates:
         fee = max(self._fees.values(), default=0.0) if endpoint.is_gateway else 0.0
         return cost + math.ceil(cost * fee)
 
+    def most_tokens(self, request: ChatRequest, target: Target) -> int:
+        """Tokens to set aside where no price is known: input with a margin, and the most output."""
+        return self._most_input(request, target.endpoint.model) + self._most_output(request, target)
+
     def expected_pusd(self, request: ChatRequest, target: Target) -> int | None:
         """Pico-dollars the call is likely to cost there; None where no price is known."""
         if target.price is None:

@@ -45,6 +45,8 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
     routing: RoutingBoard
     currency: Currency = Currency()
     budget: Budget = NoBudget()
+    traced: Callable[[], bool] = lambda: False
+    """Whether telemetry wants to know what is set aside for each attempt."""
 
 
 class Pipeline:
@@ -89,6 +91,7 @@ class Pipeline:
             fees=shared.settings.gateway_fee_rates,
             estimates=shared.estimates,
             currency=shared.currency,
+            traced=shared.traced,
         )
         policy = RetryPolicy(attempts=shared.settings.retry_attempts)
         self.health = shared.routing.health

@@ -90,6 +90,11 @@ class Hold(Protocol):
         """Whether the call is refused where a budget has no room for it."""
         ...
 
+    @property
+    def held_pusd(self) -> int:
+        """The most that was set aside."""
+        ...
+
     def raise_nowait(self, total_pusd: int) -> bool:
         """As `raise_to`, where that can be decided at once; False where it cannot: then nothing has changed."""
         ...
@@ -165,6 +170,7 @@ class _NoHold:
     __slots__ = ()
     is_limited = False
     is_enforced = False
+    held_pusd = 0
 
     def raise_nowait(self, total_pusd: int) -> bool:
         """There is no limit."""

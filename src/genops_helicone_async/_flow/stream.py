@@ -79,6 +79,7 @@ class ChatStream:
         self._loop = asyncio.get_running_loop()
         admission = await self._admission.__aenter__()
         ticket = admission.ticket
+        ticket.streamed = True
         try:
             targets = await self._pipeline.router.route(ticket, admission.targets)
             self._open = await self._pipeline.failover.run(ticket, targets, Openings(self._pipeline).ask)
@@ -163,8 +164,9 @@ class ChatStream:
         reply = stream.decoder.reply()
         stream.body.close()
         outcome = self._pipeline.attempts.succeeded(
-            ticket, stream.target, request.headers["Helicone-Request-Id"], stream.started, reply, http
-        )
+            ticket, stream.target, request.headers["Helicone-Request-Id"], stream.started, reply, http,
+            first_chunk_s=stream.first_content_s,
+        )  # fmt: skip
         key = (stream.target.endpoint.provider, stream.target.endpoint.model)
         now = self._pipeline.clock()
         self._pipeline.health.observe_success(key, now, outcome.duration_s, stream.first_content_s)
@@ -183,6 +185,9 @@ class ChatStream:
             status_code=cause.status_code if cause is not None else None,
             code=cause.code if cause is not None else None,
             billed="maybe",
+            request_id=stream.request.headers["Helicone-Request-Id"],
+            provider=stream.target.endpoint.provider,
+            model=stream.target.endpoint.model,
         )
         error.__cause__ = cause
         if isinstance(cause, DeadlineExceededError):
@@ -208,8 +213,9 @@ class ChatStream:
         charge, counts = self._charge_so_far(stream)
         billed: Billed = "maybe" if charge.source == "estimated" else "yes"
         self._pipeline.attempts.note(
-            exc, ticket, stream.target, stream.request, stream.started, charge, billed, counts=counts
-        )
+            exc, ticket, stream.target, stream.request, stream.started, charge, billed, counts=counts,
+            reply=stream.decoder.reply(), first_chunk_s=stream.first_content_s,
+        )  # fmt: skip
         self._admission.close(exc)
 
     def _charge_so_far(self, stream: OpenStream) -> tuple[Charge, TokenCounts]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextvars import Context, copy_context
 
 import msgspec
 
@@ -36,6 +37,13 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
         return self.provider_pusd + self.gateway_pusd
 
 
+class Reserved(msgspec.Struct, frozen=True):
+    """What was set aside for one attempt, in pico-dollars; in tokens where no price is known."""
+
+    pusd: int = 0
+    tokens: int | None = None
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """A successful attempt: who answered, what it said and cost, and how long it took in seconds."""
 
@@ -58,6 +66,9 @@ class Ticket(msgspec.Struct, kw_only=True):
     started: float
     deadline: float
     hold: Hold = NO_HOLD
+    context: Context = msgspec.field(default_factory=copy_context)
+    reserved: dict[str, Reserved] = msgspec.field(default_factory=dict)
+    streamed: bool = False
     attempts: list[Attempt] = msgspec.field(default_factory=list)
     rows: list[LedgerRow] = msgspec.field(default_factory=list)
     durable: Durable = None
@@ -71,7 +82,8 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The one record every sink gets when a call has ended, well or not. Money is in pico-dollars.
 
     `cost_pusd` is what the answer cost, `failed_pusd` what failed attempts may have cost on top (estimated).
-    `error` is None on success; a cancelled call has its `asyncio.CancelledError` there.
+    `error` is None on success; a cancelled call has its `asyncio.CancelledError` there. `context` is the caller's
+    when the call began, `held_pusd` the most that its budgets set aside for it at once.
     """
 
     request: ChatRequest
@@ -80,10 +92,13 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     attempts: tuple[Attempt, ...]
     rows: tuple[LedgerRow, ...]
     duration_s: float
+    context: Context = msgspec.field(default_factory=Context)
+    streamed: bool = False
+    held_pusd: int = 0
     cost_pusd: int = 0
     failed_pusd: int = 0
     response: HeliconeResponse | EmbeddingResponse | None = None
     error: BaseException | None = None
 
 
-__all__ = ["Charge", "Outcome", "RequestRecord", "Target", "Ticket"]
+__all__ = ["Charge", "Outcome", "RequestRecord", "Reserved", "Target", "Ticket"]

@@ -47,6 +47,7 @@ class _Body(msgspec.Struct):
     content: list[_Block] | None = None
     stop_reason: str | None = None
     model: str | None = None
+    id: str | None = None
     usage: msgspec.Raw = ABSENT
 
 
@@ -163,6 +164,7 @@ def decode_messages(body: bytes) -> Reply | None:
         ),
         reasoning=thinking or None,
         served_model=decoded.model,
+        response_id=decoded.id,
     )
 
 
@@ -179,6 +181,7 @@ class AnthropicStream:
         "finish_reason",
         "observed",
         "reported_cost_usd",
+        "response_id",
         "served_model",
         "usage",
     )
@@ -191,6 +194,7 @@ class AnthropicStream:
         self.observed: TokenCounts | None = None
         self.reported_cost_usd: float | None = None
         self.served_model: str | None = None
+        self.response_id: str | None = None
         self.error: bytes | None = None
 
     def event(self, data: bytes) -> StreamChunk | None:
@@ -206,7 +210,7 @@ class AnthropicStream:
         if kind == "error" or (kind is None and bytes(event.error)):
             self.error = self.error or data
         elif kind == "message_start" and event.message is not None:
-            self.served_model = event.message.model
+            self.served_model, self.response_id = event.message.model, event.message.id
             self._count(event.message.usage)
         elif kind == "content_block_start" and event.content_block is not None:
             return self._block(event.index, event.content_block)

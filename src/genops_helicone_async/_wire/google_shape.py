@@ -40,6 +40,7 @@ class _Body(msgspec.Struct, rename="camel"):
     usage_metadata: msgspec.Raw = ABSENT
     prompt_feedback: Any = None
     model_version: str | None = None
+    response_id: str | None = None
     error: msgspec.Raw = ABSENT
 
 
@@ -69,6 +70,7 @@ def decode_generate_content(body: bytes) -> Reply | None:
         tool_calls=calls,
         reasoning="".join(part.text or "" for part in parts if part.thought) or None,
         served_model=decoded.model_version,
+        response_id=decoded.response_id,
     )
 
 
@@ -81,7 +83,7 @@ def _finish(reason: str | None, called_tools: bool) -> str | None:
 class GoogleStream:
     """Turns streamed generateContent replies into chunks."""
 
-    __slots__ = ("_calls", "error", "finish_reason", "reported_cost_usd", "served_model", "usage")
+    __slots__ = ("_calls", "error", "finish_reason", "reported_cost_usd", "response_id", "served_model", "usage")
 
     def __init__(self) -> None:
         self._calls = 0
@@ -89,6 +91,7 @@ class GoogleStream:
         self.usage: TokenCounts | None = None
         self.reported_cost_usd: float | None = None
         self.served_model: str | None = None
+        self.response_id: str | None = None
         self.error: bytes | None = None
 
     @property
@@ -109,6 +112,7 @@ class GoogleStream:
             return None
         self.usage = reply.usage or self.usage
         self.served_model = reply.served_model or self.served_model
+        self.response_id = reply.response_id or self.response_id
         deltas = tuple(
             ToolCallDelta(index=self._calls + index, id=call.id, name=call.name, arguments=call.arguments)
             for index, call in enumerate(reply.tool_calls)

@@ -61,6 +61,7 @@ class _Body(msgspec.Struct):
     choices: list[_Choice] | None = None
     usage: msgspec.Raw = ABSENT
     model: str | None = None
+    id: Any = None
     error: msgspec.Raw = ABSENT
 
 
@@ -133,6 +134,7 @@ def decode_chat(body: bytes, *, gateway: bool, provider: str) -> Reply | None:
         tool_calls=_tool_calls(message),
         reasoning=reasoning or None,
         served_model=decoded.model,
+        response_id=decoded.id if isinstance(decoded.id, str) else None,
         reported_cost_usd=reported_cost_usd(usage) if usage is not None else None,
     )
 
@@ -198,6 +200,7 @@ class OpenAiStream:
         "error",
         "finish_reason",
         "reported_cost_usd",
+        "response_id",
         "served_model",
         "usage",
     )
@@ -211,6 +214,7 @@ class OpenAiStream:
         self.usage: TokenCounts | None = None
         self.reported_cost_usd: float | None = None
         self.served_model: str | None = None
+        self.response_id: str | None = None
         self.error: bytes | None = None
 
     @property
@@ -237,6 +241,8 @@ class OpenAiStream:
             self.usage = openai_counts(usage, gateway=self._gateway, streamed=True, provider=self._provider)
         if decoded.model:
             self.served_model = decoded.model
+        if self.response_id is None and isinstance(decoded.id, str):
+            self.response_id = decoded.id
         if not decoded.choices:
             return None
         choice = _first_choice(decoded.choices)

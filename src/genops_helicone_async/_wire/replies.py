@@ -119,6 +119,7 @@ class ReplyStream:
         decoder = self._decoder = OpenAiStream(gateway=False, provider=self._endpoint.provider)
         decoder.finish_reason, decoder.usage = chunk.finish_reason, reply.usage
         decoder.served_model, decoder.reported_cost_usd = reply.served_model, reply.reported_cost_usd
+        decoder.response_id = reply.response_id
         self._remember(chunk)
         return [chunk]
 
@@ -200,6 +201,7 @@ class ReplyStream:
             tool_calls=tuple(ToolCall(id=i, name=n, arguments=a) for i, n, a in self._tools.values()),
             reasoning="".join(self._thoughts) or None,
             served_model=decoder.served_model if decoder is not None else None,
+            response_id=decoder.response_id if decoder is not None else None,
             reported_cost_usd=decoder.reported_cost_usd if decoder is not None else None,
             partial=self.finish_reason is None,
         )
