@@ -11,6 +11,7 @@ import msgspec
 from ._edges.http import HttpTransport
 from ._edges.ids import RequestIds
 from ._edges.ledger_memory import MemoryLedger
+from ._edges.otel_metrics import OtelMetrics
 from ._edges.price_book import PriceBook
 from ._edges.second_prices import second_prices
 from ._edges.slots import Slots
@@ -19,6 +20,7 @@ from ._flow.attribution import Attribution
 from ._flow.budgets import Budgets
 from ._flow.cost_debugging import CostDebugging
 from ._flow.estimates import Estimates
+from ._flow.metering import CustomMetrics, Gauges, Metering, Outlet
 from ._flow.pipeline import Pipeline, Shared
 from ._flow.ports import Ledger
 from ._flow.route import RoutingBoard
@@ -40,6 +42,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     budgets: Budgets
     tally: Tally
     cost_debugging: CostDebugging
+    metrics: Outlet
 
 
 def assemble(settings: Settings, gateway_options: GatewayOptions | None) -> Parts:
@@ -56,6 +59,14 @@ def assemble(settings: Settings, gateway_options: GatewayOptions | None) -> Part
     budgets = Budgets(ledger, time.time, sinks.tell, settings.currency)
     prices = PriceBook(settings.prices)
     estimates = Estimates(counter(), settings.gateway_fee_rates)
+    health = HealthBoard()
+    metrics = OtelMetrics(
+        settings.meter_provider,
+        Gauges(budgets, health, settings.currency),
+        record_histograms=settings.record_histograms,
+    )
+    custom_metrics = CustomMetrics(metrics)
+    sinks.add(Metering(metrics, custom_metrics))
     shared = Shared(
         settings=settings,
         prices=prices,
@@ -65,12 +76,13 @@ def assemble(settings: Settings, gateway_options: GatewayOptions | None) -> Part
         new_id=RequestIds(),
         random=random.Random().random,  # jitter, no secret
         estimates=estimates,
-        routing=RoutingBoard(health=HealthBoard()),
+        routing=RoutingBoard(health=health),
         currency=settings.currency,
         budget=budgets,
+        custom_metrics=custom_metrics,
     )
     debugging = CostDebugging(prices, estimates, second_prices)
-    return Parts(shared=shared, ledger=ledger, budgets=budgets, tally=tally, cost_debugging=debugging)
+    return Parts(shared=shared, ledger=ledger, budgets=budgets, tally=tally, cost_debugging=debugging, metrics=metrics)
 
 
 def pipeline_on(loop: asyncio.AbstractEventLoop, parts: Parts) -> Pipeline:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ._assembly import Parts
 from ._flow.budget_limits import limits_of
@@ -88,6 +89,17 @@ class ConfigurationVerbs:
             TypeError: `fn` cannot be called.
         """
         self._parts.shared.routing.register(name, fn)
+
+    def register_custom_metrics(self, definitions: Sequence[Mapping[str, Any]]) -> None:
+        """Makes metrics of your own, which calls then give values with `custom_metrics={name: value}`.
+
+        A definition has a `name`, a `type` (`gauge`, `counter` or `histogram`) and, if you like, a `description`, a
+        `unit` and a histogram's `buckets`. The values of answered calls are exported with provider, model and team.
+
+        Raises:
+            ConfigurationError: a definition is wrong, or another metric has its name; it is named, and none is added.
+        """
+        self._parts.shared.custom_metrics.register(definitions)
 
     def on_budget_event(self, listener: Listener) -> None:
         """Calls `listener` with a `BudgetAlert` when spending passes a threshold.

@@ -50,6 +50,7 @@ class AdapterSettings(TypedDict, total=False):
     state_url: str | None
     allow_insecure_http: bool
     trust_env: bool
+    meter_provider: Any
 
 
 class GenOpsHeliconeAdapter(ConfigurationVerbs):

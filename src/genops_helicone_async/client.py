@@ -66,6 +66,7 @@ class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
             `redis://host:6379/0` shared by many machines.
         allow_insecure_http: whether keys may travel over plain http to other machines.
         trust_env: whether `HTTPS_PROXY` and its like are honoured.
+        meter_provider: OpenTelemetry's `MeterProvider` that metrics go to; unset, the process's own.
 
     Raises:
         ConfigurationError: a setting is wrong, or there is no key to authenticate with; it names the remedy.
@@ -93,6 +94,7 @@ class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
         state_url: str | None = None,
         allow_insecure_http: bool = False,
         trust_env: bool = False,
+        meter_provider: Any = None,
     ) -> None:
         given = GivenSettings(
             helicone_api_key=helicone_api_key,
@@ -113,6 +115,7 @@ class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
             prices=prices,
             allow_insecure_http=allow_insecure_http,
             trust_env=trust_env,
+            meter_provider=meter_provider,
         )
         self._settings = settings = resolve(given, dict(os.environ), open_file_limit())
         self._parts = assemble(settings, gateway_options)
@@ -134,14 +137,18 @@ class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
     async def aclose(self) -> None:
         """Closes the running loop's connections; afterwards calls raise a `ConfigurationError`. Safe to repeat.
 
-        Calls on their way fail; what they may have cost is in the ledger when this returns.
+        Calls on their way fail; what they may have cost is in the ledger when this returns. Metrics are exported
+        through the readers that push them, for which this waits 5 s at most.
         """
         self._closed = True
         self._last = None
         pipeline = self._pipelines.pop(asyncio.get_running_loop(), None)
         if pipeline is not None:
             await pipeline.aclose()
-        await self._parts.ledger.aclose()
+        try:
+            await self._parts.ledger.aclose()
+        finally:
+            await self._parts.metrics.aclose()
 
     async def chat_async(self, message: Message, **options: Unpack[ChatOptions]) -> HeliconeResponse:
         """One answer to a message, which is a string or a list of OpenAI-style messages.

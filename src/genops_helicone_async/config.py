@@ -53,6 +53,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     `gateway_url` has no trailing slash; `is_cloud` says that it is Helicone's own AI Gateway; `candidates` are the
     providers a call may go to when it names none. `environ` has the variables in `PLACES`. Times are seconds.
+    `record_histograms` (`GENOPS_RECORD_HISTOGRAMS`) trades speed for exemplars.
     """
 
     helicone_api_key: Secret | None
@@ -73,6 +74,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     prices: Mapping[Any, Any]
     state_url: str | None
     trust_env: bool
+    meter_provider: Any = None
+    record_histograms: bool = False
     environ: Mapping[str, str] = {}
 
     def secrets(self) -> tuple[str, ...]:
@@ -102,6 +105,7 @@ class GivenSettings(msgspec.Struct, kw_only=True):
     prices: Mapping[Any, Any] | None = None
     allow_insecure_http: bool = False
     trust_env: bool = False
+    meter_provider: Any = None
 
     def __repr__(self) -> str:
         return "GivenSettings(<not shown: the keys are still plain text>)"
@@ -149,6 +153,8 @@ def resolve(given: GivenSettings, environ: Mapping[str, str], open_file_limit: i
         prices=dict(_pairs("prices", given.prices, names=False)),
         state_url=checked_state_url(given.state_url or environ.get("GENOPS_STATE_URL") or None),
         trust_env=check_bool("trust_env", given.trust_env),
+        meter_provider=_provider("meter_provider", "get_meter", given.meter_provider),
+        record_histograms=environ.get("GENOPS_RECORD_HISTOGRAMS", "").lower() in ("1", "true", "yes"),
         environ={name: environ[name] for name in PLACES if environ.get(name)},
     )
     _check_authentication(settings)
@@ -283,6 +289,13 @@ def _pairs(name: str, value: Mapping[Any, Any] | None, *, names: bool = True) ->
         if not isinstance(key, str) or not key.strip():
             raise ConfigurationError(f"`{name}` has the key {key!r}: keys are non-empty names")
     return list(value.items())
+
+
+def _provider(name: str, verb: str, value: Any) -> Any:
+    """A provider of telemetry, told by what it offers: the SDK's, or any other."""
+    if value is not None and not callable(getattr(value, verb, None)):
+        raise TypeError(f"`{name}` must be a provider of OpenTelemetry with `{verb}()`, not {type(value).__name__}")
+    return value
 
 
 def _positive(name: str, value: Any) -> float:

@@ -37,8 +37,10 @@ class Admission:
             DeadlineExceededError: its turn did not come in time.
         """
         pipeline, request = self._pipeline, self._request
-        if request.custom_metrics or request.cache:
-            raise _not_set_up(request)
+        if request.cache:
+            raise ConfigurationError("`cache` is True, but this adapter has no cache: leave it out")
+        if request.custom_metrics:
+            pipeline.custom_metrics.check(request.custom_metrics)
         started = pipeline.clock()
         merged, headers = pipeline.attribution.of(request)
         self.ticket = ticket = Ticket(
@@ -96,14 +98,6 @@ class Admission:
             if isinstance(exc, HeliconeError):
                 exc.attempts = tuple(ticket.attempts)
             pipeline.sinks.emit(record_of(ticket, pipeline.clock(), error=exc))
-
-
-def _not_set_up(request: ChatRequest) -> ConfigurationError:
-    """Why a call cannot have what it asks for: nothing is ever silently left out."""
-    if request.cache:
-        return ConfigurationError("`cache` is True, but this adapter has no cache: leave it out")
-    names = ", ".join(map(repr, request.custom_metrics or ()))
-    return ConfigurationError(f"`custom_metrics` names {names}, which no one has registered: leave it out")
 
 
 __all__ = ["Admission"]

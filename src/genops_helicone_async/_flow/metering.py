@@ -91,6 +91,8 @@ class Metering:
         with cells.lock:
             for row in rows:
                 cells.attempt(operation, row)
+            if record.streamed:
+                _first_chunks(cells, operation, attempts)
             if attempts:
                 first = attempts[0]
                 cells.waits_ms.of((first.provider,)).add(first.started_s * 1000)
@@ -120,6 +122,13 @@ class Metering:
         elif isinstance(error, BudgetExceededError):
             scope = error.scope.partition(":")[0]  # a customer's name is no label
             cells.count(names.BUDGET_BLOCKED, (scope, team, record.attribution.get("project", "")))
+
+
+def _first_chunks(cells: MetricCells, operation: str, attempts: tuple[Attempt, ...]) -> None:
+    for each in attempts:
+        if each.time_to_first_chunk_s is not None:
+            labels = (operation, each.provider, each.model, each.error or "ok")
+            cells.first_chunks_s.of(labels).add(each.time_to_first_chunk_s)
 
 
 def _was_rate_limited(attempt: Attempt) -> bool:

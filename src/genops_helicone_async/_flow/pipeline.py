@@ -20,6 +20,7 @@ from .attribution import Attribution
 from .candidates import Candidates
 from .estimates import Estimates
 from .failover import Failover
+from .metering import NO_CUSTOM_METRICS, CustomMetrics
 from .ports import Budget, NoBudget, Prices, Slots, Transport
 from .route import Router, RoutingBoard
 from .settle import is_hit, record_of, response_of, written
@@ -47,6 +48,7 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
     budget: Budget = NoBudget()
     traced: Callable[[], bool] = lambda: False
     """Whether telemetry wants to know what is set aside for each attempt."""
+    custom_metrics: CustomMetrics = NO_CUSTOM_METRICS
 
 
 class Pipeline:
@@ -59,6 +61,7 @@ class Pipeline:
         "candidates",
         "clock",
         "currency",
+        "custom_metrics",
         "estimates",
         "failover",
         "health",
@@ -84,6 +87,7 @@ class Pipeline:
         self.candidates = Candidates(shared.settings, shared.prices)
         self.estimates = shared.estimates
         self.currency = shared.currency
+        self.custom_metrics = shared.custom_metrics
         self.attempts = Attempts(
             transport,
             clock,
