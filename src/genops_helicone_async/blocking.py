@@ -9,6 +9,7 @@ from typing import Any, Self, TypedDict, Unpack
 
 from ._configuration_verbs import ConfigurationVerbs
 from ._edges.loop_thread import LoopThread
+from ._flow.agreement import ConsensusKey
 from ._flow.bulk_progress import Guarded, ProgressListener
 from ._flow.many import MORE, ChatMany, Mailbox, OnError, Requests
 from ._flow.stream import ChatStream
@@ -104,13 +105,22 @@ class GenOpsHeliconeAdapter(ConfigurationVerbs):
         providers: Sequence[str],
         model_preferences: Mapping[str, str] | None = None,
         routing_strategy: str = "fan_out",
+        *,
+        hedge_after_s: float | None = None,
+        consensus_key: ConsensusKey | None = None,
         **options: Unpack[SharedOptions],
     ) -> MultiProviderResponse:
         """One message to several providers; see `GenOpsHeliconeAsyncAdapter.multi_provider_chat_async`."""
 
         async def run() -> MultiProviderResponse:
             return await self._adapter.multi_provider_chat_async(
-                message, providers, model_preferences, routing_strategy, **options
+                message,
+                providers,
+                model_preferences,
+                routing_strategy,
+                hedge_after_s=hedge_after_s,
+                consensus_key=consensus_key,
+                **options,
             )
 
         return _call(run)

@@ -14,6 +14,7 @@ from ._configuration_verbs import ConfigurationVerbs
 from ._edges.http import HttpStatistics, HttpTransport
 from ._edges.open_files import open_file_limit
 from ._edges.slots import Slots, SlotStatistics
+from ._flow.agreement import ConsensusKey
 from ._flow.bulk_progress import ProgressListener
 from ._flow.checks import check_providers
 from ._flow.embed import Embedding
@@ -21,6 +22,7 @@ from ._flow.fanout import ask_several
 from ._flow.many import ChatMany, OnError, Requests
 from ._flow.pipeline import Pipeline
 from ._flow.stream import ChatStream
+from ._rules.hedging import HedgeQuota
 from ._wire.headers import GatewayOptions
 from .chat_request import ChatOptions, EmbedRequest, Message, SharedOptions, make_request
 from .config import DEFAULT_MAX_RESPONSE_BYTES, GivenSettings, resolve
@@ -121,6 +123,7 @@ class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
         self._parts = assemble(settings, gateway_options)
         self._pipelines: dict[asyncio.AbstractEventLoop, Pipeline] = {}
         self._last: tuple[asyncio.AbstractEventLoop, Pipeline] | None = None
+        self._hedges = HedgeQuota()
         self._closed = False
 
     def __repr__(self) -> str:
@@ -175,12 +178,31 @@ class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
         providers: Sequence[str],
         model_preferences: Mapping[str, str] | None = None,
         routing_strategy: str = "fan_out",
+        *,
+        hedge_after_s: float | None = None,
+        consensus_key: ConsensusKey | None = None,
         **options: Unpack[SharedOptions],
     ) -> MultiProviderResponse:
-        """One message to several providers: all at once with `fan_out`, else one routed call over them.
+        """One message to several providers, within one deadline; `max_cost` holds for each of them.
+
+        Args:
+            message: as in `chat_async`.
+            providers: whom to ask, each once.
+            model_preferences: provider → model.
+            routing_strategy: `fan_out` asks all at once. `race` does, too, and the first answer counts: the other
+                calls are cancelled. `hedged` asks in the order given, the next one when an answer is late or has
+                failed; the first answer counts. `consensus` asks all, and what most say counts. Any other strategy of
+                `chat_async` makes one routed call over them.
+            hedge_after_s: seconds after which an answer is late; unset, what 95 % of that model's answers have
+                taken, once 20 are known. Extra calls stay below a tenth of the hedged calls, plus 10.
+            consensus_key: a function of a response; answers with equal keys agree, None abstains. Unset, the text
+                without case, spaces, quotes and final punctuation, or the JSON.
+            **options: as in `chat_async`.
 
         Raises:
             AllProvidersFailedError: none answered.
+            ConfigurationError: a keyword does not fit the strategy, or `consensus_key` failed: then the answers are
+                paid for, and in its `attempts`.
             HeliconeError: see `chat_async`.
         """
         routed: dict[str, Any] = {
@@ -189,7 +211,13 @@ class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
             "model_preferences": model_preferences,
             "routing_strategy": routing_strategy,
         }
-        return await ask_several(self._pipeline(), make_request(message, routed))
+        return await ask_several(
+            self._pipeline(),
+            make_request(message, routed),
+            hedge_after_s=hedge_after_s,
+            consensus_key=consensus_key,
+            hedges=self._hedges,
+        )
 
     def chat_many(
         self,

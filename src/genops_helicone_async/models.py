@@ -169,7 +169,9 @@ class MultiProviderResponse(msgspec.Struct, frozen=True, kw_only=True):
     """What several providers made of one message.
 
     `responses` and `errors` are by provider, `cost_comparison` is dollars and `performance_metrics` seconds
-    by provider. `content` and `usage` pass through to `primary_response`; `cost` is the sum of all that was billed.
+    by provider. `errors` are failures only: who was cancelled because another had answered is told in
+    `routing_decision.candidates`. `attempts` are the receipts of all, also of those that failed or were cancelled, and
+    `billed_cost` is their sum. `content` and `usage` pass through to `primary_response`.
     """
 
     primary_response: HeliconeResponse
@@ -179,6 +181,7 @@ class MultiProviderResponse(msgspec.Struct, frozen=True, kw_only=True):
     cost_comparison: Mapping[str, float]
     performance_metrics: Mapping[str, float]
     billed_cost: float
+    attempts: tuple[Attempt, ...] = ()
 
     @property
     def content(self) -> str:
@@ -192,7 +195,7 @@ class MultiProviderResponse(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def cost(self) -> float:
-        """Dollars billed for all providers together, failed attempts included."""
+        """Dollars billed for all providers together, with the estimates for failed and cancelled attempts."""
         return self.billed_cost
 
 

@@ -1,58 +1,77 @@
-"""One message to several providers: all at once, or as one routed call."""
+"""One message to several providers: all at once, the first or most of them counting, or as one routed call."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from typing import TYPE_CHECKING
 
-import anyio
-import msgspec
-
 from .._providers import canonical
+from .._rules.hedging import HedgeQuota
+from .._rules.strategies import FOR_SEVERAL
 from ..chat_request import ChatRequest
-from ..errors import AllProvidersFailedError, Attempt, ConfigurationError, HeliconeError
-from ..models import Candidate, HeliconeResponse, MultiProviderResponse, RoutingDecision
+from ..errors import ConfigurationError
+from ..models import HeliconeResponse, MultiProviderResponse
+from .agreement import ConsensusKey, consensus
+from .branches import Branch, Branches
+from .hedge import hedge
+from .race import race
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline
 
 
-async def ask_several(pipeline: Pipeline, request: ChatRequest) -> MultiProviderResponse:
-    """Runs a call that names several `providers`: all concurrently with `fan_out`, else one after the other.
+async def ask_several(
+    pipeline: Pipeline,
+    request: ChatRequest,
+    *,
+    hedge_after_s: float | None = None,
+    consensus_key: ConsensusKey | None = None,
+    hedges: HedgeQuota | None = None,
+) -> MultiProviderResponse:
+    """Runs a call that names several `providers`; `hedges` is the quota that hedged calls share.
 
     Raises:
-        ConfigurationError: no providers are named.
+        ConfigurationError: no providers are named, or a keyword does not fit the strategy.
         AllProvidersFailedError: none answered.
         HeliconeError: see `Pipeline.run`.
     """
     if request.providers is None:
         raise ConfigurationError("`providers` is missing: name the providers to ask")
-    if request.routing_strategy not in (None, "fan_out"):
-        response = await pipeline.run(request)
-        return _of_one(response)
-    responses: dict[str, HeliconeResponse] = {}
-    errors: dict[str, HeliconeError] = {}
-    asked = list(dict.fromkeys(canonical(name) for name in request.providers))
-    models = {canonical(name): model for name, model in (request.model_preferences or {}).items()}
+    strategy = request.routing_strategy or "fan_out"
+    _check_hedge(strategy, hedge_after_s)
+    _check_key(strategy, consensus_key)
+    if strategy not in FOR_SEVERAL:
+        return _of_one(await pipeline.run(request))
+    if request.fallback_strategy is not None:
+        raise ConfigurationError(f"`fallback_strategy` does not go with {strategy!r}: name all in `providers`")
+    branches = await _branches(pipeline, request)
+    if strategy == "race":
+        return await race(branches)
+    if strategy == "hedged":
+        return await hedge(branches, hedge_after_s, hedges or HedgeQuota())
+    if strategy == "consensus":
+        return await consensus(branches, consensus_key)
+    return await _fan_out(branches)
 
-    async def ask(provider: str) -> None:
-        model = models.get(provider) or request.model
-        alone = {"providers": None, "model_preferences": None, "routing_strategy": None}
-        branch = msgspec.structs.replace(request, provider=provider, model=model, **alone)
-        try:
-            responses[provider] = await pipeline.run(branch)
-        except HeliconeError as exc:
-            errors[provider] = exc
 
+async def _branches(pipeline: Pipeline, request: ChatRequest) -> Branches:
+    """A branch for each provider, once; a wrong name is refused before anything is sent."""
     deadline = pipeline.clock() + (request.timeout_seconds or pipeline.settings.timeout_s)
-    await pipeline.candidates.of(request, deadline)  # a wrong name is refused before anything is sent
-    async with anyio.create_task_group() as group:
-        for provider in asked:
-            group.start_soon(ask, provider)
-    answered = [provider for provider in asked if provider in responses]
+    models = {canonical(name): model for name, model in (request.model_preferences or {}).items()}
+    targets = await pipeline.candidates.of(request, deadline)
+    branches = []
+    for target in targets:
+        provider = target.endpoint.provider
+        branches.append(Branch(provider, models.get(provider) or request.model, target))
+    return Branches(pipeline, request, branches, deadline)
+
+
+async def _fan_out(branches: Branches) -> MultiProviderResponse:
+    await branches.run(branches.start_all, lambda _branch: None)
+    answered = branches.answered()
     if not answered:
-        raise _all_failed({name: errors[name] for name in asked})
-    return _of_all({name: responses[name] for name in answered}, errors, asked)
+        raise branches.all_failed()
+    return branches.together(answered[0], "the first in the order given that answered")
 
 
 def _of_one(response: HeliconeResponse) -> MultiProviderResponse:
@@ -65,61 +84,28 @@ def _of_one(response: HeliconeResponse) -> MultiProviderResponse:
         cost_comparison={provider: response.cost},
         performance_metrics={provider: response.usage.request_time},
         billed_cost=sum(attempt.cost for attempt in response.attempts),
+        attempts=response.attempts,
     )
 
 
-def _of_all(
-    responses: Mapping[str, HeliconeResponse], errors: Mapping[str, HeliconeError], asked: list[str]
-) -> MultiProviderResponse:
-    primary = next(iter(responses.values()))
-    attempts = [a for response in responses.values() for a in response.attempts]
-    attempts += [a for error in errors.values() for a in error.attempts]
-    candidates = tuple(
-        Candidate(
-            provider=name,
-            model=responses[name].model if name in responses else errors[name].model or "",
-            score=float(index),
-            reason="asked at once with the others",
-        )
-        for index, name in enumerate(asked)
-    )
-    return MultiProviderResponse(
-        primary_response=primary,
-        responses=responses,
-        errors=errors,
-        routing_decision=RoutingDecision(
-            strategy="fan_out",
-            candidates=candidates,
-            selected=primary.provider,
-            reason="the first in the order given that answered",
-        ),
-        cost_comparison={name: response.cost for name, response in responses.items()},
-        performance_metrics={name: response.usage.request_time for name, response in responses.items()},
-        billed_cost=sum(attempt.cost for attempt in attempts),
-    )
+def _check_hedge(strategy: str, after_s: object) -> None:
+    if after_s is None:
+        return
+    if isinstance(after_s, bool) or not isinstance(after_s, int | float):
+        raise TypeError(f"`hedge_after_s` must be a number of seconds, not {type(after_s).__name__}")
+    if not 0 <= after_s < math.inf:
+        raise ConfigurationError(f"`hedge_after_s` is {after_s}: it must be a number of seconds, 0 or more")
+    if strategy != "hedged":
+        raise ConfigurationError(f"`hedge_after_s` is for routing_strategy='hedged', not {strategy!r}: leave it out")
 
 
-def _all_failed(errors: Mapping[str, HeliconeError]) -> AllProvidersFailedError:
-    last = list(errors.values())[-1]
-    attempts: tuple[Attempt, ...] = tuple(attempt for error in errors.values() for attempt in error.attempts)
-    waits = [error.retry_after_s for error in errors.values() if error.retry_after_s is not None]
-    summary = AllProvidersFailedError(
-        f"none of {len(errors)} providers answered: "
-        + "; ".join(f"{provider}: {error.message}" for provider, error in errors.items()),
-        attempts=attempts,
-        request_id=last.request_id,
-        status_code=last.status_code,
-        http_status=last.http_status,
-        retry_safe=any(error.retry_safe for error in errors.values()),
-        retry_after_s=min(waits, default=None),
-        throttled=all(error.throttled for error in errors.values()),
-        billed="maybe" if any(error.billed != "no" for error in errors.values()) else "no",
-        provider=last.provider,
-        model=last.model,
-        code=last.code,
-    )
-    summary.__cause__ = last
-    return summary
+def _check_key(strategy: str, key: object) -> None:
+    if key is None:
+        return
+    if not callable(key):
+        raise TypeError(f"`consensus_key` must be a function of a response, not {type(key).__name__}")
+    if strategy != "consensus":
+        raise ConfigurationError(f"`consensus_key` is for routing_strategy='consensus', not {strategy!r}: leave it out")
 
 
 __all__ = ["ask_several"]

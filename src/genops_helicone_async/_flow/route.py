@@ -15,7 +15,7 @@ from .._rules.custom_routing import RoutingCandidate, RoutingContext, resolve_cu
 from .._rules.health import HealthBoard
 from .._rules.preferences import parse_preferences
 from .._rules.prices import rates_for
-from .._rules.strategies import STRATEGIES, Option, RankContext, rank
+from .._rules.strategies import FOR_SEVERAL, STRATEGIES, Option, RankContext, rank
 from .._wire.dialects import default_model
 from ..chat_request import ChatRequest
 from ..config import Settings
@@ -45,7 +45,7 @@ class RoutingBoard(msgspec.Struct, frozen=True, kw_only=True):
         """
         if not isinstance(name, str) or not name.strip():
             raise ConfigurationError("`name` must be a non-empty text: it is what `routing_strategy` will say")
-        if name in STRATEGIES or name == "fan_out":
+        if name in STRATEGIES or name in FOR_SEVERAL:
             raise ConfigurationError(f"`name` is {name!r}, a built-in strategy: choose another")
         if not callable(function):
             raise TypeError(f"`fn` must be a function of (providers, message, context), not {type(function).__name__}")

@@ -100,6 +100,10 @@ STRATEGIES: dict[str, Strategy] = {
 }
 
 
+FOR_SEVERAL = frozenset({"consensus", "fan_out", "hedged", "race"})
+"""What `multi_provider_chat` offers on top: strategies that may ask several providers at once."""
+
+
 def rank(
     strategy: str, options: Sequence[Option], context: RankContext = _PLAIN, fallback: str | None = None
 ) -> list[Ranked]:
@@ -121,6 +125,8 @@ def rank(
 
 def _strategy(name: str) -> Strategy:
     order = STRATEGIES.get(name)
+    if order is None and name in FOR_SEVERAL:
+        raise RoutingError(f"routing strategy {name!r} may ask several providers at once: use it with multi_provider_chat")
     if order is None:
         raise RoutingError(f"unknown routing strategy {name!r}: this version has {', '.join(sorted(STRATEGIES))}")
     return order
@@ -145,6 +151,7 @@ __all__ = [
     "EXPLORATION",
     "FIRST_TOKEN_SHARE",
     "FOLLOW_UP",
+    "FOR_SEVERAL",
     "STRATEGIES",
     "Option",
     "RankContext",
