@@ -11,10 +11,11 @@ import msgspec
 from ._edges.http import HttpTransport
 from ._edges.ids import RequestIds
 from ._edges.ledger_memory import MemoryLedger
+from ._edges.limits.board import LimitBoard
 from ._edges.otel_metrics import OtelMetrics
 from ._edges.price_book import PriceBook
 from ._edges.second_prices import second_prices
-from ._edges.slots import Slots
+from ._edges.shared_rates import SharedRates
 from ._edges.token_counter import counter
 from ._flow.attribution import Attribution
 from ._flow.budgets import Budgets
@@ -42,6 +43,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     budgets: Budgets
     tally: Tally
     cost_debugging: CostDebugging
+    limits: LimitBoard
+    shared_rates: SharedRates | None
     metrics: Outlet
 
 
@@ -81,15 +84,31 @@ def assemble(settings: Settings, gateway_options: GatewayOptions | None) -> Part
         budget=budgets,
         custom_metrics=custom_metrics,
     )
-    debugging = CostDebugging(prices, estimates, second_prices)
-    return Parts(shared=shared, ledger=ledger, budgets=budgets, tally=tally, cost_debugging=debugging, metrics=metrics)
+    rates = _shared_rates(settings.state_url)
+    return Parts(
+        shared=shared,
+        ledger=ledger,
+        budgets=budgets,
+        tally=tally,
+        cost_debugging=CostDebugging(prices, estimates, second_prices),
+        limits=LimitBoard(rates),
+        shared_rates=rates,
+        metrics=metrics,
+    )
 
 
 def pipeline_on(loop: asyncio.AbstractEventLoop, parts: Parts) -> Pipeline:
-    """A pipeline with a session and slots of its own for one event loop."""
+    """A pipeline with a session, slots and limits of its own for one event loop."""
     settings = parts.shared.settings
     transport = HttpTransport(max_response_bytes=settings.max_response_bytes, trust_env=settings.trust_env)
-    return Pipeline(parts.shared, transport, Slots(settings.max_connections), loop.time)
+    return Pipeline(parts.shared, transport, parts.limits.on(loop, settings.max_connections), loop.time)
+
+
+def _shared_rates(state_url: str | None) -> SharedRates | None:
+    """Where several machines share their budgets they share their limits, too."""
+    if state_url is None or state_url.startswith("sqlite:"):
+        return None
+    return SharedRates(state_url)
 
 
 def open_ledger(state_url: str | None) -> Ledger:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ._assembly import Parts
 from ._flow.budget_limits import limits_of
+from ._flow.limit_plan import plan_of
 from ._flow.route import RoutingFunction
 from ._flow.sinks import Listener
 from ._flow.tally import SessionSummary
@@ -61,6 +62,46 @@ class ConfigurationVerbs:
         synchronous adapter waits for it.
         """
         return self._parts.budgets.status()
+
+    def configure_rate_limits(
+        self,
+        requests_per_minute: float | None = None,
+        burst_allowance: int | None = None,
+        backoff_strategy: str = "exponential",
+        *,
+        tokens_per_minute: float | None = None,
+        max_concurrency: int | None = None,
+        per_provider: Mapping[str, Mapping[str, Any]] | None = None,
+        adaptive: bool = True,
+    ) -> None:
+        """Replaces all limits at once; calls wait for their turn within their deadline, and who waits keeps its place.
+
+        Every provider has these limits for itself; `per_provider` gives some of them others, under the same names.
+        With a shared `state_url` (Redis) what all processes send together keeps to the requests and tokens per
+        minute; otherwise each event loop keeps to them by itself.
+
+        Args:
+            requests_per_minute: calls a minute, each attempt counted.
+            burst_allowance: calls that may go at once; by default a second's worth, at least 1.
+            backoff_strategy: how long repeats wait: `exponential` (full jitter, from 0.5 to 8 s), `linear`, `constant`.
+            tokens_per_minute: input and output together; reserved by estimate, corrected when the usage is known.
+            max_concurrency: calls on their way at once.
+            per_provider: provider → limits; what they leave out is taken from the others.
+            adaptive: whether limits of the provider's own are kept to as well, as its replies tell them or as its
+                refusals show them.
+
+        Raises:
+            ConfigurationError: a limit, the strategy or a provider's name makes no sense.
+            TypeError: a value has the wrong type.
+        """
+        everyone = {
+            "requests_per_minute": requests_per_minute,
+            "burst_allowance": burst_allowance,
+            "tokens_per_minute": tokens_per_minute,
+            "max_concurrency": max_concurrency,
+            "adaptive": adaptive,
+        }
+        self._parts.limits.configure(plan_of(self.settings, everyone, per_provider, backoff_strategy))
 
     def enable_cost_debugging(
         self, log_all_requests: bool = False, validate_pricing: bool = False, alert_on_unexpected_costs: bool = False

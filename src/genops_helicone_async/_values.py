@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
@@ -81,4 +82,37 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     partial: bool = False
 
 
-__all__ = ["Currency", "HttpReply", "HttpRequest", "Reply", "TokenCounts"]
+RateLimitOwner = Literal["provider", "helicone"]
+RateLimitUnit = Literal["requests", "tokens", "input_tokens", "output_tokens", "cents"]
+
+
+class RateObservation(msgspec.Struct, frozen=True, kw_only=True):
+    """One limit as a reply told it; None where it did not.
+
+    `by` is whose limit it is. `limit` and `remaining` are in `unit`; `reset_s` is seconds until all is there again;
+    `window_s` the time that `limit` is for: as told, or found from how fast it comes back.
+    """
+
+    by: RateLimitOwner
+    unit: RateLimitUnit
+    limit: float | None = None
+    remaining: float | None = None
+    reset_s: float | None = None
+    window_s: float | None = None
+
+    @property
+    def rate_per_s(self) -> float | None:
+        """How much the limit allows per second; None where the window is not known."""
+        return self.limit / self.window_s if self.limit and self.window_s else None
+
+
+__all__ = [
+    "Currency",
+    "HttpReply",
+    "HttpRequest",
+    "RateLimitOwner",
+    "RateLimitUnit",
+    "RateObservation",
+    "Reply",
+    "TokenCounts",
+]

@@ -12,8 +12,8 @@ import msgspec
 from ._assembly import assemble, pipeline_on
 from ._configuration_verbs import ConfigurationVerbs
 from ._edges.http import HttpStatistics, HttpTransport
+from ._edges.limits import GateStatistics, Limits, SlotStatistics
 from ._edges.open_files import open_file_limit
-from ._edges.slots import Slots, SlotStatistics
 from ._flow.agreement import ConsensusKey
 from ._flow.bulk_progress import ProgressListener
 from ._flow.checks import check_providers
@@ -22,6 +22,7 @@ from ._flow.fanout import ask_several
 from ._flow.many import ChatMany, OnError, Requests
 from ._flow.pipeline import Pipeline
 from ._flow.stream import ChatStream
+from ._rules.health import HealthStatistics
 from ._rules.hedging import HedgeQuota
 from ._wire.headers import GatewayOptions
 from .chat_request import ChatOptions, EmbedRequest, Message, SharedOptions, make_request
@@ -31,12 +32,17 @@ from .models import EmbeddingResponse, HeliconeResponse, MultiProviderResponse, 
 
 
 class AdapterStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """What an adapter is doing: its slots and HTTP counts on the running loop, and what is left of its retry quota."""
+    """What an adapter is doing: slots, limits and HTTP counts on the running loop, health and retry quota over all.
+
+    `limits` has an entry for each provider that was called, `health` for each provider and model.
+    """
 
     slots: SlotStatistics
     http: HttpStatistics
     retry_quota_left: int
     retry_quota: int
+    limits: tuple[GateStatistics, ...] = ()
+    health: tuple[HealthStatistics, ...] = ()
 
 
 class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
@@ -149,6 +155,8 @@ class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
         if pipeline is not None:
             await pipeline.aclose()
         try:
+            if self._parts.shared_rates is not None:
+                await self._parts.shared_rates.aclose()
             await self._parts.ledger.aclose()
         finally:
             await self._parts.metrics.aclose()
@@ -263,15 +271,17 @@ class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
     def statistics(self) -> AdapterStatistics:
         """What is going on, on the running event loop."""
         pipeline = self._pipeline()
-        slots, transport = pipeline.slots, pipeline.transport
-        assert isinstance(slots, Slots)
+        limits, transport = pipeline.limits, pipeline.transport
+        assert isinstance(limits, Limits)
         assert isinstance(transport, HttpTransport)
-        quota = self._parts.shared.quota
+        quota, limited = self._parts.shared.quota, limits.statistics()
         return AdapterStatistics(
-            slots=slots.statistics(),
+            slots=limited.slots,
             http=transport.statistics(),
             retry_quota_left=quota.left,
             retry_quota=quota.capacity,
+            limits=limited.gates,
+            health=pipeline.health.statistics(pipeline.clock()),
         )
 
     def _pipeline(self) -> Pipeline:

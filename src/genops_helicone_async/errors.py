@@ -133,10 +133,10 @@ class AllProvidersFailedError(ProviderError):
 
 
 class RateLimitExceededError(ProviderError):
-    """A rate limit refused the call: the provider's own, or the gateway's (`limited_by` says which)."""
+    """A rate limit refused the call: the provider's own, the gateway's, or this client's (`limited_by` says which)."""
 
     def __init__(
-        self, message: str, *, limited_by: Literal["provider", "helicone"] = "provider", **facts: object
+        self, message: str, *, limited_by: Literal["provider", "helicone", "client"] = "provider", **facts: object
     ) -> None:
         super().__init__(message, **facts)  # type: ignore[arg-type]
         self.limited_by = limited_by

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genops_helicone_async import DeadlineExceededError
-from genops_helicone_async._edges.slots import Slots, SlotStatistics
+from genops_helicone_async._edges.limits.slots import Slots, SlotStatistics
 
 pytestmark = pytest.mark.anyio
 

@@ -8,8 +8,8 @@ import msgspec
 
 from genops_helicone_async import HeliconeResponse
 from genops_helicone_async._edges.ids import RequestIds
+from genops_helicone_async._edges.limits import Limits, Slots
 from genops_helicone_async._edges.price_book import UNRESOLVED, PriceBook
-from genops_helicone_async._edges.slots import Slots
 from genops_helicone_async._flow.attribution import Attribution
 from genops_helicone_async._flow.estimates import Estimates
 from genops_helicone_async._flow.pipeline import Pipeline, Shared
@@ -21,6 +21,7 @@ from genops_helicone_async._flow.ticket import RequestRecord
 from genops_helicone_async._rules.health import HealthBoard
 from genops_helicone_async._rules.ledger import LedgerRow
 from genops_helicone_async._rules.prices import Price
+from genops_helicone_async._rules.rate_limits import LimitPlan
 from genops_helicone_async._rules.retry import RetryQuota
 from genops_helicone_async._rules.tokens import heuristic_tokens
 from genops_helicone_async.chat_request import make_request
@@ -137,7 +138,9 @@ class Rig:
             estimates=Estimates(lambda _, text: heuristic_tokens(text), self.settings.gateway_fee_rates),
         )
         self.slots = Slots(self.settings.max_connections)
-        self.pipeline = Pipeline(shared, transport, self.slots, asyncio.get_running_loop().time)
+        clock = asyncio.get_running_loop().time
+        self.limits = Limits(LimitPlan(), self.slots, clock)
+        self.pipeline = Pipeline(shared, transport, self.limits, clock)
 
     async def chat(self, message: Any = "Hi", **options: Any) -> HeliconeResponse:
         """One call."""

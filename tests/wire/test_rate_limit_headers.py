@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from genops_helicone_async._wire.rate_limit_headers import RateObservation, duration_s, rate_limits_of
+from genops_helicone_async._values import RateObservation
+from genops_helicone_async._wire.rate_limit_headers import duration_s, rate_limits_of
 
 NOW_S = 1_795_439_000.0  # 2026-11-23T13:03:20Z
 

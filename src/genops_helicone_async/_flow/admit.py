@@ -1,4 +1,4 @@
-"""The way in: attribution, who could answer, the budget's hold, a slot. The way out: everything is given back."""
+"""The way in: attribution, who could answer, the budget's hold. The way out: everything is given back."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ if TYPE_CHECKING:
 class Admission:
     """`async with` around one call: `ticket` inside; outside nothing of it remains, however it ended."""
 
-    __slots__ = ("_pipeline", "_request", "_slot", "targets", "ticket")
+    __slots__ = ("_pipeline", "_request", "targets", "ticket")
 
     def __init__(self, pipeline: Pipeline, request: ChatRequest) -> None:
         self._pipeline = pipeline
         self._request = request
-        self._slot = False
         self.ticket: Ticket
         self.targets: list[Target]
 
@@ -56,9 +55,6 @@ class Admission:
             self.targets = await pipeline.candidates.of(request, ticket.deadline)
             if ticket.hold.is_limited or request.max_cost is not None:
                 await self._set_aside(ticket)
-            if not pipeline.slots.take_nowait():
-                await pipeline.slots.take(ticket.deadline)
-            self._slot = True
         except BaseException as exc:
             self.close(exc)
             raise
@@ -82,16 +78,14 @@ class Admission:
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Gives the slot back and, where the call was not settled, settles it as failed."""
+        """Where the call was not settled, settles it as failed."""
         self.close(exc)
 
     def close(self, exc: BaseException | None) -> None:
         """Ends the admission; safe to call more than once. A stream that its reader left on purpose has not failed."""
         ticket, pipeline = self.ticket, self._pipeline
         pipeline.in_flight.discard(self)
-        if self._slot:
-            self._slot = False
-            pipeline.slots.release()
+        ticket.end_turn()
         if not ticket.settled:
             ticket.settled = True
             ticket.durable = ticket.hold.settle(ticket.rows, failed=exc is not None, cached=False)

@@ -62,6 +62,7 @@ class Attempts:
         started = self._clock()
         try:
             http = await self._transport.send(request, until)
+            ticket.heard(http.headers)
             if http.status not in _OK:
                 raise classify(http, target.endpoint, request_id=request_id, now_s=time.time())
             reply = decode_reply(http.body, http.status, target.endpoint, request_id)

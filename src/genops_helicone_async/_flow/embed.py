@@ -70,6 +70,7 @@ class Embedding:
         request_id, started = request.headers["Helicone-Request-Id"], self._pipeline.clock()
         try:
             http = await self._pipeline.transport.send(request, until)
+            ticket.heard(http.headers)
             if not 200 <= http.status < 300:
                 raise classify(http, endpoint, request_id=request_id, now_s=time.time())
             try:

@@ -51,6 +51,12 @@ class Estimates:
         images = image_tokens_for(model)
         return estimate_input_tokens(request.messages(), _tools_and_schema(request), count, tokens_per_image=images)
 
+    def likely_tokens(self, request: ChatRequest, target: Target) -> int:
+        """Tokens a provider is likely to count for the call: its input, and the output it may have or is likely to."""
+        endpoint, allowed = target.endpoint, allowed_output(request)
+        output = self._likely_output(request, endpoint.provider, endpoint.model) if allowed is None else allowed
+        return self.input_tokens(request, endpoint.model) + output
+
     def worst_case_pusd(self, request: ChatRequest, target: Target) -> int | None:
         """Pico-dollars to set aside: input with a margin, output at `max_tokens` or what few answers exceed.
 

@@ -6,21 +6,20 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from .._rules.health import HealthBoard
 from .._rules.retry import Failure, RetryPolicy, RetryQuota, Stop, decide
 from .._values import Currency
-from ..errors import (
-    AllProvidersFailedError,
-    DeadlineExceededError,
-    DecodeError,
-    GatewayError,
-    HeliconeError,
-    ProviderError,
-)
+from ..chat_request import ChatRequest
+from ..errors import DeadlineExceededError, HeliconeError, ProviderError, RateLimitExceededError
 from .affordable import beyond_max_cost, most_pusd
+from .circuits import Circuits, beyond_deadline
 from .estimates import Estimates
+from .final_error import final_error
 from .in_time import in_time
-from .ticket import Outcome, Target, Ticket
+from .ports import Limits
+from .ticket import Outcome, Target, Ticket, Turn
 
 Answer = TypeVar("Answer")
 Ask = Callable[[Ticket, Target, float], Awaitable[Answer]]
@@ -32,7 +31,7 @@ SHARE_OF_TIME = 2 / 3
 class Failover:
     """The loop around attempts. `clock` is the event loop's, `random` gives numbers from 0 up to 1."""
 
-    __slots__ = ("_clock", "_currency", "_estimates", "_health", "_policy", "_quota", "_random")
+    __slots__ = ("_circuits", "_clock", "_currency", "_estimates", "_health", "_limits", "_policy", "_quota", "_random")
 
     def __init__(
         self,
@@ -40,11 +39,15 @@ class Failover:
         quota: RetryQuota,
         clock: Callable[[], float],
         random: Callable[[], float],
+        *,
         estimates: Estimates,
         currency: Currency,
         health: HealthBoard,
+        limits: Limits,
     ) -> None:
+        self._circuits = Circuits(health, clock)
         self._health = health
+        self._limits = limits
         self._estimates = estimates
         self._currency = currency
         self._policy = policy
@@ -62,53 +65,116 @@ class Failover:
         failures: list[Failure] = []
         at = 0
         while True:
+            at = await self._open_one(ticket, targets, at, failures)
             if ticket.failed_pusd:
                 await self._cover(ticket, targets[at], failures)
             try:
-                until = self._until(ticket, len(targets) - len(failures))
+                until = self._until(ticket, len(targets) - len({failure.candidate for failure in failures}))
+                await self._take_turn(ticket, targets[at], until, again=ticket.retried)
+                if not self._circuits.lets_pass(targets[at]):
+                    ticket.end_turn()
+                    continue
                 answer = await self._observed(ticket, targets[at], until, ask)
             except HeliconeError as error:
-                failure = error
+                ticket.end_turn()
+                failures.append(Failure(candidate=at, error=error, at_s=self._clock()))
             else:
                 self._quota.succeeded(after_retry=ticket.retried)
                 return answer
-            now = self._clock()
-            failures.append(Failure(candidate=at, error=failure, at_s=now))
-            step = decide(
-                failures,
-                len(targets),
-                now_s=now,
-                remaining_s=ticket.deadline - now,
-                policy=self._policy,
-                quota=self._quota,
-                random=self._random,
+            at = await self._next(ticket, targets, failures)
+
+    async def _next(self, ticket: Ticket, targets: list[Target], failures: list[Failure]) -> int:
+        """Whom to ask after the last failure, once it is time; raises the call's error where there is nobody."""
+        now, policy = self._clock(), self._policy
+        if policy.strategy != self._limits.plan.backoff_strategy:
+            policy = self._policy = replace(policy, strategy=self._limits.plan.backoff_strategy)
+        step = decide(
+            failures,
+            len(targets),
+            now_s=now,
+            remaining_s=ticket.deadline - now,
+            policy=policy,
+            quota=self._quota,
+            random=self._random,
+            has_fallback=names_fallback(ticket.request),
+        )
+        if isinstance(step, Stop) or ticket.deadline <= now:
+            raise final_error(failures, targets)
+        ticket.retried = ticket.retried or step.is_retry
+        if step.delay_s > 0:
+            await asyncio.sleep(step.delay_s)
+        return step.candidate
+
+    async def _open_one(self, ticket: Ticket, targets: list[Target], at: int, failures: list[Failure]) -> int:
+        """The target to ask: `at`, or one not asked yet where that one rests or is paused.
+
+        Where all rest, waits until the first has recovered, if that is before the deadline.
+        """
+        if self._is_open(targets[at]):
+            return at
+        asked = {failure.candidate for failure in failures}
+        left = [at, *(i for i in range(len(targets)) if i != at and i not in asked)]
+        while True:
+            usable = [i for i in left if self._circuits.is_usable(targets[i])]
+            pauses = {i: self._limits.gate(targets[i].endpoint.provider).paused_s() for i in usable}
+            if pauses:
+                at = min(pauses, key=lambda i: pauses[i])
+                if pauses[at] < ticket.deadline - self._clock():
+                    return at
+            try:
+                if usable and len(usable) == len(left):
+                    raise beyond_deadline(targets[at], pauses[at])
+                resting = [targets[i] for i in left if i not in pauses]
+                await self._circuits.until_recovery(resting, ticket.deadline)
+            except HeliconeError as error:
+                if failures:
+                    raise final_error(failures, targets) from error
+                raise
+
+    def _is_open(self, target: Target) -> bool:
+        """Whether nothing speaks against asking it now."""
+        provider = target.endpoint.provider
+        return self._health.is_closed((provider, target.endpoint.model)) and not (
+            self._limits.gate(provider).paused_s()
+        )
+
+    async def _take_turn(self, ticket: Ticket, target: Target, until: float, *, again: bool) -> None:
+        """Waits for the target's limits; what is taken there is given back when the attempt has ended."""
+        endpoint, who = target.endpoint, ticket.attribution
+        gate = self._limits.gate(endpoint.provider)
+        tokens = float(self._estimates.likely_tokens(ticket.request, target)) if gate.counts_tokens else 0.0
+        try:
+            await gate.enter(
+                endpoint.model,
+                tokens,
+                priority=ticket.request.priority or 0,
+                tenant=(who.get("team"), who.get("customer_id")),
+                deadline=until,
+                again=again,
             )
-            if isinstance(step, Stop) or ticket.deadline <= now:
-                raise _final(failures, targets)
-            at = step.candidate
-            ticket.retried = ticket.retried or step.is_retry
-            if step.delay_s > 0:
-                await asyncio.sleep(step.delay_s)
+        except DeadlineExceededError as exc:
+            if until >= ticket.deadline:
+                raise
+            raise ProviderError(exc.message, code="no_turn", retry_safe=True, provider=endpoint.provider) from exc
+        ticket.turn = Turn(gate=gate, model=endpoint.model, tokens=tokens, number=len(ticket.attempts))
 
     async def _observed(self, ticket: Ticket, target: Target, until: float, ask: Ask[Answer]) -> Answer:
-        """Asks, and tells the health of the target how it went; a whole answer tells how long it took, too."""
+        """Asks, and tells the target's health and limits how it went; a whole answer tells how long it took, too."""
         health, key, started = self._health, (target.endpoint.provider, target.endpoint.model), self._clock()
-        probing = not health.is_closed(key) and health.take_probe(key, started)
+        probing = not health.is_closed(key)
         health.begin(key)
         try:
             answer = await ask(ticket, target, until)
         except BaseException as exc:
-            if speaks_against(exc):
-                health.observe_failure(key, self._clock(), started)
-            elif probing:
-                health.observe_end(key)
+            self._circuits.failed(key, exc, started, probing=probing)
+            if ticket.turn is not None and isinstance(exc, RateLimitExceededError) and exc.limited_by == "provider":
+                ticket.turn.gate.refused(key[1], started, exc.retry_after_s)
             raise
         finally:
             health.end(key)
-        if isinstance(answer, Outcome):
-            health.observe_success(key, self._clock(), answer.duration_s)
-        elif probing:
-            health.observe_end(key)
+        self._circuits.answered(key, answer.duration_s if isinstance(answer, Outcome) else None, probing=probing)
+        if ticket.turn is not None:
+            ticket.turn.gate.accepted()
         return answer
 
     async def _cover(self, ticket: Ticket, target: Target, failures: list[Failure]) -> None:
@@ -133,42 +199,9 @@ class Failover:
         return now + (ticket.deadline - now) * SHARE_OF_TIME
 
 
-def speaks_against(error: BaseException) -> bool:
-    """Whether an error tells that the provider or the way to it is unwell: no refusal, no throttling, no cancelling."""
-    if isinstance(error, DecodeError | DeadlineExceededError):
-        return error.billed == "maybe"
-    if not isinstance(error, ProviderError | GatewayError) or error.throttled:
-        return False
-    return error.retry_safe or error.code == "attempt_timeout" or error.billed == "maybe"
+def names_fallback(request: ChatRequest) -> bool:
+    """Whether the caller said who is to answer where the first cannot."""
+    return request.fallback_strategy is not None or len(request.providers or ()) > 1
 
 
-def _final(failures: list[Failure], targets: list[Target]) -> HeliconeError:
-    """The error the caller gets."""
-    last = failures[-1].error
-    asked = {failure.candidate for failure in failures}
-    if len(asked) == 1 or isinstance(last, DeadlineExceededError):
-        return last
-    stories = "; ".join(
-        f"{targets[f.candidate].endpoint.provider}: {f.error.message}"
-        for f in {failure.candidate: failure for failure in failures}.values()
-    )
-    errors = [failure.error for failure in failures]
-    waits = [error.retry_after_s for error in errors if error.retry_after_s is not None]
-    summary = AllProvidersFailedError(
-        f"none of {len(asked)} providers answered: {stories}",
-        request_id=last.request_id,
-        status_code=last.status_code,
-        http_status=last.http_status,
-        retry_safe=any(error.retry_safe for error in errors),
-        retry_after_s=min(waits, default=None),
-        throttled=all(error.throttled for error in errors),
-        billed="maybe" if any(error.billed != "no" for error in errors) else "no",
-        provider=last.provider,
-        model=last.model,
-        code=last.code,
-    )
-    summary.__cause__ = last
-    return summary
-
-
-__all__ = ["SHARE_OF_TIME", "Failover", "speaks_against"]
+__all__ = ["SHARE_OF_TIME", "Failover"]

@@ -55,6 +55,7 @@ class Openings:
         body: BodyStream | None = None
         try:
             body = await self._pipeline.transport.open(request, until)
+            ticket.heard(body.headers)
             return await self._first_content(request, target, started, body, until)
         except BaseException as exc:  # noqa: BLE001  recorded, then raised
             if body is not None:

@@ -21,7 +21,7 @@ from .candidates import Candidates
 from .estimates import Estimates
 from .failover import Failover
 from .metering import NO_CUSTOM_METRICS, CustomMetrics
-from .ports import Budget, NoBudget, Prices, Slots, Transport
+from .ports import Budget, Limits, NoBudget, Prices, Transport
 from .route import Router, RoutingBoard
 from .settle import is_hit, record_of, response_of, written
 from .sinks import Sinks
@@ -66,21 +66,21 @@ class Pipeline:
         "failover",
         "health",
         "in_flight",
+        "limits",
         "router",
         "settings",
         "sinks",
-        "slots",
         "streams",
         "transport",
     )
 
-    def __init__(self, shared: Shared, transport: Transport, slots: Slots, clock: Callable[[], float]) -> None:
+    def __init__(self, shared: Shared, transport: Transport, limits: Limits, clock: Callable[[], float]) -> None:
         self.settings = shared.settings
         self.attribution = shared.attribution
         self.budget = shared.budget
         self.sinks = shared.sinks
         self.transport = transport
-        self.slots = slots
+        self.limits = limits
         self.clock = clock
         self.in_flight: set[Admission] = set()
         self.streams: weakref.WeakSet[ChatStream] = weakref.WeakSet()
@@ -97,10 +97,16 @@ class Pipeline:
             currency=shared.currency,
             traced=shared.traced,
         )
-        policy = RetryPolicy(attempts=shared.settings.retry_attempts)
         self.health = shared.routing.health
         self.failover = Failover(
-            policy, shared.quota, clock, shared.random, shared.estimates, shared.currency, self.health
+            RetryPolicy(attempts=shared.settings.retry_attempts),
+            shared.quota,
+            clock,
+            shared.random,
+            estimates=shared.estimates,
+            currency=shared.currency,
+            health=self.health,
+            limits=limits,
         )
         self.router = Router(shared.settings, shared.routing, self.candidates, shared.estimates, clock, shared.random)
 
@@ -128,6 +134,7 @@ class Pipeline:
 
     async def aclose(self) -> None:
         """Drops the connections, and books what is still on its way as far as it is known, before the ledger closes."""
+        self.limits.close()
         await self.transport.aclose()
         for stream in tuple(self.streams):
             stream.end(_closed())
@@ -141,6 +148,10 @@ class Pipeline:
     def admit(self, request: ChatRequest) -> Admission:
         """The way in and out, as an `async with`."""
         return Admission(self, request)
+
+    def is_short(self, provider: str) -> bool:
+        """Whether a call to the provider would have to wait for its limits."""
+        return self.limits.gate(provider).is_short()
 
     def settle(self, ticket: Ticket, outcome: Outcome) -> HeliconeResponse:
         """Books an answered call: money, response, record. No await, so nothing can tear it."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Any, Protocol
 
 from .._rules.ledger import Account, LedgerRow, Movement, Refusal, Scope, Wait
 from .._rules.prices import Price
+from .._rules.rate_limits import LimitPlan
 from .._values import HttpReply, HttpRequest
 
 
@@ -57,19 +58,59 @@ class Prices(Protocol):
         ...
 
 
-class Slots(Protocol):
-    """How many calls may be on their way at once."""
+class Gate(Protocol):
+    """Where attempts at one provider wait for its limits; `enter` before each and `leave` after it, exactly once."""
 
-    def take_nowait(self) -> bool:
-        """Takes a slot if one is free and nobody waits."""
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether `enter` has to know how many tokens an attempt is likely to take."""
         ...
 
-    async def take(self, deadline: float) -> None:
-        """Waits for a slot."""
+    def is_short(self) -> bool:
+        """Whether an attempt would have to wait."""
         ...
 
-    def release(self) -> None:
-        """Gives a slot back."""
+    def paused_s(self) -> float:
+        """Seconds for which the provider has asked to be left alone."""
+        ...
+
+    async def enter(
+        self, model: str, tokens: float, *, priority: int, tenant: Hashable, deadline: float, again: bool = False
+    ) -> None:
+        """Waits for the attempt's turn; raises `DeadlineExceededError` where it does not come in time."""
+        ...
+
+    def leave(self, model: str, reserved: float, used: float, *, unsent: bool = False) -> None:
+        """The attempt is over: tokens reserved and used; `unsent`: it never went out."""
+        ...
+
+    def accepted(self) -> None:
+        """The provider took an attempt, whatever came of it."""
+        ...
+
+    def refused(self, model: str, started_s: float, retry_after_s: float | None) -> None:
+        """The provider refused an attempt because there were too many."""
+        ...
+
+    def heard(self, model: str, headers: Mapping[str, str]) -> None:
+        """Looks at a reply's headers for limits of the provider's own."""
+        ...
+
+
+class Limits(Protocol):
+    """The limits of one event loop."""
+
+    @property
+    def plan(self) -> LimitPlan:
+        """What is configured."""
+        ...
+
+    def gate(self, provider: str) -> Gate:
+        """The provider's gate."""
+        ...
+
+    def close(self) -> None:
+        """Whoever waits is told that the adapter is closed."""
         ...
 
 
@@ -200,4 +241,16 @@ class NoBudget:
         return NO_HOLD
 
 
-__all__ = ["NO_HOLD", "BodyStream", "Budget", "Durable", "Hold", "Ledger", "NoBudget", "Prices", "Slots", "Transport"]
+__all__ = [
+    "NO_HOLD",
+    "BodyStream",
+    "Budget",
+    "Durable",
+    "Gate",
+    "Hold",
+    "Ledger",
+    "Limits",
+    "NoBudget",
+    "Prices",
+    "Transport",
+]

@@ -14,7 +14,7 @@ from .._wire.dialects import Endpoint
 from ..chat_request import ChatRequest
 from ..errors import Attempt
 from ..models import CostSource, EmbeddingResponse, HeliconeResponse, RoutingDecision
-from .ports import NO_HOLD, Durable, Hold
+from .ports import NO_HOLD, Durable, Gate, Hold
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,8 +57,23 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     counts: TokenCounts
 
 
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt's place among those under way: the gate it went through, and the tokens reserved for it there.
+
+    `number` is how many attempts the call had made before.
+    """
+
+    gate: Gate
+    model: str
+    tokens: float
+    number: int
+
+
 class Ticket(msgspec.Struct, kw_only=True):
-    """One call that has begun. Times are seconds on the loop's clock; `failed_pusd` what failed attempts may cost."""
+    """One call that has begun. Times are seconds on the loop's clock; `failed_pusd` what failed attempts may cost.
+
+    `turn` is that of the attempt under way.
+    """
 
     request: ChatRequest
     attribution: Mapping[str, str]
@@ -72,10 +87,35 @@ class Ticket(msgspec.Struct, kw_only=True):
     attempts: list[Attempt] = msgspec.field(default_factory=list)
     rows: list[LedgerRow] = msgspec.field(default_factory=list)
     durable: Durable = None
+    turn: Turn | None = None
     routing: RoutingDecision | None = None
     failed_pusd: int = 0
     retried: bool = False
     settled: bool = False
+
+    def heard(self, headers: Mapping[str, str]) -> None:
+        """A reply has come: its headers may tell limits of the provider's own."""
+        if self.turn is not None:
+            self.turn.gate.heard(self.turn.model, headers)
+
+    def end_turn(self) -> None:
+        """Gives back what the attempt under way holds of its provider's limits; without effect where none is.
+
+        Tokens it used are in its row; where that does not say, all that were reserved count as used.
+        """
+        turn, self.turn = self.turn, None
+        if turn is None:
+            return
+        used, unsent = turn.tokens, len(self.attempts) == turn.number
+        if unsent:
+            used = 0.0
+        elif turn.tokens:
+            row = self.rows[-1]
+            if row.status == "ok":
+                used = float(row.input_tokens + row.output_tokens)
+            elif self.attempts[-1].billed == "no":
+                used = 0.0
+        turn.gate.leave(turn.model, turn.tokens, used, unsent=unsent)
 
 
 class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,4 +141,4 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     error: BaseException | None = None
 
 
-__all__ = ["Charge", "Outcome", "RequestRecord", "Reserved", "Target", "Ticket"]
+__all__ = ["Charge", "Outcome", "RequestRecord", "Reserved", "Target", "Ticket", "Turn"]

@@ -20,15 +20,23 @@ from ..errors import (
     ProviderError,
     RateLimitExceededError,
 )
+from .rate_limits import BackoffStrategy
 
 _CURABLE_STATUS = frozenset({404, 408, 413, 429})
 _CURABLE_CODES = frozenset({"context_length_exceeded", "model_not_found", "no_available_providers", "tls_failure"})
+_REFUSED_CODES = frozenset({"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"})
+"""A provider's own policy forbade the content; another's may not, but only the caller may decide to go there."""
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """`attempts` is how many waits and repeats a whole call may make, beyond asking each candidate once."""
+    """`attempts` is how many waits and repeats a whole call may make, beyond asking each candidate once.
+
+    Waits start at `base_s` and end at `cap_s`: `exponential` doubles them and takes a random part of each (full
+    jitter), `linear` adds `base_s` each time, `constant` stays at `base_s`.
+    """
 
     attempts: int
+    strategy: BackoffStrategy = "exponential"
     base_s: float = 0.5
     cap_s: float = 8.0
 
@@ -84,9 +92,11 @@ class RetryQuota:
         self.left = min(self.capacity, self.left + (self.cost if after_retry else 1))
 
 
-def can_another_cure(error: HeliconeError) -> bool:
-    """Whether a different candidate could answer what this one could not."""
+def can_another_cure(error: HeliconeError, *, has_fallback: bool = False) -> bool:
+    """Whether a different candidate could answer what this one could not; `has_fallback`: the caller named one."""
     if error.code in _CURABLE_CODES:
+        return True
+    if has_fallback and error.code in _REFUSED_CODES:
         return True
     if isinstance(error, RateLimitExceededError):
         return error.limited_by == "provider"
@@ -113,15 +123,17 @@ def decide(
     policy: RetryPolicy,
     quota: RetryQuota,
     random: Callable[[], float],
+    has_fallback: bool = False,
 ) -> Ask | Stop:
     """The next step after `failures`, the last of which has just happened.
 
     `remaining_s` is the time to the deadline; `random` gives a number from 0 up to 1. A retry is paid for from
-    `quota` here. The delay is full jitter over an exponential, with the other side's Retry-After as its floor.
+    `quota` here, but for one after throttling, which the limits pace. The other side's Retry-After is the floor of
+    each delay. `has_fallback` says that the caller named who is to answer where the first cannot.
     """
     error = failures[-1].error
     asked = {failure.candidate for failure in failures}
-    cures = can_another_cure(error)
+    cures = can_another_cure(error, has_fallback=has_fallback)
     if cures and len(asked) < candidates:
         return Ask(candidate=next(i for i in range(candidates) if i not in asked), delay_s=0.0, is_retry=False)
     if not cures and not may_repeat(error):
@@ -134,10 +146,10 @@ def decide(
     if not waits:
         return Stop("no candidate may be asked again without paying twice")
     candidate = min(waits, key=lambda i: waits[i])
-    delay_s = max(waits[candidate], random() * _ceiling_s(policy, retries))
+    delay_s = max(waits[candidate], _backoff_s(policy, retries, random))
     if delay_s >= remaining_s:
         return Stop(f"waiting {delay_s:.1f} s would outlast the deadline")
-    if not quota.take():
+    if not last[candidate].error.throttled and not quota.take():
         return Stop("the client's retry quota is empty")
     return Ask(candidate=candidate, delay_s=delay_s, is_retry=True)
 
@@ -145,6 +157,14 @@ def decide(
 def _wait_s(failure: Failure, now_s: float) -> float:
     """How much of the other side's Retry-After is still to be waited."""
     return max(0.0, (failure.error.retry_after_s or 0.0) - (now_s - failure.at_s))
+
+
+def _backoff_s(policy: RetryPolicy, retries: int, random: Callable[[], float]) -> float:
+    if policy.strategy == "constant":
+        return policy.base_s
+    if policy.strategy == "linear":
+        return min(policy.cap_s, policy.base_s * (retries + 1))
+    return random() * _ceiling_s(policy, retries)
 
 
 def _ceiling_s(policy: RetryPolicy, retries: int) -> float:

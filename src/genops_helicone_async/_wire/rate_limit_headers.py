@@ -14,33 +14,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import Literal
 
-import msgspec
-
-By = Literal["provider", "helicone"]
-Unit = Literal["requests", "tokens", "input_tokens", "output_tokens", "cents"]
-
-
-class RateObservation(msgspec.Struct, frozen=True, kw_only=True):
-    """One limit as a reply told it; None where it did not.
-
-    `by` is whose limit it is. `limit` and `remaining` are in `unit`; `reset_s` is seconds until all is there again;
-    `window_s` the time that `limit` is for: as told, or found from how fast it comes back.
-    """
-
-    by: By
-    unit: Unit
-    limit: float | None = None
-    remaining: float | None = None
-    reset_s: float | None = None
-    window_s: float | None = None
-
-    @property
-    def rate_per_s(self) -> float | None:
-        """How much the limit allows per second; None where the window is not known."""
-        return self.limit / self.window_s if self.limit and self.window_s else None
-
+from .._values import RateLimitOwner, RateLimitUnit, RateObservation
 
 _WINDOWS_S = (1.0, 10.0, 60.0, 3600.0, 86400.0)
 _NEAR = 1.5
@@ -51,7 +26,7 @@ _MOST_DIGITS = 15
 _MOST_CHARS = 500
 
 # by, unit, what stands around `limit`, `remaining` and `reset`, and the window where the name tells it
-_FAMILIES: tuple[tuple[By, Unit, str, float | None], ...] = (
+_FAMILIES: tuple[tuple[RateLimitOwner, RateLimitUnit, str, float | None], ...] = (
     ("provider", "requests", "x-ratelimit-{}-requests", None),
     ("provider", "tokens", "x-ratelimit-{}-tokens", None),
     ("provider", "requests", "anthropic-ratelimit-requests-{}", None),
@@ -117,8 +92,8 @@ _PARAMETER = re.compile(r';\s*([a-z]+)=("?)([^;,"]*)\2')
 
 
 def _observed(
-    by: By,
-    unit: Unit,
+    by: RateLimitOwner,
+    unit: RateLimitUnit,
     limit: str | None,
     remaining: str,
     reset: str | None,
@@ -131,8 +106,8 @@ def _observed(
 
 
 def _made(
-    by: By,
-    unit: Unit,
+    by: RateLimitOwner,
+    unit: RateLimitUnit,
     limit: float | None,
     remaining: float | None,
     reset_s: float | None,
@@ -160,7 +135,7 @@ def _window_found(limit: float | None, remaining: float | None, reset_s: float |
 
 def _helicone(headers: Mapping[str, str], remaining: str, now_s: float) -> list[RateObservation]:
     policy = headers.get("helicone-ratelimit-policy") or ""
-    unit: Unit = "cents" if "u=cents" in policy.lower() else "requests"
+    unit: RateLimitUnit = "cents" if "u=cents" in policy.lower() else "requests"
     reset_s = _seconds(headers.get("helicone-ratelimit-reset"), None, now_s)
     limit = _number(headers.get("helicone-ratelimit-limit"))
     return _made("helicone", unit, limit, _number(remaining), reset_s, _window_told(policy))
@@ -240,4 +215,4 @@ def _date_s(text: str) -> float | None:
         return None
 
 
-__all__ = ["By", "RateObservation", "Unit", "duration_s", "rate_limits_of"]
+__all__ = ["duration_s", "rate_limits_of"]

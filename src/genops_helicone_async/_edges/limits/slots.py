@@ -7,7 +7,7 @@ from collections import OrderedDict
 
 import msgspec
 
-from ..errors import DeadlineExceededError
+from ...errors import DeadlineExceededError
 
 
 class SlotStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +36,11 @@ class Slots:
         """Limit, taken and waiting."""
         return SlotStatistics(limit=self._limit, taken=self._taken, waiting=len(self._waiters))
 
+    @property
+    def has_free(self) -> bool:
+        """Whether a slot is free."""
+        return self._taken < self._limit
+
     def take_nowait(self) -> bool:
         """Takes a slot if one is free and nobody waits."""
         if self._taken < self._limit:  # never so while somebody waits
@@ -43,8 +48,8 @@ class Slots:
             return True
         return False
 
-    async def take(self, deadline: float) -> None:
-        """Waits for a slot until `deadline` on the loop's clock.
+    async def take(self, deadline: float | None) -> None:
+        """Waits for a slot until `deadline` on the loop's clock, or for ever.
 
         Raises:
             DeadlineExceededError: no slot came free in time; nothing was sent.

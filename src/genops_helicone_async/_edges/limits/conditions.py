@@ -1,0 +1,140 @@
+"""What a call to one provider needs besides a slot: no pause, room in the provider's own limits and in configured ones.
+
+Everything is taken in one step when a call goes on, and what it did not need is given back when it is over.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Literal
+
+from ..._rules.rate_limits import RateLimits
+from ...errors import LedgerError
+from .found import FoundLimits
+from .requests import RequestLimit
+from .shared import Store
+from .tokens import TokenLimit
+
+HeldBy = Literal["nothing", "pace", "provider", "tokens", "concurrency"]
+_STORE_REST_S = 5.0
+"""After a failure of the store, this process keeps to the limits by itself for so long."""
+_log = logging.getLogger("genops_helicone_async.limits")
+
+
+class Conditions:
+    """One provider's limits on one event loop: configured ones, the provider's own, and what is under way."""
+
+    __slots__ = (
+        *("_clock", "_is_unlimited", "_requests", "_store_away_until_s", "_tokens", "entered", "found", "held_by"),
+        *("in_flight", "limits", "provider"),
+    )
+
+    def __init__(self, provider: str, limits: RateLimits, clock: Callable[[], float], store: Store | None) -> None:
+        self.provider = provider
+        self.limits = limits
+        self.found = FoundLimits(limits, clock())
+        self.in_flight = 0
+        self.entered = 0
+        self.held_by: HeldBy = "nothing"
+        self._clock = clock
+        self._requests = RequestLimit(limits, clock, store, f"{provider}:requests")
+        self._tokens = TokenLimit(limits, clock, store, f"{provider}:tokens")
+        self._store_away_until_s = 0.0
+        self._is_unlimited = _is_unlimited(limits)
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether it makes a difference how many tokens a call takes."""
+        return self._tokens.is_limited or (not self.found.is_unlimited and self.found.counts_tokens)
+
+    def may_go(self, model: str, tokens: float) -> bool:
+        """Whether a call may go on now."""
+        if self._is_unlimited and self.found.is_unlimited:
+            return True
+        return self.held_s(model, tokens) == 0.0 and self.is_ready(tokens)
+
+    def held_s(self, model: str, tokens: float) -> float | None:
+        """Seconds for which a call is held back as far as is known now, 0.0 if it is not, None until another ends."""
+        now_s, most = self._clock(), self.limits.max_concurrency
+        if most is not None and self.in_flight >= most:
+            self.held_by = "concurrency"
+            return None
+        found_s = 0.0 if self.found.is_unlimited else self.found.wait_s(model, tokens, now_s)
+        tokens_s = self._tokens.wait_s(tokens, now_s)
+        if tokens_s > found_s:
+            self.held_by = "tokens"
+        elif found_s > 0:
+            self.held_by = "pace" if self.found.paced_s(now_s) >= found_s else "provider"
+        else:
+            self.held_by = "nothing"
+        return max(found_s, tokens_s)
+
+    def is_ready(self, tokens: float) -> bool:
+        """Whether requests per minute and the shared store let a call pass now; where not, await `get_ready`."""
+        if self._is_unlimited:
+            return True
+        if not self._requests.is_ready:
+            return False
+        return self._clock() < self._store_away_until_s or (self._requests.is_here and self._tokens.is_here(tokens))
+
+    async def get_ready(self, tokens: float) -> float:
+        """Waits for the next request of the minute, or asks the store; gives the seconds that are still to be waited.
+
+        The caller looks again afterwards.
+        """
+        if not self._requests.is_ready:
+            await self._requests.until_ready()
+            return 0.0
+        try:
+            return await (self._tokens.fetch(tokens) if self._requests.is_here else self._requests.fetch())
+        except LedgerError as exc:
+            self._store_away_until_s = self._clock() + _STORE_REST_S
+            _log.warning("limits are kept by this process alone for %g s: %s", _STORE_REST_S, exc.message)
+            return 0.0
+
+    def begin(self, model: str, tokens: float) -> None:
+        """Takes everything for one call that may go on."""
+        self.in_flight += 1
+        self.entered += 1
+        if not self._is_unlimited:
+            self._requests.take()
+            self._tokens.take(tokens, self._clock())
+        if not self.found.is_unlimited:
+            self.found.take(model, tokens, self._clock())
+
+    def end(self, model: str, reserved: float, used: float, *, unsent: bool) -> None:
+        """A call is over: it had reserved so many tokens and used so many; `unsent`: it never went out."""
+        self.in_flight -= 1
+        if not self._is_unlimited:
+            self._tokens.settle(reserved, used)
+            if unsent:
+                self._requests.give_back()
+        if not self.found.is_unlimited and (unsent or used != reserved):
+            self.found.give_back(model, reserved - used, self._clock(), unsent=unsent)
+
+    def configure(self, limits: RateLimits) -> None:
+        """Other limits from now on."""
+        self.limits = limits
+        self._is_unlimited = _is_unlimited(limits)
+        self._requests.configure(limits)
+        self._tokens.configure(limits)
+        self.found.configure(limits)
+
+    def told(self) -> list[str]:
+        """The limits in words."""
+        limits, paused_s = self.limits, self.found.paused_s(self._clock())
+        return [
+            *([f"{limits.requests_per_minute:g} requests a minute"] if limits.requests_per_minute else []),
+            *([f"{limits.tokens_per_minute:g} tokens a minute"] if limits.tokens_per_minute else []),
+            *([f"{limits.max_concurrency} at once"] if limits.max_concurrency else []),
+            *([f"it asked for a pause of {paused_s:.1f} s more"] if paused_s else []),
+            f"{self.in_flight} are on their way",
+        ]
+
+
+def _is_unlimited(limits: RateLimits) -> bool:
+    return limits.requests_per_minute is None and limits.tokens_per_minute is None and limits.max_concurrency is None
+
+
+__all__ = ["Conditions", "HeldBy"]

@@ -1,0 +1,130 @@
+"""What is known of one provider's own limits: the pause it asked for, what its replies tell, what refusals taught."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+
+from ..._rules.adaptive import RateController, RateStatistics
+from ..._rules.buckets import Bucket
+from ..._rules.rate_limits import RateLimits
+from ..._rules.told_limits import ToldLimits, ToldStatistics
+from ..._wire.rate_limit_headers import rate_limits_of
+
+LONGEST_PAUSE_S = 300.0
+"""A provider may ask for a week where a quota is used up; who pays for more must not have to wait for it."""
+_LOOK_EVERY_S = 0.05
+_MOST_MODELS = 256
+
+
+class FoundLimits:
+    """One provider's own limits, as far as they are known. Times are seconds on the event loop's clock."""
+
+    __slots__ = (
+        *("_controller", "_is_adaptive", "_looked_s", "_pace", "_paused_until_s", "_told", "is_unlimited", "throttled"),
+    )
+
+    def __init__(self, limits: RateLimits, now_s: float) -> None:
+        self._is_adaptive = limits.adaptive
+        self._controller = RateController(now_s, ceiling_per_s=limits.requests_per_s)
+        self._pace: Bucket | None = None
+        self._told: dict[str, ToldLimits] = {}
+        self._paused_until_s = self._looked_s = -math.inf
+        self.throttled = 0
+        self.is_unlimited = True
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether it makes a difference how many tokens a call takes."""
+        return any(told.counts_tokens for told in self._told.values())
+
+    def paused_s(self, now_s: float) -> float:
+        """What is left of the pause that the provider asked for; 0.0 without one."""
+        return max(0.0, self._paused_until_s - now_s)
+
+    def paced_s(self, now_s: float) -> float:
+        """Seconds until the rate found by refusals lets another call pass; 0.0 now."""
+        return 0.0 if self._pace is None else self._pace.ready_in_s(1.0, now_s)
+
+    def wait_s(self, model: str, tokens: float, now_s: float) -> float:
+        """Seconds until a call should pass all of it; 0.0 now."""
+        told = self._told.get(model)
+        told_s = 0.0 if told is None else told.wait_s(tokens, now_s)
+        return max(self._paused_until_s - now_s, self.paced_s(now_s), told_s, 0.0)
+
+    def take(self, model: str, tokens: float, now_s: float) -> None:
+        """A call is sent."""
+        if self._pace is not None:
+            self._pace.take(1.0, now_s)
+        told = self._told.get(model)
+        if told is not None:
+            told.take(tokens)
+
+    def give_back(self, model: str, tokens: float, now_s: float, *, unsent: bool) -> None:
+        """So many tokens of a call were not used; `unsent`: it did not go out at all."""
+        told = self._told.get(model)
+        if told is not None:
+            told.give_back(tokens, unsent=unsent)
+        if unsent and self._pace is not None:
+            self._pace.refund(1.0, now_s)
+
+    def heard(self, model: str, headers: Mapping[str, str], now_s: float, *, alone: bool) -> None:
+        """Looks at a reply's headers, twenty times a second at most; `alone`: no other call was under way."""
+        if now_s - self._looked_s < _LOOK_EVERY_S or not self._is_adaptive:
+            return
+        self._looked_s = now_s
+        observed = rate_limits_of(headers, time.time())
+        if not observed:
+            return
+        told = self._told.get(model)
+        if told is None:
+            if len(self._told) >= _MOST_MODELS:  # a cap on memory
+                self._told.clear()
+            told = self._told[model] = ToldLimits()
+        self._pause(told.observe(observed, now_s, alone=alone), now_s)
+        self.is_unlimited = False
+
+    def accepted(self, now_s: float, *, was_paced: bool) -> None:
+        """The provider took a call, whatever came of it; `was_paced`: calls were waiting for the rate found."""
+        controller, pace = self._controller, self._pace
+        controller.observe_accepted(now_s, is_limited=was_paced)
+        if pace is not None:
+            pace.set_limit(controller.burst, controller.rate_per_s, now_s)
+
+    def refused(self, model: str, started_s: float, now_s: float, retry_after_s: float | None) -> None:
+        """The provider refused a call that began at `started_s`, because there were too many."""
+        self.throttled += 1
+        self._pause(retry_after_s or 0.0, now_s)
+        told = self._told.get(model)
+        if not self._is_adaptive or (told is not None and told.wait_s(1.0, now_s) > 0):
+            return  # it has told why: that limit is kept to from now on
+        controller = self._controller
+        if controller.observe_throttled(started_s, now_s):
+            if self._pace is None:
+                self._pace = Bucket(controller.burst, controller.rate_per_s, now_s)
+            self._pace.set_limit(controller.burst, controller.rate_per_s, now_s)
+            self.is_unlimited = False
+
+    def configure(self, limits: RateLimits) -> None:
+        """Another ceiling; without `adaptive` all that was found is forgotten, but for a pause."""
+        self._is_adaptive = limits.adaptive
+        self._controller.configure(limits.requests_per_s)
+        if not limits.adaptive:
+            self._pace, self._told = None, {}
+
+    def rate(self) -> RateStatistics | None:
+        """Where the search for a hidden limit stands; None before the first refusal."""
+        return self._controller.statistics() if self._controller.decreases else None
+
+    def told(self) -> dict[str, tuple[ToldStatistics, ...]]:
+        """The limits it tells, by model."""
+        return {model: told.statistics() for model, told in self._told.items()}
+
+    def _pause(self, seconds: float, now_s: float) -> None:
+        if seconds > 0:
+            self._paused_until_s = max(self._paused_until_s, now_s + min(seconds, LONGEST_PAUSE_S))
+            self.is_unlimited = False
+
+
+__all__ = ["LONGEST_PAUSE_S", "FoundLimits"]

@@ -1,0 +1,247 @@
+"""The way to one provider on one event loop: calls wait here for its limits, in fair order, and go on together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable, Mapping
+
+import msgspec
+
+from ..._rules.adaptive import RateStatistics
+from ..._rules.fair_queue import FairQueue
+from ..._rules.rate_limits import RateLimits
+from ..._rules.told_limits import ToldStatistics
+from ...errors import ConfigurationError, DeadlineExceededError, RateLimitExceededError
+from .conditions import Conditions
+from .shared import Store
+from .slots import Slots
+
+
+class GateStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """One provider's gate as it stands, times in seconds.
+
+    `entered` counts calls that were let through, `queued` those that had to wait, `queue_wait_s` how long altogether.
+    `throttled` counts refusals by the provider, `paused_s` is what is left of the pause it asked for. `rate` is where
+    the search for its hidden limit stands, None before the first refusal; `told` are the limits its replies tell, by
+    model.
+    """
+
+    provider: str
+    limits: RateLimits
+    in_flight: int = 0
+    waiting: int = 0
+    entered: int = 0
+    queued: int = 0
+    queue_wait_s: float = 0.0
+    throttled: int = 0
+    paused_s: float = 0.0
+    rate: RateStatistics | None = None
+    told: Mapping[str, tuple[ToldStatistics, ...]] = {}
+
+
+class _Waiter:
+    __slots__ = ("future", "model", "tokens")
+
+    def __init__(self, future: asyncio.Future[None], model: str, tokens: float) -> None:
+        self.future = future
+        self.model = model
+        self.tokens = tokens
+
+
+class Gate:
+    """Where calls to one provider wait: `enter` before each attempt, `leave` after it, exactly once each."""
+
+    __slots__ = ("_clock", "_conditions", "_queue", "_queue_wait_s", "_queued", "_server", "_slots", "_wake")
+
+    def __init__(
+        self, provider: str, limits: RateLimits, slots: Slots, clock: Callable[[], float], store: Store | None = None
+    ) -> None:
+        self._conditions = Conditions(provider, limits, clock, store)
+        self._slots = slots
+        self._clock = clock
+        self._queue: FairQueue[_Waiter] = FairQueue()
+        self._server: asyncio.Task[None] | None = None
+        self._wake: asyncio.Future[None] | None = None
+        self._queued = 0
+        self._queue_wait_s = 0.0
+
+    def __repr__(self) -> str:
+        paused_s, conditions = self.paused_s(), self._conditions
+        paused = f", paused for {paused_s:.1f} s" if paused_s else ""
+        return f"Gate({conditions.provider}, {conditions.in_flight} in flight, {len(self._queue)} waiting{paused})"
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether `enter` has to know how many tokens a call is likely to take."""
+        return self._conditions.counts_tokens
+
+    def is_short(self) -> bool:
+        """Whether a call would have to wait."""
+        return len(self._queue) > 0 or not self._slots.has_free or not self._conditions.may_go("", 1.0)
+
+    def paused_s(self) -> float:
+        """What is left of the pause that the provider asked for; 0.0 without one."""
+        return self._conditions.found.paused_s(self._clock())
+
+    async def enter(
+        self, model: str, tokens: float, *, priority: int, tenant: Hashable, deadline: float, again: bool = False
+    ) -> None:
+        """Waits for the call's turn; `again` puts it before others of its priority. Cancelling leaves nothing taken.
+
+        Raises:
+            DeadlineExceededError: its turn did not come before `deadline` on the loop's clock; nothing was sent.
+            RateLimitExceededError: a million calls are waiting already.
+        """
+        if not self._queue and self._conditions.may_go(model, tokens) and self._slots.take_nowait():
+            self._conditions.begin(model, tokens)
+            return
+        since_s = self._clock()
+        self._queued += 1
+        waiter = _Waiter(asyncio.get_running_loop().create_future(), model, tokens)
+        # a repeat has waited once already: half a priority more, and so still behind the next higher one
+        await self._wait(waiter, 2 * priority + again, tenant, deadline)
+        self._queue_wait_s += self._clock() - since_s
+
+    def leave(self, model: str, reserved: float, used: float, *, unsent: bool = False) -> None:
+        """The attempt is over: it had reserved so many tokens and used so many; `unsent`: it never went out."""
+        self._slots.release()
+        conditions = self._conditions
+        conditions.end(model, reserved, used, unsent=unsent)
+        if conditions.held_by != "pace":  # which other calls' ends do not change
+            self._poke()
+
+    def accepted(self) -> None:
+        """The provider took a call, whatever came of it."""
+        conditions = self._conditions
+        conditions.found.accepted(self._clock(), was_paced=conditions.held_by == "pace")
+
+    def refused(self, model: str, started_s: float, retry_after_s: float | None) -> None:
+        """The provider refused a call that began at `started_s`, because there were too many."""
+        self._conditions.found.refused(model, started_s, self._clock(), retry_after_s)
+
+    def heard(self, model: str, headers: Mapping[str, str]) -> None:
+        """Looks at a reply's headers for limits of the provider's own."""
+        conditions = self._conditions
+        conditions.found.heard(model, headers, self._clock(), alone=conditions.in_flight <= 1)
+
+    def configure(self, limits: RateLimits) -> None:
+        """Other limits from now on; who waits keeps its place."""
+        if limits != self._conditions.limits:
+            self._conditions.configure(limits)
+            self._stop_serving()  # it may be waiting for the old limit
+            if self._queue:
+                self._start_serving()
+
+    def close(self) -> None:
+        """Whoever waits is told that the adapter is closed."""
+        self._stop_serving()
+        for place in self._queue.drain():
+            if not place.item.future.done():
+                why = "the adapter was closed while the call waited for its turn: close it when all are done"
+                place.item.future.set_exception(ConfigurationError(why))
+
+    def statistics(self) -> GateStatistics:
+        """The gate as it stands."""
+        conditions, found = self._conditions, self._conditions.found
+        return GateStatistics(
+            provider=conditions.provider,
+            limits=conditions.limits,
+            in_flight=conditions.in_flight,
+            waiting=len(self._queue),
+            entered=conditions.entered,
+            queued=self._queued,
+            queue_wait_s=self._queue_wait_s,
+            throttled=found.throttled,
+            paused_s=self.paused_s(),
+            rate=found.rate(),
+            told=found.told(),
+        )
+
+    async def _wait(self, waiter: _Waiter, priority: int, tenant: Hashable, deadline: float) -> None:
+        provider = self._conditions.provider
+        try:
+            place = self._queue.push(waiter, tenant=tenant, priority=priority)
+        except OverflowError as exc:
+            why = f"{exc}: begin fewer at once, for example with chat_many"
+            raise RateLimitExceededError(why, provider=provider, limited_by="client") from exc
+        if self._server is None:
+            self._start_serving()
+        elif self._queue.head() is place:
+            self._poke()
+        try:
+            async with asyncio.timeout_at(deadline):
+                await waiter.future
+        except BaseException as exc:
+            if self._queue.cancel(place):
+                if not self._queue:
+                    self._stop_serving()
+            elif waiter.future.done() and not waiter.future.cancelled() and waiter.future.exception() is None:
+                self.leave(waiter.model, waiter.tokens, 0.0, unsent=True)
+            if isinstance(exc, TimeoutError):
+                told = ", ".join([f"{len(self._queue)} others wait", *self._conditions.told()])
+                raise DeadlineExceededError(
+                    f"the deadline passed while this call waited for its turn at {provider} ({told}): "
+                    "raise timeout_seconds, the limits or max_connections"
+                ) from None
+            raise
+
+    def _start_serving(self) -> None:
+        self._server = asyncio.get_running_loop().create_task(self._serve())
+
+    def _stop_serving(self) -> None:
+        server, self._server = self._server, None
+        if server is not None:
+            server.cancel()
+
+    async def _serve(self) -> None:
+        """Lets one call after the other through, in the queue's order, while any wait."""
+        conditions, slots, has_slot = self._conditions, self._slots, False
+        try:
+            while (place := self._queue.head()) is not None:
+                waiter = place.item
+                held_s = conditions.held_s(waiter.model, waiter.tokens)
+                if held_s != 0.0 or not conditions.is_ready(waiter.tokens):
+                    if has_slot:  # others may need it meanwhile
+                        slots.release()
+                        has_slot = False
+                    await self._nap(await conditions.get_ready(waiter.tokens) if held_s == 0.0 else held_s)
+                elif not has_slot:
+                    if not slots.take_nowait():
+                        await slots.take(None)
+                    has_slot = True
+                else:
+                    self._queue.pop()
+                    if not waiter.future.done():
+                        has_slot = False
+                        conditions.begin(waiter.model, waiter.tokens)
+                        waiter.future.set_result(None)
+            self._server = None
+        except Exception as exc:
+            for place in self._queue.drain():
+                if not place.item.future.done():
+                    place.item.future.set_exception(exc)
+            self._server = None
+            raise
+        finally:
+            if has_slot:
+                slots.release()
+
+    async def _nap(self, seconds: float | None) -> None:
+        """Sleeps so long, None for ever, or until `_poke`."""
+        if seconds == 0.0:
+            return
+        loop = asyncio.get_running_loop()
+        self._wake = wake = loop.create_future()
+        timer = None if seconds is None else loop.call_later(seconds, self._poke)
+        try:
+            await wake
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _poke(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+
+__all__ = ["Gate", "GateStatistics"]
