@@ -126,7 +126,9 @@ def rank(
 def _strategy(name: str) -> Strategy:
     order = STRATEGIES.get(name)
     if order is None and name in FOR_SEVERAL:
-        raise RoutingError(f"routing strategy {name!r} may ask several providers at once: use it with multi_provider_chat")
+        raise RoutingError(
+            f"routing strategy {name!r} may ask several providers at once: use it with multi_provider_chat"
+        )
     if order is None:
         raise RoutingError(f"unknown routing strategy {name!r}: this version has {', '.join(sorted(STRATEGIES))}")
     return order
