@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from .._rules.consensus import Consensus, find_consensus, normalised
-from ..errors import Billed, ConfigurationError
+from ..errors import ConfigurationError
 from ..models import HeliconeResponse, MultiProviderResponse
 from .branches import Branch, Branches
 
@@ -29,10 +29,10 @@ async def consensus(branches: Branches, key: ConsensusKey | None) -> MultiProvid
         raise branches.all_failed()
     responses = [branch.response for branch in answered if branch.response is not None]
     try:
-        found = find_consensus(responses, _guarded(key or _content), [response.cost for response in responses])
+        found = _vote(responses, key or _content)
     except ConfigurationError as exc:
         exc.attempts = branches.attempts()
-        exc.billed = _billed(branches)
+        exc.billed = "yes"
         raise
     _tell(found, answered)
     return branches.together(answered[found.winner], _summary(found, len(branches.all)))
@@ -44,6 +44,16 @@ def _nothing(_branch: Branch) -> None:
 
 def _content(response: HeliconeResponse) -> Hashable:
     return normalised(response.content)
+
+
+def _vote(responses: list[HeliconeResponse], key: ConsensusKey) -> Consensus:
+    try:
+        return find_consensus(responses, _guarded(key), [response.cost for response in responses])
+    except ConfigurationError:
+        raise
+    except Exception as exc:
+        told = f"`consensus_key` gave what cannot be compared: {type(exc).__name__}: {exc}"
+        raise ConfigurationError(told) from exc
 
 
 def _guarded(key: ConsensusKey) -> ConsensusKey:
@@ -68,11 +78,6 @@ def _guarded(key: ConsensusKey) -> ConsensusKey:
 
 def _ignored() -> None:
     """What has no `close` is not closed."""
-
-
-def _billed(branches: Branches) -> Billed:
-    billed = {attempt.billed for attempt in branches.attempts()}
-    return "yes" if "yes" in billed else "maybe" if "maybe" in billed else "no"
 
 
 def _tell(found: Consensus, answered: list[Branch]) -> None:
