@@ -93,11 +93,6 @@ class _Line:
         self.sent: list[_Ask] = []
         self.task: asyncio.Task[None]
 
-    def put(self, ask: _Ask) -> None:
-        """Lets it be carried next."""
-        self.waiting.append(ask)
-        self.bell.set()
-
     def fail(self, error: LedgerError) -> None:
         """Tells everybody who waits."""
         for ask in (*self.sent, *self.waiting):
@@ -157,14 +152,7 @@ class SharedRates:
             LedgerError: the server cannot be used.
             ValueError: a figure is not finite or too small.
         """
-        ask = self._ask(name, amount, capacity, rate_per_s)
-        future = self._put(ask)
-        try:
-            return await future
-        except asyncio.CancelledError:
-            if future.done() and not future.cancelled() and future.exception() is None:
-                self._put(ask.returned())  # the answer had come and was not looked at yet
-            raise
+        return await self._answer(self._ask(name, amount, capacity, rate_per_s))
 
     async def give_back(
         self, name: str, amount: float, *, capacity: float, rate_per_s: float, is_due: bool = False
@@ -180,15 +168,22 @@ class SharedRates:
             ValueError: a figure is not finite or too small.
         """
         ask = self._ask(name, amount, capacity, rate_per_s)
-        if amount:
-            await self._put(ask.returned(is_due=is_due))
+        await self._answer(ask.returned(is_due=is_due))
 
     async def aclose(self) -> None:
-        """Carries what is still to be given back and ends every loop's task; afterwards it can be used again."""
+        """Carries what is still to be given back and ends the task; those of other loops end by themselves, soon.
+
+        Afterwards it can be used again.
+        """
         self._closing = True
         try:
+            own = asyncio.get_running_loop()
+            while line := self._lines.get(own):
+                line.bell.set()
+                await asyncio.wait([line.task])
             for line in tuple(self._lines.values()):
-                await self._end(line)
+                with contextlib.suppress(RuntimeError):  # its loop is closed
+                    line.loop.call_soon_threadsafe(line.bell.set)
         finally:
             self._closing = False
 
@@ -200,10 +195,21 @@ class SharedRates:
         key = f"{{{self._prefix}}}:{name}".encode("utf-8", "backslashreplace")
         return _Ask(key, float(amount), float(capacity), float(rate_per_s))
 
-    def _put(self, ask: _Ask) -> asyncio.Future[float]:
-        loop = asyncio.get_running_loop()
+    async def _answer(self, ask: _Ask) -> float:
         if self._closing:
             raise LedgerError("the shared rates are being closed")
+        future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        ask.future = future
+        self._put(ask)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None and ask.amount > 0:
+                self._put(ask.returned())  # the answer had come and was not looked at yet
+            raise
+
+    def _put(self, ask: _Ask) -> None:
+        loop = asyncio.get_running_loop()
         line = self._lines.get(loop)
         if line is None:
             for other in [other for other in tuple(self._lines) if other.is_closed()]:
@@ -211,9 +217,8 @@ class SharedRates:
             line = self._lines[loop] = _Line(loop)
             # A context of its own: the first caller's span must not live on in here.
             line.task = loop.create_task(self._carry(line), name="genops shared rates", context=contextvars.Context())
-        ask.future = loop.create_future()
-        line.put(ask)
-        return ask.future
+        line.waiting.append(ask)
+        line.bell.set()
 
     async def _carry(self, line: _Line) -> None:
         connection = Connection(self._place, self._timeout_s)
@@ -268,18 +273,9 @@ class SharedRates:
         for ask, wait_us in zip(line.sent, waits_us, strict=True):
             self._counts["reserved" if ask.amount >= 0 else "given_back"] += 1
             if ask.is_pointless:
-                line.waiting.append(ask.returned())
+                line.waiting.appendleft(ask.returned())
             elif ask.future is not None and not ask.future.done():
                 ask.future.set_result(wait_us / 1e6)
-
-    async def _end(self, line: _Line) -> None:
-        """Has a line's task finish, from any loop; one whose loop does not run is not waited for."""
-        if line.loop is asyncio.get_running_loop():
-            line.bell.set()
-            await asyncio.wait([line.task])
-        elif line.loop.is_running():
-            with contextlib.suppress(RuntimeError):  # it is closed
-                line.loop.call_soon_threadsafe(line.bell.set)
 
 
 __all__ = ["SharedRates", "SharedRatesStatistics"]

@@ -52,7 +52,7 @@ for i, ask in ipairs(asks) do
   local which, amount, capacity, rate, is_due = unpack(ask)
   local b = buckets[which] or {at = now, level = capacity, pot = 0, middle = now, early = 0, late = 0}
   buckets[which], b.capacity, b.rate, b.level = b, capacity, rate, math.min(b.level, capacity)
-  local room = math.max(0, capacity - math.max(b.level, b.early, b.late))
+  local room = math.max(0, capacity - math.max(b.early, b.late))
   b.pot, waits[i] = math.min(b.pot, room), 0
   if amount < 0 and b.at <= now then
     b.level = math.min(b.level - amount, capacity)
