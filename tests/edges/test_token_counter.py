@@ -53,3 +53,47 @@ def test_an_exact_count_is_scaled_for_other_families() -> None:
 def test_old_models_have_the_old_encoding(model: str, expected: str) -> None:
     """cl100k for GPT-3.5, GPT-4 and embeddings, o200k for all else."""
     assert encoding_of(model) == expected
+
+
+class Counting:
+    """In place of `toktok.batch_count`: a token a character, and a list of what was counted."""
+
+    def __init__(self) -> None:
+        self.counted: list[tuple[str, str]] = []
+
+    def __call__(self, texts: list[str], encoding: str, threads: int) -> list[int]:
+        self.counted += [(text, encoding) for text in texts]
+        return [len(text) for text in texts]
+
+
+@pytest.fixture
+def counting() -> Counting:
+    """What is asked of toktok."""
+    return Counting()
+
+
+@pytest.fixture
+def count(counting: Counting) -> TokenCounter:
+    """A counter that asks it."""
+    made = TokenCounter(is_exact=True)
+    made._batch_count = counting
+    return made
+
+
+def test_a_text_is_counted_once_for_all_candidates(counting: Counting, count: TokenCounter) -> None:
+    """Several models of one encoding cost one count, each scaled for itself; another encoding is another count."""
+    models = ("gpt-4o-mini", "claude-3-haiku", "llama-3.1-8b-instant", "gpt-4")
+    assert [count(model, "x" * 100) for model in models] == [count(model, "x" * 100) for model in models]
+    assert counting.counted == [("x" * 100, "o200k_base"), ("x" * 100, "cl100k_base")]
+
+
+def test_what_is_remembered_is_bounded(counting: Counting, count: TokenCounter) -> None:
+    """Of many texts the older ones are forgotten, a text beyond all room is not kept; counts stay true."""
+    for number in range(5_000):
+        assert count("gpt-4o", f"{number:06}") == 6
+        assert len(count._remembered) < 1_000
+    assert count("gpt-4o", "004999") == 6
+    assert len(counting.counted) == 5_000
+    assert [count("gpt-4o", "y" * 2_000_000) for _ in range(2)] == [2_000_000] * 2
+    assert len(counting.counted) == 5_002
+    assert count._remembered == {}
