@@ -95,6 +95,7 @@ async def test_when_all_abstain_there_is_no_majority() -> None:
     """The first answer is given all the same."""
     response = await several(saying("a", "b", "c"), "consensus", consensus_key=lambda _: None)
     assert (response.content, response.routing_decision.reason) == ("a", "no majority: 0 of 3")
+    assert set(reasons(response).values()) == {"asked at once with the others; abstained"}
 
 
 def fails(_response: HeliconeResponse) -> Any:

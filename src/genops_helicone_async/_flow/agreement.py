@@ -87,7 +87,8 @@ def _tell(found: Consensus, answered: list[Branch]) -> None:
     for number, group in enumerate(found.groups):
         for index in group:
             answered[index].verdict = "says something else" if number else f"one of {len(group)} that agree"
-    answered[found.winner].verdict = "speaks for all that agree" if found.votes > 1 else "stands for itself"
+    if found.votes:
+        answered[found.winner].verdict = "speaks for all that agree" if found.votes > 1 else "stands for itself"
 
 
 def _summary(found: Consensus, asked: int) -> str:
