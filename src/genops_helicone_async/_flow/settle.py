@@ -177,6 +177,7 @@ def record_of(
         context=ticket.context,
         streamed=ticket.streamed,
         held_pusd=ticket.hold.held_pusd,
+        hold_limited=ticket.hold.is_limited,
         cost_pusd=cost_pusd,
         failed_pusd=ticket.failed_pusd,
         response=response,

@@ -123,7 +123,8 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     `cost_pusd` is what the answer cost, `failed_pusd` what failed attempts may have cost on top (estimated).
     `error` is None on success; a cancelled call has its `asyncio.CancelledError` there. `context` is the caller's
-    when the call began, `held_pusd` the most that its budgets set aside for it at once.
+    when the call began, `held_pusd` the most that its budgets set aside for it at once, `hold_limited` whether any of
+    them has a limit.
     """
 
     request: ChatRequest
@@ -135,6 +136,7 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     context: Context = msgspec.field(default_factory=Context)
     streamed: bool = False
     held_pusd: int = 0
+    hold_limited: bool = False
     cost_pusd: int = 0
     failed_pusd: int = 0
     response: HeliconeResponse | EmbeddingResponse | None = None

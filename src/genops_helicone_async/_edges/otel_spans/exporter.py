@@ -1,0 +1,115 @@
+"""Gives the spans of ended calls to a tracer provider, and content that was opted for to a logger provider.
+
+The provider is asked for at every call where none was given, for programs set theirs up when they like. Without an SDK
+that look is all there is. Spans get the times the call had, and as their parent what was current when it began.
+"""
+
+from __future__ import annotations
+
+from contextvars import Context as CallerContext
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.context import Context, get_current
+from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer, set_span_in_context
+
+from ..._rules.spans import CallSpans, Span, SpanContent, SpanEvent
+from ..._rules.telemetry_names import SCOPE
+from .direct import Direct
+
+_KINDS = {"client": SpanKind.CLIENT, "internal": SpanKind.INTERNAL}
+
+
+class SpanExport:
+    """Where an adapter's spans leave it. The given providers are used, or else the global ones."""
+
+    __slots__ = ("_direct", "_given", "_known", "_logger_provider", "_tracer", "_version")
+
+    def __init__(self, tracer_provider: Any | None, logger_provider: Any | None, version: str) -> None:
+        self._given = tracer_provider
+        self._logger_provider = logger_provider
+        self._version = version
+        self._known: Any = None
+        self._tracer: Tracer | None = None
+        self._direct: Direct | None = None
+
+    def __repr__(self) -> str:
+        way = "off" if self.tracer() is None else "direct" if self._direct is not None else "through the tracer"
+        return f"SpanExport({way})"
+
+    def tracer(self) -> Tracer | None:
+        """The tracer to use now; None where nobody would ever see a span."""
+        provider = self._given if self._given is not None else trace.get_tracer_provider()
+        if provider is not self._known:
+            self._known = provider
+            self._tracer, self._direct = None, None
+            if not isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider):
+                tracer = provider.get_tracer(SCOPE, self._version)
+                if not isinstance(tracer, trace.NoOpTracer):  # an SDK that is disabled gives one
+                    self._tracer, self._direct = tracer, Direct.of(tracer)
+        return self._tracer
+
+    def is_on(self) -> bool:
+        """Whether anybody may see a span."""
+        return self.tracer() is not None
+
+    def export(self, call: CallSpans, caller: CallerContext) -> None:
+        """Makes the spans of a call that has ended, under what was current in the caller's context."""
+        tracer = self.tracer()
+        if tracer is None:
+            return
+        context = caller.run(get_current)
+        direct = self._direct
+        if direct is not None and direct.is_allowed():
+            for span, made, within in direct.export(call, context):
+                self._log(span, made, within)
+            return
+        parent = call.parent
+        if parent is None:
+            for unit in call.units:
+                self._end(unit, self._start(tracer, unit, context), context)
+            return
+        above = self._start(tracer, parent, context)
+        within = set_span_in_context(above, context)
+        for unit in call.units:
+            self._end(unit, self._start(tracer, unit, within), within)
+        self._end(parent, above, context)
+
+    @staticmethod
+    def _start(tracer: Tracer, span: Span, context: Context) -> trace.Span:
+        return tracer.start_span(
+            span.name, context=context, kind=_KINDS[span.kind], attributes=span.asked, start_time=span.start_ns
+        )
+
+    def _end(self, span: Span, made: trace.Span, context: Context) -> None:
+        if made.is_recording():
+            content = span.content()
+            made.set_attributes(content.attributes)
+            for event in content.events:
+                made.add_event(event.name, event.attributes, event.at_ns)
+            if content.error_type is not None:
+                made.set_status(Status(StatusCode.ERROR))
+            self._log(content, made, context)
+        made.end(span.end_ns)
+
+    def _log(self, content: SpanContent, made: trace.Span, context: Context) -> None:
+        if content.log is not None:
+            emit_event(self._logger_provider, self._version, content.log, set_span_in_context(made, context))
+
+
+def emit_event(logger_provider: Any | None, version: str, event: SpanEvent, context: Context) -> None:
+    """Emits a log record that is an event, within the span of the context."""
+    from opentelemetry._logs import SeverityNumber, get_logger_provider
+
+    provider = logger_provider if logger_provider is not None else get_logger_provider()
+    logger = provider.get_logger(SCOPE, version)
+    logger.emit(
+        timestamp=event.at_ns,
+        context=context,
+        severity_number=SeverityNumber.INFO,
+        attributes=event.attributes,
+        event_name=event.name,
+    )
+
+
+__all__ = ["SpanExport", "emit_event"]

@@ -1,0 +1,71 @@
+"""The money of one AI Workload Unit: what was reserved, what it cost, and the reconciliation of the two.
+
+The unit is the adapter's currency; where no price is known it is tokens, for 0 dollars would be untrue. An actual that
+is an estimate, because the provider's own count never came, is marked incomplete.
+"""
+
+from __future__ import annotations
+
+import math
+
+from .._rules import telemetry_names as names
+from .._rules.spans import Attributes, SpanEvent
+from .._values import Currency
+from ..chat_request import ChatRequest
+from ..errors import Attempt
+
+
+def accounted(
+    attributes: Attributes, attempt: Attempt, currency: Currency, start_ns: int, end_ns: int
+) -> list[SpanEvent]:
+    """Puts the accounting of an attempt that ran into its attributes, and gives the events that go with it."""
+    unpriced = attempt.reserved_tokens is not None or attempt.cost_source == "unpriced"
+    tokens_in, tokens_out = attempt.input_tokens or 0, attempt.output_tokens or 0
+    if unpriced:
+        unit, reserved, actual = "tokens", float(attempt.reserved_tokens or 0), float(tokens_in + tokens_out)
+    else:
+        unit, reserved, actual = currency.code, attempt.reserved, attempt.cost
+    booked: Attributes = {
+        names.GENOPS_ACCOUNTING_RESERVED: reserved,
+        names.GENOPS_ACCOUNTING_UNIT: unit,
+        names.GENOPS_ACCOUNTING_ACTUAL: actual,
+        names.GENOPS_ACCOUNTING_DELTA: actual - reserved,
+    }
+    if attempt.cost_source == "estimated" or (unpriced and attempt.billed == "maybe"):
+        booked[names.GENOPS_ACCOUNTING_INCOMPLETE] = True
+    attributes.update(booked)
+    held = {names.GENOPS_ACCOUNTING_RESERVED: reserved, names.GENOPS_ACCOUNTING_UNIT: unit}
+    events = [SpanEvent(names.EVENT_RESERVATION, held, start_ns)]
+    if attempt.input_tokens is not None:
+        attributes[names.GENOPS_TOKENS_INPUT] = tokens_in
+        attributes[names.GENOPS_TOKENS_OUTPUT] = tokens_out
+        attributes[names.GENOPS_TOKENS_TOTAL] = tokens_in + tokens_out
+    if not unpriced:
+        cost = {
+            names.GENOPS_COST_TOTAL: attempt.cost,
+            names.GENOPS_COST_CURRENCY: currency.code,
+            names.GENOPS_COST_PROVIDER: attempt.provider,
+            names.GENOPS_COST_MODEL: attempt.model,
+        }
+        attributes.update(cost)
+        attributes[names.GENOPS_COST_SOURCE] = attempt.cost_source
+        events.append(SpanEvent(names.EVENT_COST, cost, end_ns))
+    events.append(SpanEvent(names.EVENT_RECONCILIATION, booked, end_ns))
+    return events
+
+
+def service_level(attributes: Attributes, request: ChatRequest, duration_s: float) -> None:
+    """Puts the four attributes of a service level there, where the call names its tier and its target; else none.
+
+    Both times are whole milliseconds: the actual is rounded up, so that no miss is ever told as met.
+    """
+    if request.sla_tier is None or request.sla_latency_ms is None:
+        return
+    target_ms, actual_ms = max(1, round(request.sla_latency_ms)), math.ceil(duration_s * 1000)
+    attributes[names.GENOPS_SLA_TIER] = request.sla_tier
+    attributes[names.GENOPS_SLA_TARGET_MS] = target_ms
+    attributes[names.GENOPS_SLA_ACTUAL_MS] = actual_ms
+    attributes[names.GENOPS_SLA_MET] = actual_ms <= target_ms
+
+
+__all__ = ["accounted", "service_level"]

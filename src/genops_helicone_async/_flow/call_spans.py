@@ -1,0 +1,263 @@
+"""Spans of an ended call, from its record: one AI Workload Unit for each attempt, and one for a refusal.
+
+A decision is never changed afterwards: an attempt that was let through stays ALLOWED whatever the provider made of
+it, which `error.type` tells. What was stopped before it was sent is a unit that never ran, without a reconciliation.
+Spans are made when the call has ended, with the times it had: nothing of them has to wait for an end that may never
+come, and a call nobody records costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from .._rules import telemetry_names as names
+from .._rules.message_content import ContentCapture, content_attributes
+from .._rules.policy_results import refusal_of
+from .._rules.span_attribution import Origin, attribution_attributes
+from .._rules.spans import Attributes, CallSpans, Span, SpanContent, SpanEvent
+from .._values import Currency
+from ..chat_request import ChatRequest, EmbedRequest
+from ..errors import Attempt, BudgetExceededError, DeadlineExceededError, HeliconeError
+from ..models import HeliconeResponse
+from .awu_accounting import accounted, service_level
+from .ticket import RequestRecord
+
+_MOST_REMEMBERED = 2048
+_ALLOWED = {names.GENOPS_POLICY_RESULT: names.ALLOWED}
+_SENT = (
+    ("max_tokens", names.REQUEST_MAX_TOKENS),
+    ("temperature", names.REQUEST_TEMPERATURE),
+    ("top_p", names.REQUEST_TOP_P),
+    ("seed", names.REQUEST_SEED),
+)
+
+
+class CallTelemetry:
+    """Turns records into spans. `currency` is the adapter's, `capture` where prompts and answers may go."""
+
+    __slots__ = ("_capture", "_currency", "_origin", "_targets", "_who")
+
+    def __init__(self, currency: Currency, capture: ContentCapture, origin: Origin) -> None:
+        self._currency = currency
+        self._capture: ContentCapture = capture
+        self._origin = origin
+        self._who: dict[int, tuple[Mapping[str, str], dict[str, str]]] = {}
+        self._targets: dict[tuple[str, str, str, str], tuple[Attributes, Attributes]] = {}
+
+    def spans_of(self, record: RequestRecord, ended_ns: int) -> CallSpans:
+        """The spans of a call that ended at `ended_ns`."""
+        began_ns = ended_ns - round(record.duration_s * 1e9)
+        kind = names.EMBEDDINGS if isinstance(record.request, EmbedRequest) else names.CHAT
+        units = [self._attempt(record, attempt, kind, began_ns, ended_ns) for attempt in record.attempts]
+        error = record.error
+        if error is not None and was_refused(record, error):
+            units.append(self._refusal(record, error, kind, began_ns, ended_ns))
+        parent = None
+        if len(units) > 1 or (record.routing is not None and len(record.routing.candidates) > 1):
+            content = partial(self._decision_content, record)
+            parent = Span(name=kind, kind="internal", start_ns=began_ns, end_ns=ended_ns, asked={}, content=content)
+        return CallSpans(parent=parent, units=tuple(units))
+
+    def _attempt(self, record: RequestRecord, attempt: Attempt, kind: str, began_ns: int, ended_ns: int) -> Span:
+        start_ns = began_ns + round(attempt.started_s * 1e9)
+        end_ns = min(start_ns + round(attempt.duration_s * 1e9), ended_ns)
+        asked, target = self._target(kind, attempt.provider, attempt.model, attempt.host)
+        content = partial(self._attempt_content, record, attempt, target, start_ns, end_ns)
+        return Span(
+            name=f"{kind} {attempt.model}",
+            kind="client",
+            start_ns=start_ns,
+            end_ns=end_ns,
+            asked=asked,
+            content=content,
+        )
+
+    def _refusal(self, record: RequestRecord, error: BaseException, kind: str, began_ns: int, ended_ns: int) -> Span:
+        last = record.attempts[-1] if record.attempts else None
+        start_ns = began_ns if last is None else began_ns + round((last.started_s + last.duration_s) * 1e9)
+        provider, model = _meant(record, error)
+        asked, target = self._target(kind, provider, model, "")
+        content = partial(self._refusal_content, record, error, target, min(start_ns, ended_ns))
+        return Span(
+            name=f"{kind} {model}" if model else kind, kind="client", start_ns=min(start_ns, ended_ns), end_ns=ended_ns,
+            asked=asked, content=content,
+        )  # fmt: skip
+
+    def _attempt_content(
+        self, record: RequestRecord, attempt: Attempt, target: Attributes, start_ns: int, end_ns: int
+    ) -> SpanContent:
+        attributes: Attributes = {**self._attribution(record), **target, **_ALLOWED}
+        _request_attributes(attributes, record)
+        _reply_attributes(attributes, attempt)
+        events = [SpanEvent(names.EVENT_POLICY, _ALLOWED, start_ns)]
+        events += accounted(attributes, attempt, self._currency, start_ns, end_ns)
+        service_level(attributes, record.request, attempt.duration_s)
+        log, is_last = None, attempt is record.attempts[-1]
+        error = attempt.error
+        if error is None and is_last and record.error is not None:  # it answered, and the answer was of no use
+            error = type(record.error).__name__
+        if error is not None:
+            attributes[names.ERROR_TYPE] = error
+        if self._capture != "NO_CONTENT" and not isinstance(record.request, EmbedRequest):
+            log = self._captured(attributes, record, is_answer=is_last and attempt.ok, at_ns=end_ns)
+        return SpanContent(attributes, tuple(events), error, log)
+
+    def _refusal_content(
+        self, record: RequestRecord, error: BaseException, target: Attributes, at_ns: int
+    ) -> SpanContent:
+        refused = refusal_of(
+            error,
+            routed=record.routing is not None,
+            waited_for_budget=record.hold_limited and not record.held_pusd,
+        )
+        told: Attributes = {
+            names.GENOPS_POLICY_RESULT: refused.result,
+            names.GENOPS_POLICY_REASON_CODE: refused.code,
+        }
+        attributes: Attributes = {**self._attribution(record), **target, **told}
+        attributes[names.ERROR_TYPE] = type(error).__name__
+        _request_attributes(attributes, record)
+        events = []
+        if record.held_pusd and not record.attempts:
+            reserved = {
+                names.GENOPS_ACCOUNTING_RESERVED: self._currency.of(record.held_pusd),
+                names.GENOPS_ACCOUNTING_UNIT: self._currency.code,
+            }
+            attributes.update(reserved)
+            events.append(SpanEvent(names.EVENT_RESERVATION, reserved, at_ns))
+        if isinstance(error, BudgetExceededError):
+            attributes.update(_budget(error))
+        if isinstance(error, HeliconeError):
+            attributes[names.GENOPS_POLICY_REASON] = told[names.GENOPS_POLICY_REASON] = error.message
+        events.append(SpanEvent(names.EVENT_POLICY, told, at_ns))
+        return SpanContent(attributes, tuple(events), type(error).__name__)
+
+    def _decision_content(self, record: RequestRecord) -> SpanContent:
+        attributes: Attributes = {**self._attribution(record)}
+        routing = record.response.routing if record.response is not None else record.routing
+        if routing is not None:
+            attributes[names.GENOPS_ROUTING_STRATEGY] = routing.strategy
+            attributes[names.GENOPS_ROUTING_CANDIDATES] = tuple(
+                f"{each.provider}/{each.model}" for each in routing.candidates
+            )
+            attributes[names.GENOPS_ROUTING_SELECTED] = routing.selected
+            attributes[names.GENOPS_ROUTING_REASON] = routing.reason
+        error = None if record.error is None else type(record.error).__name__
+        if error is not None:
+            attributes[names.ERROR_TYPE] = error
+        return SpanContent(attributes, (), error)
+
+    def _captured(
+        self, attributes: Attributes, record: RequestRecord, *, is_answer: bool, at_ns: int
+    ) -> SpanEvent | None:
+        """Puts prompt and answer where the caller opted for them; the event is for a log record beside the span."""
+        response = record.response if is_answer and isinstance(record.response, HeliconeResponse) else None
+        content = content_attributes(record.request, response)
+        event = None
+        if self._capture != "SPAN_ONLY":
+            event = SpanEvent(names.EVENT_OPERATION_DETAILS, {**attributes, **content}, at_ns)
+        if self._capture != "EVENT_ONLY":
+            attributes.update(content)
+        return event
+
+    def _attribution(self, record: RequestRecord) -> dict[str, str]:
+        given = record.attribution
+        known = self._who.get(id(given))
+        if known is None or known[0] is not given:
+            if len(self._who) >= _MOST_REMEMBERED:
+                self._who.clear()
+            known = self._who[id(given)] = given, attribution_attributes(given, self._origin)
+        return known[1]
+
+    def _target(self, kind: str, provider: str, model: str, host: str) -> tuple[Attributes, Attributes]:
+        """What a sampler is asked with, and all that is the same for every call of a target."""
+        key = (kind, provider, model, host)
+        known = self._targets.get(key)
+        if known is None:
+            if len(self._targets) >= _MOST_REMEMBERED:
+                self._targets.clear()
+            known = self._targets[key] = _target_attributes(*key)
+        return known
+
+
+def was_refused(record: RequestRecord, error: BaseException) -> bool:
+    """Whether the call ended with something that was never sent: an attempt's own error has the id it was sent by."""
+    if not record.attempts:
+        return True
+    last = record.attempts[-1]
+    if isinstance(error, BudgetExceededError | DeadlineExceededError) or type(error).__name__ == "LedgerError":
+        return getattr(error, "request_id", None) is None and last.error != type(error).__name__
+    return False
+
+
+def _meant(record: RequestRecord, error: BaseException) -> tuple[str, str]:
+    """The provider and model a refused call was meant for, as far as that is known; the first candidate's else."""
+    provider, model = getattr(error, "provider", None), getattr(error, "model", None)
+    if record.routing is not None and record.routing.candidates and provider is None:
+        first = record.routing.candidates[0]
+        provider, model = first.provider, model or first.model
+    return provider or record.request.provider or "", model or record.request.model or ""
+
+
+def _target_attributes(kind: str, provider: str, model: str, host: str) -> tuple[Attributes, Attributes]:
+    asked: Attributes = {names.OPERATION_NAME: kind}
+    told: Attributes = {
+        names.GENOPS_SPEC_VERSION: names.SPEC_VERSION,
+        names.GENOPS_OPERATION_NAME: f"{kind} {model}" if model else kind,
+        names.GENOPS_OPERATION_TYPE: names.EMBEDDING if kind == names.EMBEDDINGS else names.INFERENCE,
+    }
+    if provider:
+        asked[names.PROVIDER_NAME] = names.provider_name(provider)
+    if model:
+        asked[names.REQUEST_MODEL] = model
+    if host:
+        address, _, port = host.rpartition(":") if host.rpartition(":")[2].isdigit() else (host, "", "443")
+        asked[names.SERVER_ADDRESS], asked[names.SERVER_PORT] = address.strip("[]"), int(port)
+    return asked, {**asked, **told}
+
+
+def _request_attributes(attributes: Attributes, record: RequestRecord) -> None:
+    request: ChatRequest = record.request
+    for field, name in _SENT:
+        value = getattr(request, field)
+        if value is not None:
+            attributes[name] = value
+    if record.streamed:
+        attributes[names.REQUEST_STREAM] = True
+    if request.stop is not None:
+        attributes[names.REQUEST_STOP] = (request.stop,) if isinstance(request.stop, str) else tuple(request.stop)
+
+
+def _reply_attributes(attributes: Attributes, attempt: Attempt) -> None:
+    attributes[names.REQUEST_ID] = attempt.request_id
+    for name, value in (
+        (names.HTTP_STATUS, attempt.http_status),
+        (names.RESPONSE_ID, attempt.response_id),
+        (names.RESPONSE_MODEL, attempt.response_model),
+        (names.RESPONSE_FIRST_CHUNK_S, attempt.time_to_first_chunk_s),
+        (names.USAGE_INPUT, attempt.input_tokens),
+        (names.USAGE_OUTPUT, attempt.output_tokens),
+        (names.USAGE_CACHE_READ, attempt.cached_input_tokens or None),
+        (names.USAGE_CACHE_WRITE, attempt.cache_write_tokens or None),
+        (names.USAGE_REASONING, attempt.reasoning_tokens or None),
+    ):
+        if value is not None:
+            attributes[name] = value
+    if attempt.finish_reason is not None:
+        attributes[names.RESPONSE_FINISH_REASONS] = (attempt.finish_reason,)
+
+
+def _budget(error: BudgetExceededError) -> Attributes:
+    told: dict[str, Any] = {
+        names.GENOPS_BUDGET_NAME: error.scope,
+        names.GENOPS_BUDGET_ALLOCATED: float(error.budget_limit),
+        names.GENOPS_BUDGET_CONSUMED: float(error.current_usage),
+        names.GENOPS_BUDGET_REMAINING: float(error.budget_limit - error.current_usage),
+        names.GENOPS_BUDGET_PERIOD: error.period,
+    }
+    return {name: value for name, value in told.items() if value not in (None, "")}
+
+
+__all__ = ["CallTelemetry", "was_refused"]
