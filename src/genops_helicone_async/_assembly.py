@@ -13,12 +13,14 @@ from ._edges.ids import RequestIds
 from ._edges.ledger_memory import MemoryLedger
 from ._edges.limits.board import LimitBoard
 from ._edges.otel_metrics import OtelMetrics
+from ._edges.otel_spans import SpanExport, program_name
 from ._edges.price_book import PriceBook
 from ._edges.second_prices import second_prices
 from ._edges.shared_rates import SharedRates
 from ._edges.token_counter import counter
 from ._flow.attribution import Attribution
 from ._flow.budgets import Budgets
+from ._flow.call_spans import CallTelemetry
 from ._flow.cost_debugging import CostDebugging
 from ._flow.estimates import Estimates
 from ._flow.metering import CustomMetrics, Gauges, Metering, Outlet
@@ -50,14 +52,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
 def assemble(settings: Settings, gateway_options: GatewayOptions | None) -> Parts:
     """The parts for these settings; nothing is opened before it is used."""
-    tally = Tally(currency=settings.currency)
     sinks = Sinks()
-
-    def count(record: RequestRecord) -> None:
-        cached = isinstance(record.response, HeliconeResponse) and record.response.cached
-        tally.add(record.rows, failed=record.error is not None, cached=cached)
-
-    sinks.add(count)
+    tally, spans = _tally(settings, sinks), _spans(settings, sinks)
     ledger = open_ledger(settings.state_url)
     budgets = Budgets(ledger, time.time, sinks.tell, settings.currency)
     prices = PriceBook(settings.prices)
@@ -83,6 +79,7 @@ def assemble(settings: Settings, gateway_options: GatewayOptions | None) -> Part
         currency=settings.currency,
         budget=budgets,
         custom_metrics=custom_metrics,
+        traced=spans.is_on,
     )
     rates = _shared_rates(settings.state_url)
     return Parts(
@@ -95,6 +92,31 @@ def assemble(settings: Settings, gateway_options: GatewayOptions | None) -> Part
         shared_rates=rates,
         metrics=metrics,
     )
+
+
+def _tally(settings: Settings, sinks: Sinks) -> Tally:
+    """The count of all calls, which cost summaries read."""
+    tally = Tally(currency=settings.currency)
+
+    def count(record: RequestRecord) -> None:
+        cached = isinstance(record.response, HeliconeResponse) and record.response.cached
+        tally.add(record.rows, failed=record.error is not None, cached=cached)
+
+    sinks.add(count)
+    return tally
+
+
+def _spans(settings: Settings, sinks: Sinks) -> SpanExport:
+    """Where the spans of calls go."""
+    spans = SpanExport(settings.tracer_provider, settings.logger_provider)
+    telemetry = CallTelemetry(settings.currency, settings.content_capture, program_name())
+
+    def trace(record: RequestRecord) -> None:
+        if spans.is_on():
+            spans.export(telemetry.spans_of(record, spans.resource, time.time_ns()), record.context)
+
+    sinks.add(trace)
+    return spans
 
 
 def pipeline_on(loop: asyncio.AbstractEventLoop, parts: Parts) -> Pipeline:

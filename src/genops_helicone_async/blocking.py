@@ -52,6 +52,8 @@ class AdapterSettings(TypedDict, total=False):
     allow_insecure_http: bool
     trust_env: bool
     meter_provider: Any
+    tracer_provider: Any
+    logger_provider: Any
 
 
 class GenOpsHeliconeAdapter(ConfigurationVerbs):

@@ -75,6 +75,8 @@ class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
         allow_insecure_http: whether keys may travel over plain http to other machines.
         trust_env: whether `HTTPS_PROXY` and its like are honoured.
         meter_provider: OpenTelemetry's `MeterProvider` that metrics go to; unset, the process's own.
+        tracer_provider: its `TracerProvider` for spans; unset, the process's own.
+        logger_provider: its `LoggerProvider` for events with prompts and answers, which are made only on opt-in.
 
     Raises:
         ConfigurationError: a setting is wrong, or there is no key to authenticate with; it names the remedy.
@@ -103,6 +105,8 @@ class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
         allow_insecure_http: bool = False,
         trust_env: bool = False,
         meter_provider: Any = None,
+        tracer_provider: Any = None,
+        logger_provider: Any = None,
     ) -> None:
         given = GivenSettings(
             helicone_api_key=helicone_api_key,
@@ -124,6 +128,8 @@ class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
             allow_insecure_http=allow_insecure_http,
             trust_env=trust_env,
             meter_provider=meter_provider,
+            tracer_provider=tracer_provider,
+            logger_provider=logger_provider,
         )
         self._settings = settings = resolve(given, dict(os.environ), open_file_limit())
         self._parts = assemble(settings, gateway_options)

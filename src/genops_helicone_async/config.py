@@ -10,6 +10,7 @@ import msgspec
 from ._arguments import check_bool, check_int, check_label, check_positive, check_url, refuse_plain_http
 from ._money_settings import checked_currency, checked_fee_rates, checked_state_url
 from ._providers import DEFAULT_PROVIDERS, PROVIDERS, canonical
+from ._telemetry_settings import ContentCapture, capture_of, checked_provider
 from ._values import Currency
 from .errors import ConfigurationError
 
@@ -75,6 +76,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     state_url: str | None
     trust_env: bool
     meter_provider: Any = None
+    tracer_provider: Any = None
+    logger_provider: Any = None
+    content_capture: ContentCapture = "NO_CONTENT"
     record_histograms: bool = False
     environ: Mapping[str, str] = {}
 
@@ -106,6 +110,8 @@ class GivenSettings(msgspec.Struct, kw_only=True):
     allow_insecure_http: bool = False
     trust_env: bool = False
     meter_provider: Any = None
+    tracer_provider: Any = None
+    logger_provider: Any = None
 
     def __repr__(self) -> str:
         return "GivenSettings(<not shown: the keys are still plain text>)"
@@ -122,10 +128,7 @@ def resolve(given: GivenSettings, environ: Mapping[str, str], open_file_limit: i
         TypeError: a setting has the wrong type.
     """
     gateway_url, dialect, is_cloud = _gateway(given, environ)
-    urls = {
-        canonical(name): check_url(f"provider_urls[{name!r}]", url)
-        for name, url in _pairs("provider_urls", given.provider_urls)
-    }
+    urls = _provider_urls(given)
     keys = _provider_keys(given, environ, frozenset(urls))
     helicone_key = _helicone_key(given, environ)
     if not check_bool("allow_insecure_http", given.allow_insecure_http):
@@ -153,7 +156,10 @@ def resolve(given: GivenSettings, environ: Mapping[str, str], open_file_limit: i
         prices=dict(_pairs("prices", given.prices, names=False)),
         state_url=checked_state_url(given.state_url or environ.get("GENOPS_STATE_URL") or None),
         trust_env=check_bool("trust_env", given.trust_env),
-        meter_provider=_provider("meter_provider", "get_meter", given.meter_provider),
+        meter_provider=checked_provider("meter_provider", "get_meter", given.meter_provider),
+        tracer_provider=checked_provider("tracer_provider", "get_tracer", given.tracer_provider),
+        logger_provider=checked_provider("logger_provider", "get_logger", given.logger_provider),
+        content_capture=capture_of(environ),
         record_histograms=environ.get("GENOPS_RECORD_HISTOGRAMS", "").lower() in ("1", "true", "yes"),
         environ={name: environ[name] for name in PLACES if environ.get(name)},
     )
@@ -177,6 +183,13 @@ def _gateway(given: GivenSettings, environ: Mapping[str, str]) -> tuple[str, str
     if dialect == "rust" and is_cloud:
         raise ConfigurationError("`gateway_dialect` 'rust' is spoken by a gateway of your own: give its `gateway_url`")
     return url, "helicone" if dialect == "auto" and not is_cloud else dialect, is_cloud
+
+
+def _provider_urls(given: GivenSettings) -> dict[str, str]:
+    return {
+        canonical(name): check_url(f"provider_urls[{name!r}]", url)
+        for name, url in _pairs("provider_urls", given.provider_urls)
+    }
 
 
 def check_key(name: str, key: object) -> Secret:
@@ -289,13 +302,6 @@ def _pairs(name: str, value: Mapping[Any, Any] | None, *, names: bool = True) ->
         if not isinstance(key, str) or not key.strip():
             raise ConfigurationError(f"`{name}` has the key {key!r}: keys are non-empty names")
     return list(value.items())
-
-
-def _provider(name: str, verb: str, value: Any) -> Any:
-    """A provider of telemetry, told by what it offers: the SDK's, or any other."""
-    if value is not None and not callable(getattr(value, verb, None)):
-        raise TypeError(f"`{name}` must be a provider of OpenTelemetry with `{verb}()`, not {type(value).__name__}")
-    return value
 
 
 def _positive(name: str, value: Any) -> float:

@@ -62,7 +62,7 @@ REFUSAL = (
 )
 Events = tuple[tuple[str, dict[str, Any], int], ...]
 RAN_EVENTS: Events = (POLICY, RESERVATION, RECONCILIATION)
-GONE = object()
+GONE = "<gone>"
 
 
 def span(attributes: dict[str, Any], events: Events, identity: int | None = None) -> Any:

@@ -13,10 +13,11 @@ from functools import partial
 from typing import Any
 
 from .._rules import telemetry_names as names
-from .._rules.message_content import ContentCapture, content_attributes
+from .._rules.message_content import content_attributes
 from .._rules.policy_results import refusal_of
-from .._rules.span_attribution import Origin, attribution_attributes
+from .._rules.span_attribution import Origin, attribution_attributes, origin_of
 from .._rules.spans import Attributes, CallSpans, Span, SpanContent, SpanEvent
+from .._telemetry_settings import ContentCapture
 from .._values import Currency
 from ..chat_request import ChatRequest, EmbedRequest
 from ..errors import Attempt, BudgetExceededError, DeadlineExceededError, HeliconeError
@@ -35,19 +36,27 @@ _SENT = (
 
 
 class CallTelemetry:
-    """Turns records into spans. `currency` is the adapter's, `capture` where prompts and answers may go."""
+    """Turns records into spans.
 
-    __slots__ = ("_capture", "_currency", "_origin", "_targets", "_who")
+    `currency` is the adapter's, `capture` where prompts and answers may go, `program` the name of what runs.
+    """
 
-    def __init__(self, currency: Currency, capture: ContentCapture, origin: Origin) -> None:
+    __slots__ = ("_capture", "_currency", "_origin", "_program", "_resource", "_targets", "_who")
+
+    def __init__(self, currency: Currency, capture: ContentCapture, program: str) -> None:
         self._currency = currency
         self._capture: ContentCapture = capture
-        self._origin = origin
+        self._program = program
+        self._resource: Mapping[str, object] | None = None
+        self._origin: Origin
         self._who: dict[int, tuple[Mapping[str, str], dict[str, str]]] = {}
         self._targets: dict[tuple[str, str, str, str], tuple[Attributes, Attributes]] = {}
 
-    def spans_of(self, record: RequestRecord, ended_ns: int) -> CallSpans:
-        """The spans of a call that ended at `ended_ns`."""
+    def spans_of(self, record: RequestRecord, resource: Mapping[str, object], ended_ns: int) -> CallSpans:
+        """The spans of a call that ended at `ended_ns`; `resource` has the attributes of where they will go."""
+        if resource is not self._resource:
+            self._resource, self._origin = resource, origin_of(resource, self._program)
+            self._who.clear()
         began_ns = ended_ns - round(record.duration_s * 1e9)
         kind = names.EMBEDDINGS if isinstance(record.request, EmbedRequest) else names.CHAT
         units = [self._attempt(record, attempt, kind, began_ns, ended_ns) for attempt in record.attempts]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -11,20 +11,7 @@ from ..chat_request import ChatRequest
 from ..models import HeliconeResponse
 from . import telemetry_names as names
 
-ContentCapture = Literal["NO_CONTENT", "SPAN_ONLY", "EVENT_ONLY", "SPAN_AND_EVENT"]
-CAPTURE_VARIABLE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
-_MODES: dict[str, ContentCapture] = {
-    "NO_CONTENT": "NO_CONTENT",
-    "SPAN_ONLY": "SPAN_ONLY",
-    "EVENT_ONLY": "EVENT_ONLY",
-    "SPAN_AND_EVENT": "SPAN_AND_EVENT",
-}
 _encode = msgspec.json.Encoder(enc_hook=repr).encode
-
-
-def capture_of(environ: Mapping[str, str]) -> ContentCapture:
-    """Where content goes by the environment; anything but the four words keeps it out of telemetry."""
-    return _MODES.get(environ.get(CAPTURE_VARIABLE, "").strip().upper(), "NO_CONTENT")
 
 
 def content_attributes(request: ChatRequest, response: HeliconeResponse | None) -> dict[str, str]:
@@ -76,4 +63,4 @@ def _call(identity: Any, name: Any, arguments: Any) -> dict[str, Any]:
     return {"type": "tool_call", "id": identity, "name": name, "arguments": arguments}
 
 
-__all__ = ["CAPTURE_VARIABLE", "ContentCapture", "capture_of", "content_attributes"]
+__all__ = ["content_attributes"]

@@ -9,8 +9,10 @@ from ..errors import (
     BudgetExceededError,
     ConfigurationError,
     DeadlineExceededError,
+    GatewayError,
     HeliconeError,
     LedgerError,
+    ProviderError,
     RateLimitExceededError,
     RoutingError,
 )
@@ -53,6 +55,10 @@ def refusal_of(error: BaseException, *, routed: bool, waited_for_budget: bool) -
         if routed or error.throttled:
             return Refusal(names.RATE_LIMITED, names.RATE_LIMITED)
         return Refusal(names.BLOCKED, names.BUDGET_RESERVATION_FAILED if waited_for_budget else names.X_DEADLINE)
+    if isinstance(error, ProviderError | GatewayError):  # every way was closed: limits were used up, or circuits open
+        if error.throttled or error.code == "no_turn":
+            return Refusal(names.RATE_LIMITED, names.RATE_LIMITED)
+        return Refusal(names.BLOCKED, names.PROVIDER_ERROR_UPSTREAM)
     for kind, code in _OWN:
         if isinstance(error, kind):
             return Refusal(names.BLOCKED, code)

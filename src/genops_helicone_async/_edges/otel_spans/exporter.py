@@ -6,6 +6,8 @@ that look is all there is. Spans get the times the call had, and as their parent
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from contextvars import Context as CallerContext
 from typing import Any
 
@@ -23,12 +25,12 @@ _KINDS = {"client": SpanKind.CLIENT, "internal": SpanKind.INTERNAL}
 class SpanExport:
     """Where an adapter's spans leave it. The given providers are used, or else the global ones."""
 
-    __slots__ = ("_direct", "_given", "_known", "_logger_provider", "_tracer", "_version")
+    __slots__ = ("_direct", "_given", "_known", "_logger_provider", "_tracer", "resource")
 
-    def __init__(self, tracer_provider: Any | None, logger_provider: Any | None, version: str) -> None:
+    def __init__(self, tracer_provider: Any | None, logger_provider: Any | None) -> None:
         self._given = tracer_provider
         self._logger_provider = logger_provider
-        self._version = version
+        self.resource: Mapping[str, object] = {}
         self._known: Any = None
         self._tracer: Tracer | None = None
         self._direct: Direct | None = None
@@ -42,9 +44,9 @@ class SpanExport:
         provider = self._given if self._given is not None else trace.get_tracer_provider()
         if provider is not self._known:
             self._known = provider
-            self._tracer, self._direct = None, None
+            self._tracer, self._direct, self.resource = None, None, _resource_of(provider)
             if not isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider):
-                tracer = provider.get_tracer(SCOPE, self._version)
+                tracer = provider.get_tracer(SCOPE, _version())
                 if not isinstance(tracer, trace.NoOpTracer):  # an SDK that is disabled gives one
                     self._tracer, self._direct = tracer, Direct.of(tracer)
         return self._tracer
@@ -94,15 +96,15 @@ class SpanExport:
 
     def _log(self, content: SpanContent, made: trace.Span, context: Context) -> None:
         if content.log is not None:
-            emit_event(self._logger_provider, self._version, content.log, set_span_in_context(made, context))
+            emit_event(self._logger_provider, content.log, set_span_in_context(made, context))
 
 
-def emit_event(logger_provider: Any | None, version: str, event: SpanEvent, context: Context) -> None:
+def emit_event(logger_provider: Any | None, event: SpanEvent, context: Context) -> None:
     """Emits a log record that is an event, within the span of the context."""
     from opentelemetry._logs import SeverityNumber, get_logger_provider
 
     provider = logger_provider if logger_provider is not None else get_logger_provider()
-    logger = provider.get_logger(SCOPE, version)
+    logger = provider.get_logger(SCOPE, _version())
     logger.emit(
         timestamp=event.at_ns,
         context=context,
@@ -110,6 +112,16 @@ def emit_event(logger_provider: Any | None, version: str, event: SpanEvent, cont
         attributes=event.attributes,
         event_name=event.name,
     )
+
+
+def _resource_of(provider: Any) -> Mapping[str, object]:
+    """The attributes of the provider's resource; none where it has no resource, as without an SDK."""
+    attributes = getattr(getattr(provider, "resource", None), "attributes", None)
+    return attributes if isinstance(attributes, Mapping) else {}
+
+
+def _version() -> str:
+    return str(sys.modules[SCOPE].__version__)  # the scope is the package
 
 
 __all__ = ["SpanExport", "emit_event"]
