@@ -13,6 +13,7 @@ from virtual_time import in_virtual_time, run_virtually
 
 from genops_helicone_async import (
     AllProvidersFailedError,
+    BudgetExceededError,
     ConfigurationError,
     GenOpsHeliconeAdapter,
     GenOpsHeliconeAsyncAdapter,
@@ -283,6 +284,50 @@ async def test_the_losers_connections_are_dropped(gateway: SandboxGateway) -> No
         "mistral": "estimated",
     }
     assert (status.held, pusd(status.settled)) == (0.0, pusd(response.cost))
+
+
+@pytest.mark.parametrize("strategy", ["race", "fan_out", "hedged", "consensus"])
+async def test_where_no_budget_has_room_the_refusal_is_raised(gateway: SandboxGateway, strategy: str) -> None:
+    """It was no provider's failure: nobody was asked."""
+    async with GenOpsHeliconeAsyncAdapter(gateway.api_key, gateway_url=gateway.url) as adapter:
+        adapter.set_budget_limits(daily_limit=1e-9)
+        with pytest.raises(BudgetExceededError) as caught:
+            await adapter.multi_provider_chat_async("Hello", ALL, routing_strategy=strategy)
+        assert (caught.value.scope, caught.value.attempts, gateway.requests) == ("daily", (), ())
+        (status,) = adapter.get_budget_status()
+        assert (status.held, status.settled) == (0.0, 0.0)
+
+
+async def test_a_storm_over_a_real_network_leaves_nothing(gateway: SandboxGateway) -> None:
+    """Of 120 calls of all kinds many are cancelled: nothing held, no connection in use, the bill covered."""
+    draw = random.Random(3)
+    gateway.faults.add(
+        Fault(kind="status", status=503, probability=0.2),
+        Fault(kind="reset", probability=0.1),
+        Fault(kind="delay", delay_s=0.05, probability=0.4),
+        Fault(kind="delay", delay_s=60, probability=0.2),
+    )
+    async with GenOpsHeliconeAsyncAdapter(gateway.api_key, gateway_url=gateway.url) as adapter:
+        adapter.set_budget_limits(daily_limit=1.0)
+        tasks = []
+        for number in range(120):
+            kind = ("race", "fan_out", "hedged", "consensus")[number % 4]
+            options: dict[str, Any] = {"hedge_after_s": 0.01} if kind == "hedged" else {}
+            call = adapter.multi_provider_chat_async(
+                f"Call {number}", ALL, routing_strategy=kind, timeout_seconds=1.5, max_tokens=20, **options
+            )
+            tasks.append(asyncio.ensure_future(call))
+            if draw.random() < 0.4:
+                await asyncio.sleep(draw.choice((0, 0.01)))
+                draw.choice(tasks).cancel()
+        await asyncio.wait(tasks)
+        await gateway.idle()
+        (status,) = adapter.get_budget_status()
+        told = adapter.statistics()
+    errors = [task.exception() for task in tasks if not task.cancelled()]
+    assert [error for error in errors if not isinstance(error, HeliconeError | None)] == []
+    assert (status.held, told.http.in_flight, told.slots.taken, told.slots.waiting) == (0.0, 0, 0, 0)
+    assert pusd(status.settled) >= gateway.bill.total_pusd
 
 
 async def test_a_cancelled_race_is_seen_upstream(gateway: SandboxGateway) -> None:

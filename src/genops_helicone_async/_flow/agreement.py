@@ -20,6 +20,7 @@ async def consensus(branches: Branches, key: ConsensusKey | None) -> MultiProvid
 
     Raises:
         AllProvidersFailedError: none answered.
+        BudgetExceededError: no budget had room for anybody; nothing was sent.
         ConfigurationError: `key` failed, or gave what cannot be compared; the answers are paid for, and their
             receipts are in its `attempts`.
     """

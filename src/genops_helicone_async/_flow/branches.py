@@ -10,7 +10,14 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from ..chat_request import ChatRequest
-from ..errors import AllProvidersFailedError, Attempt, DeadlineExceededError, HeliconeError
+from ..errors import (
+    AllProvidersFailedError,
+    Attempt,
+    BudgetExceededError,
+    ConfigurationError,
+    DeadlineExceededError,
+    HeliconeError,
+)
 from ..models import Candidate, HeliconeResponse, MultiProviderResponse, RoutingDecision
 from .admit import Admission
 from .ticket import Target, Ticket
@@ -208,16 +215,19 @@ class Branches:
             return f"cancelled: {self.winner.provider} answered first"
         return branch.verdict or ("answered" if branch.response is not None else "")
 
-    def all_failed(self) -> AllProvidersFailedError:
-        """The error for a call that nobody answered, with every attempt."""
+    def all_failed(self) -> HeliconeError:
+        """The error for a call that nobody answered, with every attempt; where all were refused alike, the refusal."""
         failed = [(branch.provider, branch.error) for branch in self.all if branch.error is not None]
         errors = [error for _, error in failed]
-        last = errors[-1]
+        last, attempts = errors[-1], self.attempts()
+        for refusal in (BudgetExceededError, ConfigurationError):
+            if not attempts and all(isinstance(error, refusal) for error in errors):
+                return errors[0]
         waits = [error.retry_after_s for error in errors if error.retry_after_s is not None]
         summary = AllProvidersFailedError(
             f"none of {len(errors)} providers answered: "
             + "; ".join(f"{provider}: {error.message}" for provider, error in failed),
-            attempts=self.attempts(),
+            attempts=attempts,
             request_id=last.request_id,
             status_code=last.status_code,
             http_status=last.http_status,

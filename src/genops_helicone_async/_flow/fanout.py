@@ -33,6 +33,7 @@ async def ask_several(
     Raises:
         ConfigurationError: no providers are named, or a keyword does not fit the strategy.
         AllProvidersFailedError: none answered.
+        BudgetExceededError: no budget had room for anybody; nothing was sent.
         HeliconeError: see `Pipeline.run`.
     """
     if request.providers is None:

@@ -25,6 +25,7 @@ async def hedge(branches: Branches, after_s: float | None, quota: HedgeQuota) ->
 
     Raises:
         AllProvidersFailedError: none answered.
+        BudgetExceededError: no budget had room for anybody; nothing was sent.
     """
     hedging = Hedging(branches, after_s, quota)
     try:

@@ -11,6 +11,7 @@ async def race(branches: Branches) -> MultiProviderResponse:
 
     Raises:
         AllProvidersFailedError: none answered.
+        BudgetExceededError: no budget had room for anybody; nothing was sent.
     """
 
     def ended(branch: Branch) -> None:
