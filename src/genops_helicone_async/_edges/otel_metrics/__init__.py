@@ -30,9 +30,12 @@ class OtelMetrics:
     synchronously, at 8 to 13 µs each, which gives it exemplars.
     """
 
-    __slots__ = ("_deaf", "_definitions", "_exposition", "_given", "_provider", "_record", "_standing")
+    __slots__ = ("_deaf", "_definitions", "_exposition", "_flush_s", "_given", "_provider", "_record", "_standing")
 
-    def __init__(self, provider: Any, standing: Standing, *, record_histograms: bool = False) -> None:
+    def __init__(
+        self, provider: Any, standing: Standing, *, record_histograms: bool = False, flush_s: float = FLUSH_S
+    ) -> None:
+        self._flush_s = flush_s
         self._given = provider
         self._standing = standing
         self._record = record_histograms
@@ -65,15 +68,17 @@ class OtelMetrics:
         self._definitions.update({definition.series: definition for definition in definitions})
 
     async def aclose(self) -> None:
-        """Exports what was counted, through the readers that push; raises nothing, and takes 5 s at most."""
+        """Exports what was counted, through the readers that push; raises nothing, and takes 5 s at most by default."""
         exposition, provider = self._exposition, self._provider
         if exposition is None:
             return
         exposition.remove(self._standing)
-        done = asyncio.get_running_loop().run_in_executor(None, _flush, provider)
-        await asyncio.wait([done], timeout=FLUSH_S)
+        done = asyncio.get_running_loop().run_in_executor(None, _flush, provider, self._flush_s)
+        await asyncio.wait([done], timeout=self._flush_s)
         if not done.done():
-            _log.warning("the metrics' exporter took longer than %g s: what is left goes with its next export", FLUSH_S)
+            _log.warning(
+                "the metrics' exporter took longer than %g s: what is left goes with its next export", self._flush_s
+            )
 
     def _bind(self) -> MetricCells | None:
         provider = self._given if self._given is not None else _of_process()
@@ -118,7 +123,7 @@ def _exposition_of(provider: Any, *, record_histograms: bool) -> Exposition | No
         return exposition
 
 
-def _flush(provider: Any) -> None:
+def _flush(provider: Any, flush_s: float) -> None:
     """Exports through the readers that push; one that is asked answers by itself, and twice where it is flushed."""
     if getattr(provider, "_shutdown", False):
         return
@@ -127,13 +132,13 @@ def _flush(provider: Any) -> None:
         readers = getattr(getattr(provider, "_sdk_config", None), "metric_readers", None)
     try:
         if readers is None:
-            provider.force_flush(timeout_millis=FLUSH_S * 1000)
+            provider.force_flush(timeout_millis=flush_s * 1000)
             return
         from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
         for reader in readers:
             if isinstance(reader, PeriodicExportingMetricReader):
-                reader.force_flush(timeout_millis=FLUSH_S * 1000)
+                reader.force_flush(timeout_millis=flush_s * 1000)
     except Exception as exc:  # noqa: BLE001  an exporter's failure must not become the adapter's
         _log.warning("the metrics could not be exported: %s", exc)
 
