@@ -265,6 +265,22 @@ async def test_the_loser_s_connection_is_dropped(gateway: SandboxGateway) -> Non
     assert (status.held, pusd(status.settled)) == (0.0, pusd(response.cost))
 
 
+async def test_no_hedge_where_a_limit_is_used_up(gateway: SandboxGateway) -> None:
+    """The next one's only call of this minute is made: another one is hedged to, and without such nobody."""
+    first = Fault(kind="delay", provider="openai", delay_s=0.3, times=1)
+    gateway.faults.add(first, Fault(kind="delay", provider="openai", delay_s=60))
+    options: dict[str, Any] = {"routing_strategy": "hedged", "hedge_after_s": 0.05, "max_tokens": 20}
+    async with GenOpsHeliconeAsyncAdapter(gateway.api_key, gateway_url=gateway.url) as adapter:
+        adapter.configure_rate_limits(per_provider={"groq": {"requests_per_minute": 1}})
+        await adapter.chat_async("Hello", provider="groq", max_tokens=20)
+        alone = await adapter.multi_provider_chat_async("Hello", ["openai", "groq"], **options)
+        other = await adapter.multi_provider_chat_async("Hello", ["openai", "groq", "mistral"], **options)
+        assert adapter._hedges.hedges == 1
+    assert (alone.primary_response.provider, other.primary_response.provider) == ("openai", "mistral")
+    assert reasons(alone)["groq"] == reasons(other)["groq"] == "not asked: it would have had to wait"
+    assert upstream(gateway) == {"groq": 1, "openai": 2, "mistral": 1}
+
+
 async def test_no_hedge_under_a_short_budget(gateway: SandboxGateway) -> None:
     """The budget has room for one call: the late one is waited for, it is no error, and the quota is untouched."""
     gateway.faults.add(Fault(kind="delay", provider="openai", delay_s=0.3))
@@ -293,8 +309,8 @@ async def test_who_was_no_hedge_for_want_of_money_is_asked_after_a_failure(gatew
 
 
 async def test_many_at_once_keep_to_the_share(gateway: SandboxGateway) -> None:
-    """Of 100 late calls of one adapter at the same time 10 + 1 in 10 are hedged, and not one more."""
-    gateway.faults.add(Fault(kind="delay", provider="openai", delay_s=0.5))
+    """Of 100 late calls of one adapter at the same time the ten saved up are hedged, and not one more."""
+    gateway.faults.add(Fault(kind="delay", provider="openai", delay_s=1))
     async with GenOpsHeliconeAsyncAdapter(gateway.api_key, gateway_url=gateway.url) as adapter:
         adapter.set_budget_limits(daily_limit=1.0)
         calls = [
@@ -306,8 +322,7 @@ async def test_many_at_once_keep_to_the_share(gateway: SandboxGateway) -> None:
         responses = await asyncio.gather(*calls)
         await gateway.idle()
         (status,) = adapter.get_budget_status()
-    winners = Counter(response.primary_response.provider for response in responses)
     assert upstream(gateway) == {"openai": 100, "groq": 10}
-    assert winners == {"openai": 90, "groq": 10}
+    assert Counter(len(response.attempts) for response in responses) == {1: 90, 2: 10}
     assert (status.held, pusd(status.settled)) == (0.0, sum(pusd(response.cost) for response in responses))
-    assert sum(pusd(response.primary_response.cost) for response in responses) == gateway.bill.total_pusd
+    assert pusd(status.settled) >= gateway.bill.total_pusd > 0
