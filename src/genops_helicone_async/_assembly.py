@@ -32,6 +32,7 @@ from ._flow.tally import Tally
 from ._flow.ticket import RequestRecord
 from ._rules.health import HealthBoard
 from ._rules.retry import RetryQuota
+from ._side_channels import SideChannels, side_channels
 from ._wire.headers import GatewayOptions
 from .config import Settings
 from .models import HeliconeResponse
@@ -48,6 +49,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     limits: LimitBoard
     shared_rates: SharedRates | None
     metrics: Outlet
+    side: SideChannels
 
 
 def assemble(settings: Settings, gateway_options: GatewayOptions | None) -> Parts:
@@ -59,11 +61,8 @@ def assemble(settings: Settings, gateway_options: GatewayOptions | None) -> Part
     prices = PriceBook(settings.prices)
     estimates = Estimates(counter(), settings.gateway_fee_rates)
     health = HealthBoard()
-    metrics = OtelMetrics(
-        settings.meter_provider,
-        Gauges(budgets, health, settings.currency),
-        record_histograms=settings.record_histograms,
-    )
+    gauges = Gauges(budgets, health, settings.currency)
+    metrics = OtelMetrics(settings.meter_provider, gauges, record_histograms=settings.record_histograms)
     custom_metrics = CustomMetrics(metrics)
     sinks.add(Metering(metrics, custom_metrics))
     shared = Shared(
@@ -91,6 +90,7 @@ def assemble(settings: Settings, gateway_options: GatewayOptions | None) -> Part
         limits=LimitBoard(rates),
         shared_rates=rates,
         metrics=metrics,
+        side=side_channels(settings, sinks, budgets, shared.new_id),
     )
 
 

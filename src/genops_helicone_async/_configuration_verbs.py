@@ -119,6 +119,34 @@ class ConfigurationVerbs:
         if log_all_requests or validate_pricing or alert_on_unexpected_costs:
             sinks.add(debugging)
 
+    def configure_webhooks(
+        self,
+        cost_alert_webhook: str | None = None,
+        performance_webhook: str | None = None,
+        triggers: Mapping[str, Any] | None = None,
+        *,
+        secret: str | None = None,
+    ) -> None:
+        """Posts alerts as JSON to these URLs, from a thread of its own: no call ever waits for a receiver.
+
+        The cost webhook hears of budgets passing their `alert_thresholds`, of calls dearer than what was set aside,
+        and of `high_cost`; the performance webhook of `slow_response` and `error_rate`. Each fires once per crossing.
+        Alerts are tried again for a day; beside a ledger's file they survive the process. Call it again to replace
+        everything, without arguments to end it.
+
+        Args:
+            cost_alert_webhook: https, or plain http to this machine.
+            performance_webhook: the same.
+            triggers: `{"high_cost": {"threshold": 10.0, "timeframe": "hourly"|"daily"|"monthly"}, "slow_response":
+                {"threshold": 5000, "unit": "ms"|"s"}, "error_rate": {"threshold": 0.05, "window_s": 300,
+                "min_requests": 20}}`.
+            secret: signs every delivery as Standard Webhooks do: `whsec_` and base64 of 24 to 64 random bytes.
+
+        Raises:
+            ConfigurationError: a URL, a trigger or the secret is wrong; then nothing has changed.
+        """
+        self._parts.side.configure_webhooks(cost_alert_webhook, performance_webhook, triggers, secret)
+
     def register_routing_strategy(self, name: str, fn: RoutingFunction) -> None:
         """Makes `routing_strategy=name` ask `fn(providers, message, context)` who is asked first.
 

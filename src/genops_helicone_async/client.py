@@ -14,6 +14,7 @@ from ._configuration_verbs import ConfigurationVerbs
 from ._edges.http import HttpStatistics, HttpTransport
 from ._edges.limits import GateStatistics, Limits, SlotStatistics
 from ._edges.open_files import open_file_limit
+from ._edges.webhooks import WebhookStatistics
 from ._flow.agreement import ConsensusKey
 from ._flow.bulk_progress import ProgressListener
 from ._flow.checks import check_providers
@@ -41,6 +42,7 @@ class AdapterStatistics(msgspec.Struct, frozen=True, kw_only=True):
     http: HttpStatistics
     retry_quota_left: int
     retry_quota: int
+    webhooks: WebhookStatistics
     limits: tuple[GateStatistics, ...] = ()
     health: tuple[HealthStatistics, ...] = ()
 
@@ -165,7 +167,10 @@ class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
                 await self._parts.shared_rates.aclose()
             await self._parts.ledger.aclose()
         finally:
-            await self._parts.metrics.aclose()
+            try:
+                await self._parts.side.aclose()
+            finally:
+                await self._parts.metrics.aclose()
 
     async def chat_async(self, message: Message, **options: Unpack[ChatOptions]) -> HeliconeResponse:
         """One answer to a message, which is a string or a list of OpenAI-style messages.
@@ -288,6 +293,7 @@ class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
             retry_quota=quota.capacity,
             limits=limited.gates,
             health=pipeline.health.statistics(pipeline.clock()),
+            webhooks=self._parts.side.webhook_statistics(),
         )
 
     def _pipeline(self) -> Pipeline:

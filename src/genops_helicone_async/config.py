@@ -80,6 +80,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     logger_provider: Any = None
     content_capture: ContentCapture = "NO_CONTENT"
     record_histograms: bool = False
+    allow_insecure_http: bool = False
     environ: Mapping[str, str] = {}
 
     def secrets(self) -> tuple[str, ...]:
@@ -161,6 +162,7 @@ def resolve(given: GivenSettings, environ: Mapping[str, str], open_file_limit: i
         logger_provider=checked_provider("logger_provider", "get_logger", given.logger_provider),
         content_capture=capture_of(environ),
         record_histograms=environ.get("GENOPS_RECORD_HISTOGRAMS", "").lower() in ("1", "true", "yes"),
+        allow_insecure_http=given.allow_insecure_http,
         environ={name: environ[name] for name in PLACES if environ.get(name)},
     )
     _check_authentication(settings)

@@ -32,18 +32,41 @@ class _Scopes(msgspec.Struct, frozen=True):
     valid_until_s: float
 
 
+class CostCrossing(msgspec.Struct, frozen=True, kw_only=True):
+    """Spending passed a watched threshold within a window: what it came to, in the adapter's currency; Unix seconds."""
+
+    period: Period
+    window: str
+    spent: float
+    at_s: float
+
+
+class CostWatch(msgspec.Struct, frozen=True, kw_only=True):
+    """A threshold in pico-dollars to watch all spending of each hour, day or month for, and who is told."""
+
+    period: Period
+    threshold_pusd: int
+    tell: Callable[[CostCrossing], None]
+
+    @property
+    def scope(self) -> str:
+        """The account that counts it."""
+        return {"hour": "hourly", "day": "daily", "month": "monthly"}[self.period]
+
+
 class _Plan(msgspec.Struct, frozen=True):
     """The limits in force with all that follows from them; replaced as one, so that no thread sees half of each."""
 
     limits: BudgetLimits
     zone: tzinfo
     lowest_threshold: float
+    watch: CostWatch | None
     remembered: dict[tuple[str | None, ...], _Scopes]
 
     def window(self, period: Period, now_s: float) -> Window:
         """The calendar window, its key told apart from those of other time zones."""
         window = window_of(period, now_s, self.zone)
-        if self.limits.zone == "UTC":
+        if self.limits.zone == "UTC" or period == "hour":
             return window
         return msgspec.structs.replace(window, key=f"{window.key}@{self.limits.zone}")
 
@@ -51,7 +74,7 @@ class _Plan(msgspec.Struct, frozen=True):
 class Budgets:
     """Budgets of one adapter over one ledger. `clock` is the wall clock in Unix seconds."""
 
-    __slots__ = ("_clock", "_currency", "_ledger", "_plan", "_tell")
+    __slots__ = ("_clock", "_currency", "_ledger", "_plan", "_tell", "_watch")
 
     def __init__(
         self,
@@ -64,6 +87,7 @@ class Budgets:
         self._currency = currency
         self._clock = clock
         self._tell = tell
+        self._watch: CostWatch | None = None
         self.configure(BudgetLimits())
 
     def __repr__(self) -> str:
@@ -72,7 +96,15 @@ class Budgets:
     def configure(self, limits: BudgetLimits) -> None:
         """Replaces all limits at once; calls in flight keep the holds they have."""
         lowest = min(limits.thresholds, default=math.inf)
-        self._plan = _Plan(limits, zone_of(limits.zone), lowest, {})
+        self._plan = _Plan(limits, zone_of(limits.zone), lowest, self._watch, {})
+
+    def watch(self, watch: CostWatch | None) -> None:
+        """Replaces what spending is watched for, besides the limits.
+
+        The ledger knows what every process has spent, so that of all those on one store one tells of a crossing.
+        """
+        self._watch = watch
+        self.configure(self._plan.limits)
 
     @property
     def enforces(self) -> bool:
@@ -136,6 +168,8 @@ class Budgets:
     def booked(self, movements: tuple[Movement, ...]) -> None:
         """Tells whoever listens of thresholds that spending has passed."""
         plan = self._plan
+        if plan.watch is not None:
+            self._look(plan.watch, movements)
         for movement in movements:
             limit = movement.scope.limit_pusd
             if not limit or movement.after_pusd < plan.lowest_threshold * limit:
@@ -147,6 +181,16 @@ class Budgets:
                 )  # fmt: skip
                 _log.warning("budget %s has passed %.0f %% of %s", alert.name, share * 100, self._told(limit))
                 self._tell(alert)
+
+    def _look(self, watch: CostWatch, movements: tuple[Movement, ...]) -> None:
+        for movement in movements:
+            if movement.scope.name != watch.scope:
+                continue
+            if movement.before_pusd < watch.threshold_pusd <= movement.after_pusd:
+                watch.tell(CostCrossing(
+                    period=watch.period, window=movement.scope.window, spent=self._money(movement.after_pusd),
+                    at_s=self._clock(),
+                ))  # fmt: skip
 
     def overran(self, rows: list[LedgerRow], cost_pusd: int, held_pusd: int) -> None:
         """Tells of a call that cost more than was set aside for it: the one way past a limit there is."""
@@ -171,8 +215,13 @@ class Budgets:
         for (dimension, each), who in zip(_dimensions(limits), key, strict=True):
             if who is not None:  # counted without a limit, too: one may be set later in the month
                 scopes.append(Scope(name=f"{dimension}:{who}", window=month.key, limit_pusd=each.get(who)))
+        ends_s = min(day.ends_s, month.ends_s)
+        if plan.watch is not None and plan.watch.period == "hour":
+            hour = plan.window("hour", now_s)
+            scopes.append(Scope(name=plan.watch.scope, window=hour.key))
+            ends_s = min(ends_s, hour.ends_s)
         has_limit = any(scope.limit_pusd is not None for scope in scopes)
-        return _Scopes(tuple(scopes), has_limit, min(day.ends_s, month.ends_s))
+        return _Scopes(tuple(scopes), has_limit, ends_s)
 
     def _limited(self) -> list[_Limited]:
         plan, now_s = self._plan, self._clock()
@@ -203,4 +252,4 @@ def _dimensions(limits: BudgetLimits) -> tuple[tuple[str, Mapping[str, int]], ..
     return ("team", limits.teams), ("project", limits.projects), ("customer", limits.customers)
 
 
-__all__ = ["Budgets"]
+__all__ = ["Budgets", "CostCrossing", "CostWatch"]

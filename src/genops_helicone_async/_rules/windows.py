@@ -1,17 +1,17 @@
-"""Calendar windows of budgets: the day and the month a moment falls into, in a time zone, daylight saving included."""
+"""Calendar windows: the hour (UTC), or the day or month in a time zone, that a moment falls into; with summer time."""
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Literal
 
 import msgspec
 
-Period = Literal["day", "month"]
+Period = Literal["hour", "day", "month"]
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
-    """A calendar window: its key (`2026-11-23`, `2026-11`), and when it ends, also as Unix seconds."""
+    """A calendar window: its key (`2026-11-23`, `2026-11`, `2026-11-23T18Z`), and its end, also as Unix seconds."""
 
     key: str
     ends_at: datetime
@@ -21,8 +21,13 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
 def window_of(period: Period, now_s: float, zone: tzinfo) -> Window:
     """The window that the Unix time `now_s` falls into.
 
-    Windows end at local midnight; where the clocks jump over it, at the first moment of the new day.
+    Days and months end at local midnight; where the clocks jump over it, at the first moment of the new day. Hours
+    are those of UTC in every zone: local ones come twice when summer time ends.
     """
+    if period == "hour":
+        ends_s = (now_s // 3600 + 1) * 3600.0
+        key = f"{datetime.fromtimestamp(ends_s - 3600, UTC):%Y-%m-%dT%HZ}"
+        return Window(key=key, ends_at=datetime.fromtimestamp(ends_s, zone), ends_s=ends_s)
     today = datetime.fromtimestamp(now_s, zone).date()
     if period == "day":
         key, following = today.isoformat(), today + timedelta(days=1)

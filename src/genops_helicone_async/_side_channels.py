@@ -1,0 +1,100 @@
+"""Puts together what hears of calls beside their way: alerts and the courier that delivers them."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from ._edges.http import HttpTransport
+from ._edges.webhooks import Courier, MemoryOutbox, Outbox, Receiver, WebhookStatistics
+from ._flow.alerts import Alerts, check
+from ._flow.budgets import Budgets
+from ._flow.sinks import Sinks
+from ._rules.alert_triggers import triggers_of
+from ._wire.webhooks import checked_webhook_url, signing_key
+from .config import Settings
+
+_MOST_REPLY_BYTES = 64 * 1024
+"""Of a webhook's reply, of which only the status matters."""
+
+
+class SideChannels(msgspec.Struct, frozen=True, kw_only=True):
+    """What an adapter has beside the way of its calls."""
+
+    settings: Settings
+    sinks: Sinks
+    alerts: Alerts
+    courier: Courier
+
+    def configure_webhooks(
+        self, cost_url: str | None, performance_url: str | None, triggers: Mapping[str, Any] | None, secret: str | None
+    ) -> None:
+        """Replaces the webhooks and what they are told; everything is checked before anything changes.
+
+        Raises:
+            ConfigurationError: a URL, a trigger or the secret is wrong.
+        """
+        key = None if secret is None else signing_key(secret)
+        given = {"cost": ("cost_alert_webhook", cost_url), "performance": ("performance_webhook", performance_url)}
+        receivers = {
+            channel: Receiver(url=checked_webhook_url(name, url, allow_insecure_http=self._may_be_insecure), key=key)
+            for channel, (name, url) in given.items()
+            if url is not None
+        }
+        wanted = triggers_of(triggers)
+        check(frozenset(receivers), wanted)
+        self.sinks.remove(self.alerts)
+        self.alerts.configure(frozenset(receivers), wanted)
+        self.courier.aim(receivers)
+        if "performance" in receivers:
+            self.sinks.add(self.alerts)
+
+    def webhook_statistics(self) -> WebhookStatistics:
+        """What became of the alerts so far."""
+        return self.courier.statistics()
+
+    async def aclose(self) -> None:
+        """Tells what is still to be told, within seconds."""
+        await self.courier.aclose()
+
+    @property
+    def _may_be_insecure(self) -> bool:
+        return self.settings.allow_insecure_http
+
+
+def side_channels(settings: Settings, sinks: Sinks, budgets: Budgets, new_id: Callable[[], str]) -> SideChannels:
+    """The side channels for these settings; no thread is started and nothing opened before it is used."""
+
+    def sender() -> HttpTransport:
+        return HttpTransport(max_response_bytes=_MOST_REPLY_BYTES, trust_env=settings.trust_env)
+
+    courier = Courier(_outbox(settings.state_url), sender, random=random.Random().random)
+    alerts = Alerts(
+        courier,
+        budgets,
+        settings.currency,
+        new_id=new_id,
+        clock=time.time,
+        steady=time.monotonic,
+        about=settings.default_attributes,
+    )
+    sinks.listen(alerts.on_budget)
+    return SideChannels(settings=settings, sinks=sinks, alerts=alerts, courier=courier)
+
+
+def _outbox(state_url: str | None) -> Outbox:
+    """Beside a ledger's file its like; with any other store the memory of this process."""
+    if state_url is None or not state_url.startswith("sqlite:"):
+        return MemoryOutbox()
+    from ._edges.ledger_sqlite import path_of
+    from ._edges.webhooks.outbox_file import FileOutbox
+
+    ledger = path_of(state_url)
+    return FileOutbox(ledger.with_name(f"{ledger.name}.outbox"))
+
+
+__all__ = ["SideChannels", "side_channels"]
