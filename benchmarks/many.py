@@ -168,6 +168,8 @@ def measure(case: str, port: int, rows: int, in_flight: int) -> dict[str, Any]:
     if done.returncode:
         raise SystemExit(f"{case} failed:\n{done.stderr}")
     figures: dict[str, Any] = json.loads(done.stdout)
+    told = f"{figures['resident_growth']:.2f} ×, {figures['cpu_us_per_row']:.0f} µs a row, {figures['wall_s']:.1f} s"
+    print(f"{case}: {rows:,} rows, {told}", file=sys.stderr)  # minutes pass before the table
     return figures
 
 
