@@ -294,6 +294,26 @@ async def test_a_server_away_is_an_error_until_it_is_back(server: valkey_server.
     assert [await hours(rates) for _ in range(2)] == [0, 1]
 
 
+async def test_a_return_whose_answer_was_lost_is_not_made_twice(open_rates: Open) -> None:
+    """A reservation is: doubled it only waits longer, where a doubled return would let too much through."""
+    asked = []
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.read(65_536))
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as listener:
+        rates = open_rates(f"redis://127.0.0.1:{listener.sockets[0].getsockname()[1]}")
+        with pytest.raises(LedgerError, match="closed"):
+            await rates.give_back("calls", 1, capacity=2, rate_per_s=SLOW)
+        assert len(asked) == 1
+        with pytest.raises(LedgerError, match="closed"):
+            await hours(rates)
+        assert len(asked) == 3
+        await rates.aclose()
+
+
 async def test_flushed_data_and_scripts_are_replaced(server: valkey_server.ValkeyServer, open_rates: Open) -> None:
     """A process goes on where it was; one that never asked finds what the first left."""
     rates, other = open_rates(server.url), open_rates(server.url)

@@ -29,5 +29,5 @@ def test_passwords_and_options_are_taken_out_of_what_is_said() -> None:
 @pytest.mark.parametrize("url", ["", "host", "http://host", "redis://", "redis:///0", "redis://host:port", "unix://"])
 def test_other_urls_are_refused(url: str) -> None:
     """Whoever shows the error words it anew: its own text may quote the URL."""
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"no Redis URL|Port could not"):
         server_place(url)
