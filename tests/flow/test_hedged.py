@@ -209,6 +209,20 @@ async def test_no_hedge_where_it_would_have_to_wait() -> None:
     rig.assert_settled()
 
 
+@in_virtual_time
+async def test_a_defect_in_deciding_is_raised_as_it_is() -> None:
+    """Not in a group, and every branch is settled."""
+    rig = Rig(playing(openai=Hang()))
+
+    class Broken(HedgeQuota):
+        def take(self) -> bool:
+            raise OSError("broken")
+
+    with pytest.raises(OSError, match="broken"):
+        await several(rig, "hedged", hedge_after_s=1, quota=Broken())
+    rig.assert_settled()
+
+
 def test_the_share_of_extra_calls_is_exact() -> None:
     """Of 200 calls that are all late one after the other, 10 and then every tenth are hedged."""
 

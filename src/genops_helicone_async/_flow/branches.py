@@ -130,7 +130,7 @@ class Branches:
         """
         self._ended = ended
         async with anyio.create_task_group() as self._group:
-            begin()
+            self._do(begin)
         if self._stopped_by is not None:
             raise self._stopped_by
 
@@ -158,17 +158,26 @@ class Branches:
     async def _one(self, branch: Branch, until: float, admit: Admit) -> None:
         try:
             await branch.run(self.pipeline, self.request, until, admit)
-            if branch.is_over:
-                self._ended(branch)
         except (KeyboardInterrupt, SystemExit, Exception) as exc:  # noqa: BLE001  a task's root: raised by `run`
-            if self._stopped_by is None:
-                self._stopped_by = exc
-            self._group.cancel_scope.cancel()
+            self._stop(exc)
+        if branch.is_over:
+            self._do(lambda: self._ended(branch))
 
     async def _later(self, scope: anyio.CancelScope, after_s: float, do: Callable[[], None]) -> None:
         with scope:
             await anyio.sleep(after_s)
-            do()
+            self._do(do)
+
+    def _do(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except (KeyboardInterrupt, SystemExit, Exception) as exc:  # noqa: BLE001  a task's root: raised by `run`
+            self._stop(exc)
+
+    def _stop(self, exc: BaseException) -> None:
+        """Ends all branches; the first reason is what `run` raises."""
+        self._stopped_by = self._stopped_by or exc
+        self._group.cancel_scope.cancel()
 
     def attempts(self) -> tuple[Attempt, ...]:
         """Every attempt of every branch."""
