@@ -34,7 +34,7 @@ from .connection import Connection, State
 IDLE_S: Final = 5.0
 TIMEOUT_S: Final = 1.0
 MOST_AT_ONCE: Final = 200
-"""Asks in one round trip: the script takes two microseconds for each, and the server does nothing else meanwhile."""
+"""Asks in one round trip: 200 take the script 0.24 ms, and the server does nothing else meanwhile."""
 
 KEPT_STATES: Final = 1_000
 LONGEST_S: Final = 1e8
