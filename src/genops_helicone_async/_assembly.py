@@ -30,6 +30,7 @@ from ._flow.route import RoutingBoard
 from ._flow.sinks import Sinks
 from ._flow.tally import Tally
 from ._flow.ticket import RequestRecord
+from ._flow.tracing import Tracing
 from ._rules.health import HealthBoard
 from ._rules.retry import RetryQuota
 from ._side_channels import SideChannels, side_channels
@@ -55,7 +56,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 def assemble(settings: Settings, gateway_options: GatewayOptions | None) -> Parts:
     """The parts for these settings; nothing is opened before it is used."""
     sinks = Sinks()
-    tally, spans = _tally(settings, sinks), _spans(settings, sinks)
+    tally, tracing = _tally(settings, sinks), tracing_of(settings, sinks)
     ledger = open_ledger(settings.state_url)
     budgets = Budgets(ledger, time.time, sinks.tell, settings.currency)
     prices = PriceBook(settings.prices)
@@ -78,7 +79,7 @@ def assemble(settings: Settings, gateway_options: GatewayOptions | None) -> Part
         currency=settings.currency,
         budget=budgets,
         custom_metrics=custom_metrics,
-        traced=spans.is_on,
+        tracing=tracing,
     )
     rates = _shared_rates(settings.state_url)
     return Parts(
@@ -106,17 +107,12 @@ def _tally(settings: Settings, sinks: Sinks) -> Tally:
     return tally
 
 
-def _spans(settings: Settings, sinks: Sinks) -> SpanExport:
+def tracing_of(settings: Settings, sinks: Sinks) -> Tracing:
     """Where the spans of calls go."""
-    spans = SpanExport(settings.tracer_provider, settings.logger_provider)
-    telemetry = CallTelemetry(settings.currency, settings.content_capture, program_name())
-
-    def trace(record: RequestRecord) -> None:
-        if spans.is_on():
-            spans.export(telemetry.spans_of(record, spans.resource, time.time_ns()), record.context)
-
-    sinks.add(trace)
-    return spans
+    outlet = SpanExport(settings.tracer_provider, settings.logger_provider)
+    tracing = Tracing(outlet, CallTelemetry(settings.currency, settings.content_capture, program_name()))
+    sinks.add(tracing)
+    return tracing
 
 
 def pipeline_on(loop: asyncio.AbstractEventLoop, parts: Parts) -> Pipeline:
@@ -150,4 +146,4 @@ def open_ledger(state_url: str | None) -> Ledger:
     return RedisLedger(state_url)
 
 
-__all__ = ["Parts", "assemble", "open_ledger", "pipeline_on"]
+__all__ = ["Parts", "assemble", "open_ledger", "pipeline_on", "tracing_of"]

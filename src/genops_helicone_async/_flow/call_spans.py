@@ -21,7 +21,7 @@ from .._telemetry_settings import ContentCapture
 from .._values import Currency
 from ..chat_request import ChatRequest, EmbedRequest
 from ..errors import Attempt, BudgetExceededError, DeadlineExceededError, HeliconeError
-from ..models import HeliconeResponse
+from ..models import HeliconeResponse, RoutingDecision
 from .awu_accounting import accounted, service_level
 from .ticket import RequestRecord
 
@@ -54,9 +54,7 @@ class CallTelemetry:
 
     def spans_of(self, record: RequestRecord, resource: Mapping[str, object], ended_ns: int) -> CallSpans:
         """The spans of a call that ended at `ended_ns`; `resource` has the attributes of where they will go."""
-        if resource is not self._resource:
-            self._resource, self._origin = resource, origin_of(resource, self._program)
-            self._who.clear()
+        self.look_at(resource)
         began_ns = ended_ns - round(record.duration_s * 1e9)
         kind = names.EMBEDDINGS if isinstance(record.request, EmbedRequest) else names.CHAT
         units = [self._attempt(record, attempt, kind, began_ns, ended_ns) for attempt in record.attempts]
@@ -65,9 +63,33 @@ class CallTelemetry:
             units.append(self._refusal(record, error, kind, began_ns, ended_ns))
         parent = None
         if len(units) > 1 or (record.routing is not None and len(record.routing.candidates) > 1):
-            content = partial(self._decision_content, record)
+            routing = record.response.routing if record.response is not None else record.routing
+            failed = None if error is None else type(error).__name__
+            content = partial(self.decision_content, record.attribution, routing, failed)
             parent = Span(name=kind, kind="internal", start_ns=began_ns, end_ns=ended_ns, asked={}, content=content)
         return CallSpans(parent=parent, units=tuple(units))
+
+    def look_at(self, resource: Mapping[str, object]) -> None:
+        """Takes attribution that nobody gives from this resource from now on."""
+        if resource is not self._resource:
+            self._resource, self._origin = resource, origin_of(resource, self._program)
+            self._who.clear()
+
+    def decision_content(
+        self, attribution: Mapping[str, str], routing: RoutingDecision | None, error: str | None
+    ) -> SpanContent:
+        """What the span above several attempts says."""
+        attributes: Attributes = {**self._attribution(attribution)}
+        if routing is not None:
+            attributes[names.GENOPS_ROUTING_STRATEGY] = routing.strategy
+            attributes[names.GENOPS_ROUTING_CANDIDATES] = tuple(
+                f"{each.provider}/{each.model}" for each in routing.candidates
+            )
+            attributes[names.GENOPS_ROUTING_SELECTED] = routing.selected
+            attributes[names.GENOPS_ROUTING_REASON] = routing.reason
+        if error is not None:
+            attributes[names.ERROR_TYPE] = error
+        return SpanContent(attributes, (), error)
 
     def _attempt(self, record: RequestRecord, attempt: Attempt, kind: str, began_ns: int, ended_ns: int) -> Span:
         start_ns = began_ns + round(attempt.started_s * 1e9)
@@ -97,7 +119,7 @@ class CallTelemetry:
     def _attempt_content(
         self, record: RequestRecord, attempt: Attempt, target: Attributes, start_ns: int, end_ns: int
     ) -> SpanContent:
-        attributes: Attributes = {**self._attribution(record), **target, **_ALLOWED}
+        attributes: Attributes = {**self._attribution(record.attribution), **target, **_ALLOWED}
         _request_attributes(attributes, record)
         _reply_attributes(attributes, attempt)
         events = [SpanEvent(names.EVENT_POLICY, _ALLOWED, start_ns)]
@@ -125,7 +147,7 @@ class CallTelemetry:
             names.GENOPS_POLICY_RESULT: refused.result,
             names.GENOPS_POLICY_REASON_CODE: refused.code,
         }
-        attributes: Attributes = {**self._attribution(record), **target, **told}
+        attributes: Attributes = {**self._attribution(record.attribution), **target, **told}
         attributes[names.ERROR_TYPE] = type(error).__name__
         _request_attributes(attributes, record)
         events = []
@@ -143,21 +165,6 @@ class CallTelemetry:
         events.append(SpanEvent(names.EVENT_POLICY, told, at_ns))
         return SpanContent(attributes, tuple(events), type(error).__name__)
 
-    def _decision_content(self, record: RequestRecord) -> SpanContent:
-        attributes: Attributes = {**self._attribution(record)}
-        routing = record.response.routing if record.response is not None else record.routing
-        if routing is not None:
-            attributes[names.GENOPS_ROUTING_STRATEGY] = routing.strategy
-            attributes[names.GENOPS_ROUTING_CANDIDATES] = tuple(
-                f"{each.provider}/{each.model}" for each in routing.candidates
-            )
-            attributes[names.GENOPS_ROUTING_SELECTED] = routing.selected
-            attributes[names.GENOPS_ROUTING_REASON] = routing.reason
-        error = None if record.error is None else type(record.error).__name__
-        if error is not None:
-            attributes[names.ERROR_TYPE] = error
-        return SpanContent(attributes, (), error)
-
     def _captured(
         self, attributes: Attributes, record: RequestRecord, *, is_answer: bool, at_ns: int
     ) -> SpanEvent | None:
@@ -171,8 +178,7 @@ class CallTelemetry:
             attributes.update(content)
         return event
 
-    def _attribution(self, record: RequestRecord) -> dict[str, str]:
-        given = record.attribution
+    def _attribution(self, given: Mapping[str, str]) -> dict[str, str]:
         known = self._who.get(id(given))
         if known is None or known[0] is not given:
             if len(self._who) >= _MOST_REMEMBERED:

@@ -45,14 +45,18 @@ async def ask_several(
         return _of_one(await pipeline.run(request))
     if request.fallback_strategy is not None:
         raise ConfigurationError(f"`fallback_strategy` does not go with {strategy!r}: name all in `providers`")
-    branches = await _branches(pipeline, request)
-    if strategy == "race":
-        return await race(branches)
-    if strategy == "hedged":
-        return await hedge(branches, hedge_after_s, hedges or HedgeQuota())
-    if strategy == "consensus":
-        return await consensus(branches, consensus_key)
-    return await _fan_out(branches)
+    with pipeline.tracing.several(pipeline.attribution.of(request)[0]) as decision:
+        branches = await _branches(pipeline, request)
+        if strategy == "race":
+            response = await race(branches)
+        elif strategy == "hedged":
+            response = await hedge(branches, hedge_after_s, hedges or HedgeQuota())
+        elif strategy == "consensus":
+            response = await consensus(branches, consensus_key)
+        else:
+            response = await _fan_out(branches)
+        decision.routing = response.routing_decision
+    return response
 
 
 async def _branches(pipeline: Pipeline, request: ChatRequest) -> Branches:

@@ -27,6 +27,7 @@ from .settle import is_hit, record_of, response_of, written
 from .sinks import Sinks
 from .stream import ChatStream
 from .ticket import Outcome, Ticket
+from .tracing import NoTracing, Tracing
 
 _TURNS = 50
 """Of the event loop, in which calls whose connection was dropped end by themselves; others wait for a retry."""
@@ -46,8 +47,7 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
     routing: RoutingBoard
     currency: Currency = Currency()
     budget: Budget = NoBudget()
-    traced: Callable[[], bool] = lambda: False
-    """Whether telemetry wants to know what is set aside for each attempt."""
+    tracing: Tracing | NoTracing = NoTracing()
     custom_metrics: CustomMetrics = NO_CUSTOM_METRICS
 
 
@@ -71,6 +71,7 @@ class Pipeline:
         "settings",
         "sinks",
         "streams",
+        "tracing",
         "transport",
     )
 
@@ -81,6 +82,7 @@ class Pipeline:
         self.sinks = shared.sinks
         self.transport = transport
         self.limits = limits
+        self.tracing = shared.tracing
         self.clock = clock
         self.in_flight: set[Admission] = set()
         self.streams: weakref.WeakSet[ChatStream] = weakref.WeakSet()
@@ -95,7 +97,7 @@ class Pipeline:
             fees=shared.settings.gateway_fee_rates,
             estimates=shared.estimates,
             currency=shared.currency,
-            traced=shared.traced,
+            traced=shared.tracing.is_on,
         )
         self.health = shared.routing.health
         self.failover = Failover(

@@ -8,8 +8,8 @@ the processors change; whatever is not as expected leads back to the ordinary wa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from opentelemetry.context import Context
 from opentelemetry.trace import (
@@ -33,6 +33,15 @@ _RANDOM = 0x02
 _MOST_ATTRIBUTES = 64
 """More than a span of ours ever has."""
 _MOST_EVENTS = 8
+
+
+class Asked(NamedTuple):
+    """A span that may be: its identity, its parent's, and what the sampler says."""
+
+    own: SpanContext
+    parent: SpanContext | None
+    result: Any
+
 
 Made = tuple[SpanContent, NonRecordingSpan, Context]
 
@@ -79,18 +88,18 @@ class Direct:
         parent, within = call.parent, context
         above = None
         if parent is not None:
-            above = self._asked(parent, context)
-            within = set_span_in_context(NonRecordingSpan(above[0]), context)
+            above = self.ask(parent.name, _KINDS[parent.kind], parent.asked, context)
+            within = set_span_in_context(NonRecordingSpan(above.own), context)
         for unit in call.units:
-            asked = self._asked(unit, within)
-            content = self._finish(unit, asked)
+            asked = self.ask(unit.name, _KINDS[unit.kind], unit.asked, within)
+            content = self.finish(unit, asked)
             if content is not None and content.log is not None:
-                yield content, NonRecordingSpan(asked[0]), within
+                yield content, NonRecordingSpan(asked.own), within
         if parent is not None and above is not None:
-            self._finish(parent, above)
+            self.finish(parent, above)
 
-    def _asked(self, span: Span, context: Context) -> tuple[SpanContext, SpanContext | None, Any]:
-        """The identity of a span, its parent's, and what the sampler says."""
+    def ask(self, name: str, kind: SpanKind, attributes: Mapping[str, Any], context: Context) -> Asked:
+        """Gives a span its identity, and asks the sampler about it as the tracer would."""
         tracer = self._tracer
         above: SpanContext | None = get_current_span(context).get_span_context()
         ids = tracer.id_generator
@@ -98,16 +107,17 @@ class Direct:
             above, trace_id, random = None, ids.generate_trace_id(), self._random
         else:
             trace_id, random = above.trace_id, bool(above.trace_flags & _RANDOM)
-        result = tracer.sampler.should_sample(context, trace_id, span.name, _KINDS[span.kind], span.asked, ())
+        result = tracer.sampler.should_sample(context, trace_id, name, kind, attributes, ())
         flags = _SAMPLED if result.decision.is_sampled() else _NOT_SAMPLED
         if random:
             flags = TraceFlags(flags | _RANDOM)
         own = SpanContext(
             trace_id, ids.generate_span_id(), is_remote=False, trace_flags=flags, trace_state=result.trace_state
         )
-        return own, above, result
+        return Asked(own, above, result)
 
-    def _finish(self, span: Span, asked: tuple[SpanContext, SpanContext | None, Any]) -> SpanContent | None:
+    def finish(self, span: Span, asked: Asked) -> SpanContent | None:
+        """Builds the span and hands it to the processors; gives its content, where it is recorded."""
         own, above, result = asked
         if not result.decision.is_recording():
             return None

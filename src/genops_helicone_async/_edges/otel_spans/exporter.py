@@ -7,17 +7,18 @@ that look is all there is. Spans get the times the call had, and as their parent
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextvars import Context as CallerContext
 from typing import Any
 
 from opentelemetry import trace
-from opentelemetry.context import Context, get_current
-from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer, set_span_in_context
+from opentelemetry.context import Context, attach, detach, get_current
+from opentelemetry.trace import NonRecordingSpan, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
 from ..._rules.spans import CallSpans, Span, SpanContent, SpanEvent
 from ..._rules.telemetry_names import SCOPE
-from .direct import Direct
+from .direct import Asked, Direct
 
 _KINDS = {"client": SpanKind.CLIENT, "internal": SpanKind.INTERNAL}
 
@@ -77,6 +78,10 @@ class SpanExport:
             self._end(unit, self._start(tracer, unit, within), within)
         self._end(parent, above, context)
 
+    def open(self, name: str) -> OpenSpan:
+        """Begins a span and makes it current, so that what begins until its end is under it."""
+        return OpenSpan(name, self.tracer(), self._direct, get_current())
+
     @staticmethod
     def _start(tracer: Tracer, span: Span, context: Context) -> trace.Span:
         return tracer.start_span(
@@ -84,19 +89,60 @@ class SpanExport:
         )
 
     def _end(self, span: Span, made: trace.Span, context: Context) -> None:
-        if made.is_recording():
-            content = span.content()
-            made.set_attributes(content.attributes)
-            for event in content.events:
-                made.add_event(event.name, event.attributes, event.at_ns)
-            if content.error_type is not None:
-                made.set_status(Status(StatusCode.ERROR))
+        content = fill(made, span)
+        if content is not None:
             self._log(content, made, context)
         made.end(span.end_ns)
 
     def _log(self, content: SpanContent, made: trace.Span, context: Context) -> None:
         if content.log is not None:
             emit_event(self._logger_provider, content.log, set_span_in_context(made, context))
+
+
+class OpenSpan:
+    """A span that is current from the moment it is made until it ends."""
+
+    __slots__ = ("_asked", "_direct", "_made", "_name", "_start_ns", "_token")
+
+    def __init__(self, name: str, tracer: Tracer | None, direct: Direct | None, context: Context) -> None:
+        self._name = name
+        self._start_ns = time.time_ns()
+        self._direct = direct if direct is not None and direct.is_allowed() else None
+        self._made: trace.Span | None = None
+        self._asked: Asked | None = None
+        if self._direct is not None:
+            self._asked = self._direct.ask(name, SpanKind.INTERNAL, {}, context)
+            current: trace.Span = NonRecordingSpan(self._asked.own)
+        elif tracer is not None:
+            current = self._made = tracer.start_span(name, context=context, start_time=self._start_ns)
+        else:
+            current = trace.get_current_span(context)
+        self._token = attach(set_span_in_context(current, context))
+
+    def end(self, content: Callable[[], SpanContent]) -> None:
+        """Ends it now."""
+        detach(self._token)
+        span = Span(
+            name=self._name, kind="internal", start_ns=self._start_ns, end_ns=time.time_ns(), asked={}, content=content
+        )
+        if self._direct is not None and self._asked is not None:
+            self._direct.finish(span, self._asked)
+        elif self._made is not None:
+            fill(self._made, span)
+            self._made.end(span.end_ns)
+
+
+def fill(made: trace.Span, span: Span) -> SpanContent | None:
+    """Puts the content into a span of OpenTelemetry's, where anybody records it."""
+    if not made.is_recording():
+        return None
+    content = span.content()
+    made.set_attributes(content.attributes)
+    for event in content.events:
+        made.add_event(event.name, dict(event.attributes), event.at_ns)
+    if content.error_type is not None:
+        made.set_status(Status(StatusCode.ERROR))
+    return content
 
 
 def emit_event(logger_provider: Any | None, event: SpanEvent, context: Context) -> None:

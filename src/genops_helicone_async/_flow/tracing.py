@@ -1,0 +1,108 @@
+"""The sink that turns records into spans, and the span around a call that asks several providers at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import Context
+from functools import partial
+from typing import Protocol
+
+from .._rules.spans import CallSpans, SpanContent
+from .._rules.telemetry_names import MULTI_PROVIDER_CHAT
+from ..models import RoutingDecision
+from .call_spans import CallTelemetry
+from .ticket import RequestRecord
+
+
+class OpenSpan(Protocol):
+    """A span that is current until it ends."""
+
+    def end(self, content: Callable[[], SpanContent]) -> None:
+        """Ends it now."""
+        ...
+
+
+class SpanOutlet(Protocol):
+    """Where an adapter's spans leave the process."""
+
+    resource: Mapping[str, object]
+    """What the other side knows of this program."""
+
+    def is_on(self) -> bool:
+        """Whether anybody may see a span; looks for that anew."""
+        ...
+
+    def export(self, call: CallSpans, caller: Context) -> None:
+        """Makes the spans of a call that has ended, under what was current in the caller's context."""
+        ...
+
+    def open(self, name: str) -> OpenSpan:
+        """Begins a span and makes it current, so that what begins until its end is under it."""
+        ...
+
+
+class Decision:
+    """What a call to several providers came to; `routing` stays None where nobody answered."""
+
+    __slots__ = ("routing",)
+
+    def __init__(self) -> None:
+        self.routing: RoutingDecision | None = None
+
+
+class Tracing:
+    """Spans of one adapter's calls."""
+
+    __slots__ = ("_outlet", "_telemetry")
+
+    def __init__(self, outlet: SpanOutlet, telemetry: CallTelemetry) -> None:
+        self._outlet = outlet
+        self._telemetry = telemetry
+
+    def __call__(self, record: RequestRecord) -> None:
+        """Exports the spans of an ended call, where anybody may see them."""
+        outlet = self._outlet
+        if outlet.is_on():
+            outlet.export(self._telemetry.spans_of(record, outlet.resource, time.time_ns()), record.context)
+
+    def is_on(self) -> bool:
+        """Whether telemetry wants to know what is set aside for each attempt."""
+        return self._outlet.is_on()
+
+    @contextmanager
+    def several(self, attribution: Mapping[str, str]) -> Iterator[Decision]:
+        """A span around a call to several providers at once; who runs it says what was decided."""
+        decision, outlet = Decision(), self._outlet
+        if not outlet.is_on():
+            yield decision
+            return
+        span, error = outlet.open(MULTI_PROVIDER_CHAT), None
+        try:
+            yield decision
+        except BaseException as exc:
+            error = type(exc).__name__
+            raise
+        finally:
+            telemetry = self._telemetry
+            telemetry.look_at(outlet.resource)
+            span.end(partial(telemetry.decision_content, attribution, decision.routing, error))
+
+
+class NoTracing:
+    """The tracing of a pipeline that has none."""
+
+    __slots__ = ()
+
+    def is_on(self) -> bool:
+        """Nobody looks."""
+        return False
+
+    @contextmanager
+    def several(self, attribution: Mapping[str, str]) -> Iterator[Decision]:
+        """No span at all."""
+        yield Decision()
+
+
+__all__ = ["Decision", "NoTracing", "OpenSpan", "SpanOutlet", "Tracing"]
