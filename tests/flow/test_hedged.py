@@ -2,15 +2,15 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
-from flow_parts import Rig
+from flow_parts import Hold, RecordingBudget, Rig
 from several_parts import ALL, after, asked, cancelled, playing, pusd, reasons, several, upstream
 from virtual_time import in_virtual_time, run_virtually
 
-from genops_helicone_async import AllProvidersFailedError, GenOpsHeliconeAsyncAdapter
+from genops_helicone_async import AllProvidersFailedError, BudgetExceededError, GenOpsHeliconeAsyncAdapter
 from genops_helicone_async._rules.hedging import HedgeQuota
 from genops_helicone_async.models import MultiProviderResponse
 from genops_helicone_async.testing import Fault, SandboxGateway
@@ -221,6 +221,36 @@ async def test_a_defect_in_deciding_is_raised_as_it_is() -> None:
     with pytest.raises(OSError, match="broken"):
         await several(rig, "hedged", hedge_after_s=1, quota=Broken())
     rig.assert_settled()
+
+
+class RefusesLate(Hold):
+    """A hold whose refusal takes a second."""
+
+    async def raise_to(self, total_pusd: int) -> None:
+        await asyncio.sleep(1)
+        raise BudgetExceededError("no room")
+
+
+class RefusesTheSecond(RecordingBudget):
+    """A budget that has no room for the second call it hears of."""
+
+    def open(self, attribution: Mapping[str, str], *, enforce: bool | None) -> Hold:
+        hold = super().open(attribution, enforce=enforce)
+        if len(self.holds) == 2:
+            hold = self.holds[1] = RefusesLate()
+        return hold
+
+
+@in_virtual_time
+async def test_who_is_refused_as_a_hedge_when_nobody_is_left_is_asked_again() -> None:
+    """The first one failed while the budget was asked for the second: now it is no extra call any more."""
+    rig, quota = Rig(playing(openai=after(1.5, error_answer(400))), retry_attempts=0), HedgeQuota()
+    rig.budget = rig.pipeline.budget = RefusesTheSecond()
+    response, seconds = await took(rig, hedge_after_s=1, quota=quota, providers=["openai", "groq"])
+    assert (response.content, seconds, list(response.errors)) == ("groq", 2.0, ["openai"])
+    assert reasons(response)["groq"] == "asked because the others failed; answered first"
+    assert (asked(rig), quota.hedges) == ({"openai": 1, "groq": 1}, 0)
+    rig.assert_settled(calls=3)
 
 
 def test_the_share_of_extra_calls_is_exact() -> None:
