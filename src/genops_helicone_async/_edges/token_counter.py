@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import math
-from collections.abc import Callable
 from typing import Protocol
 
 from .._rules.tokens import heuristic_tokens, multiplier_for
@@ -52,6 +51,12 @@ class TokenCounter:
             self._remember(key, tokens)
         return math.ceil(tokens * multiplier_for(model))
 
+    def rough(self, model: str, text: str) -> int:
+        """The same as far as it costs no waiting: by characters until an exact count has been asked for."""
+        if self._batch_count is not None:
+            return self(model, text)
+        return math.ceil(heuristic_tokens(text) * multiplier_for(model))
+
     def _counted(self, encoding: str, text: str) -> int:
         if self._batch_count is None:
             self._batch_count = importlib.import_module("toktok").batch_count
@@ -73,7 +78,7 @@ class TokenCounter:
         return f"TokenCounter({'toktok' if self.is_exact else 'by characters'})"
 
 
-def counter() -> Callable[[str, str], int]:
+def counter() -> TokenCounter:
     """A function of (model, text) → tokens: exact where `toktok` is installed. Nothing is loaded yet."""
     return TokenCounter(is_exact=importlib.util.find_spec("toktok") is not None)
 

@@ -21,12 +21,21 @@ _MOST_OUTPUT = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
 class Estimates:
-    """Token and cost estimates. `count` is (model, text) → tokens, `fees` the gateway's shares by billing mode."""
+    """Token and cost estimates. `count` is (model, text) → tokens, `fees` the gateway's shares by billing mode.
 
-    __slots__ = ("_count", "_fees", "averages")
+    `rough` counts without loading anything: for what a lost answer may have cost, which stays an estimate anyway.
+    """
 
-    def __init__(self, count: Callable[[str, str], int], fees: Mapping[str, float]) -> None:
+    __slots__ = ("_count", "_fees", "_rough", "averages")
+
+    def __init__(
+        self,
+        count: Callable[[str, str], int],
+        fees: Mapping[str, float],
+        rough: Callable[[str, str], int] | None = None,
+    ) -> None:
         self._count = count
+        self._rough = rough or count
         self._fees = fees
         self.averages = OutputAverages()
 
@@ -42,6 +51,10 @@ class Estimates:
         """Estimated tokens of everything the call sends, the schema of a structured answer included."""
         return self._tokens_sent(request, model, lambda text: self._count(model, text))
 
+    def _rough_input(self, request: ChatRequest, model: str) -> int:
+        """The same, without loading anything for it."""
+        return self._tokens_sent(request, model, lambda text: self._rough(model, text))
+
     def _most_input(self, request: ChatRequest, model: str) -> int:
         """Input tokens that hardly any provider counts more of."""
         return self._tokens_sent(request, model, lambda text: most_tokens(text, self._count(model, text)))
@@ -55,7 +68,7 @@ class Estimates:
         """Tokens a provider is likely to count for the call: its input, and the output it may have or is likely to."""
         endpoint, allowed = target.endpoint, allowed_output(request)
         output = self._likely_output(request, endpoint.provider, endpoint.model) if allowed is None else allowed
-        return self.input_tokens(request, endpoint.model) + output
+        return self._rough_input(request, endpoint.model) + output
 
     def worst_case_pusd(self, request: ChatRequest, target: Target) -> int | None:
         """Pico-dollars to set aside: input with a margin, output at `max_tokens` or what few answers exceed.
@@ -107,22 +120,24 @@ class Estimates:
         output = (
             self._likely_output(request, target.endpoint.provider, model)
             if said is None
-            else self._said_output(request, said, model)
+            else self._said_output(request, said, model, self._rough)
         )
         if reported is not None and reported.input:
             counts = msgspec.structs.replace(reported, output=max(reported.output, output))
         else:
-            counts = TokenCounts(input=self.input_tokens(request, model), output=output)
+            counts = TokenCounts(input=self._rough_input(request, model), output=output)
         return Charge(provider_pusd=cost_pusd(target.price, counts), source="estimated")
 
     def counts_of(self, request: ChatRequest, reply: Reply, model: str) -> TokenCounts:
         """Estimated tokens of an answer that came without usage."""
-        return TokenCounts(input=self.input_tokens(request, model), output=self._said_output(request, reply, model))
+        return TokenCounts(
+            input=self.input_tokens(request, model), output=self._said_output(request, reply, model, self._count)
+        )
 
-    def _said_output(self, request: ChatRequest, reply: Reply, model: str) -> int:
+    def _said_output(self, request: ChatRequest, reply: Reply, model: str, count: Callable[[str, str], int]) -> int:
         """Estimated tokens of what an answer says, reasoning and tool calls included."""
         texts = [reply.content, reply.reasoning or "", *(call.name + call.arguments for call in reply.tool_calls)]
-        said = sum(self._count(model, text) for text in texts if text)
+        said = sum(count(model, text) for text in texts if text)
         allowed = allowed_output(request)
         return said if allowed is None else min(said, allowed)
 

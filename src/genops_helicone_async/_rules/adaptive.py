@@ -3,6 +3,9 @@
 The increase is CUBIC's curve (RFC 9438): after a refusal the rate falls to 90 %, comes back fast, stays long near the
 rate at which it was refused, and only then looks beyond it. Unlike TCP's the curve is stretched to the limit it is
 about, to 30 s, or to 120 calls where those take longer, so that refusals stay rare at any rate.
+
+Not every refusal is about the rate. Where lowering it three times did not help, so that a few calls are refused at
+a third of the rate as they were before, it is put back, and only many refusals count for the next minute.
 """
 
 from __future__ import annotations
@@ -20,6 +23,13 @@ _SEARCH_DECREASE = 0.5
 _EARLY = 0.1
 _EARLY_IN_ROW = 3
 """So many early refusals one after the other, and the curve says nothing any more: the search starts again."""
+_UNHELPFUL_IN_ROW = 3
+_UNHELPFUL_RATE = 0.8
+_UNHELPFUL_SHARE = 0.3
+"""Lowering did not help where at this part of the rate fewer than this share are refused, but still some."""
+_IMMUNE_S = 60.0
+_IMMUNE_SHARE = 0.25
+_SHARE_STEP = 0.05
 _BEYOND = 1.5
 """From this multiple of the last refusal's rate on the limit must be another, and the rate doubles again."""
 _CURVE_S = 30.0
@@ -57,10 +67,15 @@ class RateController:
         "_depth",
         "_early_in_row",
         "_grown_s",
+        "_immune_until_s",
         "_is_searching",
         "_lowered_s",
+        "_rate_before_per_s",
         "_refused_at_per_s",
+        "_share",
+        "_since",
         "_told_per_s",
+        "_unhelpful_in_row",
         "decreases",
         "rate_per_s",
     )
@@ -79,6 +94,11 @@ class RateController:
         self._lowered_s = -math.inf
         self._accepted = 0.0
         self._accepted_s = now_s
+        self._share = 0.0
+        self._since = [0, 0]  # accepted and refused since it was lowered last
+        self._unhelpful_in_row = 0
+        self._rate_before_per_s = math.inf
+        self._immune_until_s = -math.inf
 
     def __repr__(self) -> str:
         return (
@@ -103,6 +123,8 @@ class RateController:
         passed_s = max(0.0, now_s - self._accepted_s)
         self._accepted = self._accepted * math.exp(-passed_s / _METER_S) + 1.0
         self._accepted_s = now_s
+        self._share -= _SHARE_STEP * self._share
+        self._since[0] += 1
         if not is_limited or self.rate_per_s >= self.ceiling_per_s:
             return
         passed_s = min(passed_s, 1.0 + 5.0 / self.rate_per_s)  # a longer gap is not time spent at this rate
@@ -115,16 +137,29 @@ class RateController:
             self._is_searching = rate > _BEYOND * self._refused_at_per_s
         self.rate_per_s = min(rate, self.ceiling_per_s)
 
-    def observe_throttled(self, started_s: float, now_s: float) -> bool:
+    def observe_throttled(self, started_s: float, now_s: float, under_way: int = 0) -> bool:
         """A call sent at `started_s` was refused: lowers the rate, once per round; tells whether it did.
 
-        Calls that were already under way when it was lowered last bring no news.
+        Calls that were already under way when it was lowered last bring no news. Where the rate was free, the search
+        starts from what was accepted lately; `under_way` calls that are not refused yet count as accepted.
         """
+        self._share += _SHARE_STEP * (1.0 - self._share)
         if started_s <= self._lowered_s:
             return False
+        self._since[1] += 1
+        if now_s < self._immune_until_s and self._share < _IMMUNE_SHARE:
+            return False
+        if self._was_no_use():
+            self.rate_per_s, self._immune_until_s = self._rate_before_per_s, now_s + _IMMUNE_S
+            self._unhelpful_in_row, self._is_searching = 0, True
+            return True
         rate, factor, search = self.rate_per_s, DECREASE, False
         if math.isinf(rate):
-            rate, factor, search = 2 * max(self._accepted_per_s(now_s), _UNKNOWN_PER_S), _SEARCH_DECREASE, True
+            rate, factor, search = (
+                2 * max(self._accepted_per_s(now_s) + under_way / _METER_S, _UNKNOWN_PER_S),
+                _SEARCH_DECREASE,
+                True,
+            )
         elif self._is_searching:
             factor = _SEARCH_DECREASE
         elif self._grown_s < _EARLY * self._curve_s:
@@ -140,6 +175,7 @@ class RateController:
         self._grown_s = 0.0
         self._is_searching = search
         self._lowered_s = now_s
+        self._since = [0, 0]
         self.decreases += 1
         return True
 
@@ -164,6 +200,16 @@ class RateController:
             ceiling_per_s=self.ceiling_per_s,
             decreases=self.decreases,
         )
+
+    def _was_no_use(self) -> bool:
+        """Whether this refusal shows that the rate is not to blame: the third in a row after lowering it."""
+        accepted, refused = self._since
+        lower = self.rate_per_s <= _UNHELPFUL_RATE * self._refused_at_per_s
+        if self.decreases and lower and refused < _UNHELPFUL_SHARE * (accepted + refused):
+            self._unhelpful_in_row += 1
+        else:
+            self._unhelpful_in_row, self._rate_before_per_s = 0, self.rate_per_s
+        return self._unhelpful_in_row >= _UNHELPFUL_IN_ROW
 
     def _accepted_per_s(self, now_s: float) -> float:
         return self._accepted * math.exp(-max(0.0, now_s - self._accepted_s) / _METER_S) / _METER_S

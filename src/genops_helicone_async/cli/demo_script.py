@@ -29,7 +29,7 @@ class FaultScript:
         self._total = total
         self.is_down = False
         gateway.faults.add(
-            Fault(kind="status", provider="groq", status=429, retry_after=2, probability=0.125),
+            Fault(kind="status", provider="groq", status=429, retry_after_ms=300, probability=0.125),
             Fault(kind="status", provider="anthropic", status=500, probability=0.04),
             Fault(kind="reset", probability=0.015),
         )

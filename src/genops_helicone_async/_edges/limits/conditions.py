@@ -96,6 +96,7 @@ class Conditions:
     def begin(self, model: str, tokens: float) -> None:
         """Takes everything for one call that may go on."""
         self.in_flight += 1
+        self.found.in_flight = self.in_flight
         self.entered += 1
         if not self._is_unlimited:
             self._requests.take()
@@ -106,6 +107,7 @@ class Conditions:
     def end(self, model: str, reserved: float, used: float, *, unsent: bool) -> None:
         """A call is over: it had reserved so many tokens and used so many; `unsent`: it never went out."""
         self.in_flight -= 1
+        self.found.in_flight = self.in_flight
         if not self._is_unlimited:
             self._tokens.settle(reserved, used)
             if unsent:

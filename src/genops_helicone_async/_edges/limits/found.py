@@ -14,6 +14,14 @@ from ..._wire.rate_limit_headers import rate_limits_of
 
 LONGEST_PAUSE_S = 300.0
 """A provider may ask for a week where a quota is used up; who pays for more must not have to wait for it."""
+FORGET_S = 30.0
+"""A rate found by refusals is forgotten when for so long nothing was refused and nobody had to wait for it."""
+_EVIDENCE = 3
+_EVIDENCE_SHARE = 0.2
+_EVIDENCE_CALLS = 64
+"""While the rate is free, so many refusals, and this share of the last calls, are a limit; fewer are accidents."""
+_SETTLE_S = 0.25
+"""After that, nothing is sent for so long, in which other refusals come in; what is under way then counts as taken."""
 _LOOK_EVERY_S = 0.05
 _MOST_MODELS = 256
 
@@ -22,12 +30,18 @@ class FoundLimits:
     """One provider's own limits, as far as they are known. Times are seconds on the event loop's clock."""
 
     __slots__ = (
-        *("_controller", "_is_adaptive", "_looked_s", "_pace", "_paused_until_s", "_told", "is_unlimited", "throttled"),
+        *("_accepted", "_controller", "_is_adaptive", "_limits", "_looked_s", "_pace", "_paused_until_s", "_pressed_s"),
+        *("_refused", "_settled_s", "_told", "in_flight", "is_unlimited", "throttled"),
     )
 
     def __init__(self, limits: RateLimits, now_s: float) -> None:
+        self._limits = limits
         self._is_adaptive = limits.adaptive
         self._controller = RateController(now_s, ceiling_per_s=limits.requests_per_s)
+        self._pressed_s = now_s
+        self._accepted = self._refused = 0.0
+        self._settled_s = math.inf
+        self.in_flight = 0
         self._pace: Bucket | None = None
         self._told: dict[str, ToldLimits] = {}
         self._paused_until_s = self._looked_s = -math.inf
@@ -45,7 +59,15 @@ class FoundLimits:
 
     def paced_s(self, now_s: float) -> float:
         """Seconds until the rate found by refusals lets another call pass; 0.0 now."""
-        return 0.0 if self._pace is None else self._pace.ready_in_s(1.0, now_s)
+        if now_s >= self._settled_s:
+            self._begin_pace(now_s)
+        if self._pace is None:
+            return 0.0
+        wait_s = self._pace.ready_in_s(1.0, now_s)
+        if wait_s > 0 and now_s - self._pressed_s > FORGET_S:
+            self._pace, self._controller = None, RateController(now_s, ceiling_per_s=self._limits.requests_per_s)
+            return 0.0
+        return wait_s
 
     def wait_s(self, model: str, tokens: float, now_s: float) -> float:
         """Seconds until a call should pass all of it; 0.0 now."""
@@ -87,10 +109,16 @@ class FoundLimits:
 
     def accepted(self, now_s: float, *, was_paced: bool) -> None:
         """The provider took a call, whatever came of it; `was_paced`: calls were waiting for the rate found."""
-        controller, pace = self._controller, self._pace
-        controller.observe_accepted(now_s, is_limited=was_paced)
-        if pace is not None:
-            pace.set_limit(controller.burst, controller.rate_per_s, now_s)
+        self._controller.observe_accepted(now_s, is_limited=was_paced)
+        self._accepted += 1
+        if now_s >= self._settled_s:
+            self._begin_pace(now_s)
+        if self._accepted + self._refused > _EVIDENCE_CALLS:
+            self._accepted, self._refused = self._accepted / 2, self._refused / 2
+        if self._pace is not None:
+            if was_paced:
+                self._pressed_s = now_s
+            self._follow(now_s)
 
     def refused(self, model: str, started_s: float, now_s: float, retry_after_s: float | None) -> None:
         """The provider refused a call that began at `started_s`, because there were too many."""
@@ -99,15 +127,22 @@ class FoundLimits:
         told = self._told.get(model)
         if not self._is_adaptive or (told is not None and told.wait_s(1.0, now_s) > 0):
             return  # it has told why: that limit is kept to from now on
-        controller = self._controller
-        if controller.observe_throttled(started_s, now_s):
-            if self._pace is None:
-                self._pace = Bucket(controller.burst, controller.rate_per_s, now_s)
-            self._pace.set_limit(controller.burst, controller.rate_per_s, now_s)
+        self._pressed_s = now_s
+        self._refused += 1
+        if self._pace is None:
+            known = self._accepted + self._refused + self.in_flight
+            is_enough = self._refused >= max(_EVIDENCE, _EVIDENCE_SHARE * known)
+            if is_enough and self._settled_s == math.inf:
+                self._settled_s = now_s + _SETTLE_S
+                self._pause(_SETTLE_S, now_s)
+            return
+        if self._controller.observe_throttled(started_s, now_s):
+            self._follow(now_s)
             self.is_unlimited = False
 
     def configure(self, limits: RateLimits) -> None:
         """Another ceiling; without `adaptive` all that was found is forgotten, but for a pause."""
+        self._limits = limits
         self._is_adaptive = limits.adaptive
         self._controller.configure(limits.requests_per_s)
         if not limits.adaptive:
@@ -120,6 +155,23 @@ class FoundLimits:
     def told(self) -> dict[str, tuple[ToldStatistics, ...]]:
         """The limits it tells, by model."""
         return {model: told.statistics() for model, told in self._told.items()}
+
+    def _begin_pace(self, now_s: float) -> None:
+        """Enough was refused: from now on calls are paced, by what was accepted of the last ones."""
+        self._settled_s = math.inf
+        if self._pace is None and self._controller.observe_throttled(now_s, now_s, self.in_flight):
+            self._follow(now_s)
+            self.is_unlimited = False
+
+    def _follow(self, now_s: float) -> None:
+        """The pace is what the controller says: none where the rate is free."""
+        controller = self._controller
+        if controller.rate_per_s == math.inf:
+            self._pace = None
+        elif self._pace is None:
+            self._pace = Bucket(controller.burst, controller.rate_per_s, now_s)
+        else:
+            self._pace.set_limit(controller.burst, controller.rate_per_s, now_s)
 
     def _pause(self, seconds: float, now_s: float) -> None:
         if seconds > 0:

@@ -21,6 +21,10 @@ class Store(Protocol):
         """Takes the amount and gives the seconds until it may be used."""
         ...
 
+    def return_later(self, name: str, amount: float, *, capacity: float, rate_per_s: float) -> None:
+        """Returns what was not used of a reservation whose moment has come, in the background."""
+        ...
+
 
 class SharedRate:
     """One rate. What several processes use of it together keeps to `capacity` at once and `rate_per_s` after that.
@@ -48,9 +52,11 @@ class SharedRate:
         self._left = max(0.0, self._left - amount)
 
     def give_back(self, amount: float) -> None:
-        """Was not used; lost where the slice has expired."""
+        """Was not used: stays here while the slice lasts, then the store has it back."""
         if self._clock() < self._expires_s:
             self._left += amount
+        elif amount > 0:
+            self._store.return_later(self._name, amount, capacity=self._capacity, rate_per_s=self._rate_per_s)
 
     async def reserve(self, amount: float) -> float:
         """Reserves what is missing to this amount, a slice at least; gives the seconds until it may be used.

@@ -170,6 +170,11 @@ class SharedRates:
         ask = self._ask(name, amount, capacity, rate_per_s)
         await self._answer(ask.returned(is_due=is_due))
 
+    def return_later(self, name: str, amount: float, *, capacity: float, rate_per_s: float) -> None:
+        """As `give_back` of what is due, in the background; what cannot be carried out is lost."""
+        if not self._closing:
+            self._put(self._ask(name, amount, capacity, rate_per_s).returned(is_due=True))
+
     async def aclose(self) -> None:
         """Carries what is still to be given back and ends the task; those of other loops end by themselves, soon.
 
