@@ -72,13 +72,13 @@ class OtelMetrics:
         exposition, provider = self._exposition, self._provider
         if exposition is None:
             return
-        exposition.remove(self._standing)
         done = asyncio.get_running_loop().run_in_executor(None, _flush, provider, self._flush_s)
-        await asyncio.wait([done], timeout=self._flush_s)
+        try:
+            await asyncio.wait([done], timeout=self._flush_s)
+        finally:
+            exposition.remove(self._standing)
         if not done.done():
-            _log.warning(
-                "the metrics' exporter took longer than %g s: what is left goes with its next export", self._flush_s
-            )
+            _log.warning("an exporter of metrics took longer than %g s: the rest goes with its next one", self._flush_s)
 
     def _bind(self) -> MetricCells | None:
         provider = self._given if self._given is not None else _of_process()
