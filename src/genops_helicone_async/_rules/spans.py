@@ -1,4 +1,7 @@
-"""Spans as values: what is to be told of a call, before anybody asks how. Times are Unix nanoseconds."""
+"""Spans as values: what is to be told of a call, before anybody asks how. Times are Unix nanoseconds.
+
+None of them is ever part of a cycle, so the garbage collector need not look at them.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import msgspec
 Attributes = dict[str, Any]
 
 
-class SpanEvent(msgspec.Struct, frozen=True):
+class SpanEvent(msgspec.Struct, frozen=True, gc=False):
     """Something that happened within a span."""
 
     name: str
@@ -18,7 +21,7 @@ class SpanEvent(msgspec.Struct, frozen=True):
     at_ns: int
 
 
-class SpanContent(msgspec.Struct, frozen=True):
+class SpanContent(msgspec.Struct, frozen=True, gc=False):
     """All a span says. `error_type` is None where what it is about went well; `log` is for a log record beside it."""
 
     attributes: Attributes
@@ -27,7 +30,7 @@ class SpanContent(msgspec.Struct, frozen=True):
     log: SpanEvent | None = None
 
 
-class Span(msgspec.Struct, frozen=True, kw_only=True):
+class Span(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A span that may be wanted: what a sampler is asked with, and the content, made only where somebody records it."""
 
     name: str
@@ -38,7 +41,7 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
     content: Callable[[], SpanContent]
 
 
-class CallSpans(msgspec.Struct, frozen=True, kw_only=True):
+class CallSpans(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The spans of one call: one for each attempt or refusal, under a parent where there is more than one way."""
 
     parent: Span | None

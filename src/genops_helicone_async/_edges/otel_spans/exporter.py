@@ -6,6 +6,7 @@ that look is all there is. Spans get the times the call had, and as their parent
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -21,6 +22,8 @@ from ..._rules.telemetry_names import SCOPE
 from .direct import Asked, Direct
 
 _KINDS = {"client": SpanKind.CLIENT, "internal": SpanKind.INTERNAL}
+_NONE = trace.NoOpTracerProvider()
+_NAMED_IN_ENVIRONMENT = "OTEL_PYTHON_TRACER_PROVIDER" in os.environ
 
 
 class SpanExport:
@@ -37,12 +40,14 @@ class SpanExport:
         self._direct: Direct | None = None
 
     def __repr__(self) -> str:
-        way = "off" if self.tracer() is None else "direct" if self._direct is not None else "through the tracer"
-        return f"SpanExport({way})"
+        if self.tracer() is None:
+            return "SpanExport(off)"
+        is_direct = self._direct is not None and self._direct.is_allowed()
+        return f"SpanExport({'direct' if is_direct else 'through the tracer'})"
 
     def tracer(self) -> Tracer | None:
         """The tracer to use now; None where nobody would ever see a span."""
-        provider = self._given if self._given is not None else trace.get_tracer_provider()
+        provider = self._given if self._given is not None else _global_provider()
         if provider is not self._known:
             self._known = provider
             self._tracer, self._direct, self.resource = None, None, _resource_of(provider)
@@ -158,6 +163,14 @@ def emit_event(logger_provider: Any | None, event: SpanEvent, context: Context) 
         attributes=event.attributes,
         event_name=event.name,
     )
+
+
+def _global_provider() -> Any:
+    """The process's tracer provider; as the API finds it, without its look into the environment at every call."""
+    known = getattr(trace, "_TRACER_PROVIDER", None)
+    if known is not None:
+        return known
+    return trace.get_tracer_provider() if _NAMED_IN_ENVIRONMENT or not hasattr(trace, "_TRACER_PROVIDER") else _NONE
 
 
 def _resource_of(provider: Any) -> Mapping[str, object]:
