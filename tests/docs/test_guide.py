@@ -22,7 +22,9 @@ HEADINGS = [
     "### 1. Provider Cost Comparison",
     "### 2. Migration Cost Analysis",
     "### 3. Budget Management",
+    "### Common Issues",
     "### 1. Custom Routing Logic",
+    "### Custom Metrics",
     "### 2. Cost Optimization",
     "### 3. Error Handling",
     "### Async Support",
@@ -52,13 +54,13 @@ def gateway() -> Iterator[SandboxGateway]:
 
 
 def blocks(guide: Path) -> dict[str, str]:
-    """The Python block under each heading, the first where there are several."""
+    """The Python blocks under each heading, one after the other."""
     found: dict[str, str] = {}
     heading, code = "", None
     for line in guide.read_text(encoding="utf-8").splitlines():
         if code is not None:
             if line == "```":
-                found.setdefault(heading, "\n".join(code))
+                found[heading] = "\n".join([*([found[heading]] if heading in found else []), *code])
                 code = None
             else:
                 code.append(line)
@@ -74,7 +76,7 @@ def test_a_block_of_the_guide_runs_as_written(shared_dir: Path, gateway: Sandbox
     """The block ends well and writes nothing to standard error; `adapter` is the one of Basic Setup."""
     found = blocks(shared_dir / "reference" / "guide.md")
     code = found[heading]
-    if "adapter = " not in code:
+    if "adapter = " not in code or "from genops" not in code:
         code = found["### Basic Setup"] + "\n" + code
     if heading == "### Async Support":
         code += "\nprint(len(asyncio.run(process_batch())))\n"
