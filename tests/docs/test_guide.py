@@ -73,11 +73,12 @@ def blocks(guide: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("heading", HEADINGS)
 def test_a_block_of_the_guide_runs_as_written(shared_dir: Path, gateway: SandboxGateway, heading: str) -> None:
-    """The block ends well and writes nothing to standard error; `adapter` is the one of Basic Setup."""
+    """The block ends well and writes nothing to standard error; what it does not define comes from the blocks above."""
     found = blocks(shared_dir / "reference" / "guide.md")
     code = found[heading]
-    if "adapter = " not in code or "from genops" not in code:
-        code = found["### Basic Setup"] + "\n" + code
+    if "from genops" not in code or "adapter = " not in code:  # it goes on from a block further up
+        before = "### Manual Configuration" if "GenOpsHeliconeAdapter(" in code else "### Basic Setup"
+        code = found[before] + "\n" + code
     if heading == "### Async Support":
         code += "\nprint(len(asyncio.run(process_batch())))\n"
     environment = {
