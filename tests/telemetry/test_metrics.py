@@ -200,6 +200,21 @@ async def test_gauges_tell_how_things_stand_when_they_are_read(
     assert points(reader, "genops_helicone_in_flight") == {}
 
 
+@pytest.mark.parametrize("is_read", [True, False], ids=["read", "left"])
+async def test_a_stream_is_in_flight_until_its_end(
+    adapter: GenOpsHeliconeAsyncAdapter, reader: InMemoryMetricReader, is_read: bool
+) -> None:
+    """While it is read its provider is busy, and no longer once it was read or left."""
+    busy = []
+    async with adapter.stream_async("Hello", provider="openai") as stream:
+        async for _ in stream:
+            busy.append(total(reader, "genops_helicone_in_flight"))
+            if not is_read:
+                break
+    assert set(busy) == {1}
+    assert points(reader, "genops_helicone_in_flight") == {named(provider="openai"): 0}
+
+
 async def test_the_mean_duration_stays_until_there_is_another(
     gateway: SandboxGateway, adapter: GenOpsHeliconeAsyncAdapter, reader: InMemoryMetricReader
 ) -> None:

@@ -34,6 +34,11 @@ class OpenStream(msgspec.Struct, kw_only=True):
     first_content_s: float
     ended: bool
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """What the health board knows its target by."""
+        return self.target.endpoint.provider, self.target.endpoint.model
+
 
 class Openings:
     """Opens streams: the attempt of a streamed call, which succeeds when the first content has arrived."""

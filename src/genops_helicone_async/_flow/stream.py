@@ -87,6 +87,7 @@ class ChatStream:
             admission.close(exc)
             raise
         self._pipeline.streams.add(self)
+        self._pipeline.health.begin(self._open.key)  # under way until it has been read, for whoever asks who is busy
         self._decoder = self._open.decoder
         self._ready.extend(self._open.ready)
         self._open.ready = []
@@ -159,6 +160,7 @@ class ChatStream:
         if stream.decoder.finish_reason is None:
             raise self._broken(stream, error_of(stream.decoder))
         self._open = None
+        self._pipeline.health.end(stream.key)
         ticket, request = self._admission.ticket, stream.request
         http = HttpReply(status=stream.body.status, headers=stream.body.headers, body=b"")
         reply = stream.decoder.reply()
@@ -167,9 +169,8 @@ class ChatStream:
             ticket, stream.target, request.headers["Helicone-Request-Id"], stream.started, reply, http,
             first_chunk_s=stream.first_content_s,
         )  # fmt: skip
-        key = (stream.target.endpoint.provider, stream.target.endpoint.model)
         now = self._pipeline.clock()
-        self._pipeline.health.observe_success(key, now, outcome.duration_s, stream.first_content_s)
+        self._pipeline.health.observe_success(stream.key, now, outcome.duration_s, stream.first_content_s)
         try:
             self._response = self._pipeline.settle(ticket, outcome)
         finally:
@@ -208,6 +209,7 @@ class ChatStream:
         if stream is None:
             return
         self._ready.clear()
+        self._pipeline.health.end(stream.key)
         stream.body.close()
         ticket = self._admission.ticket
         charge, counts = self._charge_so_far(stream)

@@ -99,9 +99,14 @@ class OtelMetrics:
 
 
 def _of_process() -> Any:
-    """The process's meter provider, None where it has none: then nobody has imported the metrics' interface, either."""
+    """The process's meter provider, None where it has none: then nobody has imported the metrics' interface, either.
+
+    Asked for each call while there is none, so that it costs little: the public question takes 2 µs, for it looks into
+    the environment each time.
+    """
     metrics = sys.modules.get("opentelemetry.metrics")
-    if metrics is None:
+    internal = sys.modules.get("opentelemetry.metrics._internal", metrics)
+    if metrics is None or getattr(internal, "_METER_PROVIDER", metrics) is None:
         return None
     provider = metrics.get_meter_provider()
     is_stand_in = isinstance(provider, metrics.NoOpMeterProvider) or type(provider).__name__ == "_ProxyMeterProvider"
