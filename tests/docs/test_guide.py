@@ -46,6 +46,12 @@ PRINTED = {
 }
 
 
+# What they log: `validate_pricing` wants LiteLLM's table, which the tests do not install.
+LOGGED = {
+    "### Common Issues": "prices cannot be validated: no second source is installed (pip install litellm)\n",
+}
+
+
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[SandboxGateway]:
     """A gateway that knows the guide's placeholder key."""
@@ -73,7 +79,7 @@ def blocks(guide: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("heading", HEADINGS)
 def test_a_block_of_the_guide_runs_as_written(shared_dir: Path, gateway: SandboxGateway, heading: str) -> None:
-    """The block ends well and writes nothing to standard error; what it does not define comes from the blocks above."""
+    """The block ends well and writes nothing unexpected to standard error; what it does not define comes from the blocks above."""
     found = blocks(shared_dir / "reference" / "guide.md")
     code = found[heading]
     if "from genops" not in code or "adapter = " not in code:  # it goes on from a block further up
@@ -89,6 +95,6 @@ def test_a_block_of_the_guide_runs_as_written(shared_dir: Path, gateway: Sandbox
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], env=environment, capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, LOGGED.get(heading, ""))
     expected = PRINTED.get(heading, "")
     assert re.fullmatch(expected, done.stdout), done.stdout
