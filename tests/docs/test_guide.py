@@ -79,7 +79,7 @@ def blocks(guide: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("heading", HEADINGS)
 def test_a_block_of_the_guide_runs_as_written(shared_dir: Path, gateway: SandboxGateway, heading: str) -> None:
-    """The block ends well and writes nothing unexpected to standard error; what it does not define comes from the blocks above."""
+    """The block ends well and logs nothing unexpected; what it does not define comes from a block further up."""
     found = blocks(shared_dir / "reference" / "guide.md")
     code = found[heading]
     if "from genops" not in code or "adapter = " not in code:  # it goes on from a block further up
