@@ -13,6 +13,8 @@ import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 from hypothesis import settings
 
+import awu_witness
+
 PACKAGE = "genops_helicone_async"
 SHARED_VARIABLE = "GENOPS_SHARED_DIR"
 
@@ -47,6 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not getattr(sys, "_genops_loopback_only", False):
         sys.addaudithook(_refuse_other_machines)  # cannot be removed: in-process pytester runs share it
         sys._genops_loopback_only = True  # type: ignore[attr-defined]
+        sys._genops_awu_witness = awu_witness.install()  # type: ignore[attr-defined]  # a process has one provider
 
 
 def _refuse_other_machines(event: str, args: tuple[object, ...]) -> None:
@@ -110,6 +113,16 @@ def blocking_calls() -> Iterator[BlockBuster]:
             function.can_block_in("<frozen importlib._bootstrap>", {"_find_and_load"})
             function.can_block_in("linecache.py", {"checkcache", "updatecache"})
         yield detector
+
+
+@pytest.fixture(autouse=True)
+def _awus_comply() -> Iterator[None]:
+    witness: awu_witness.Witness = sys._genops_awu_witness  # type: ignore[attr-defined]
+    yield
+    violations = witness.take()
+    if violations:
+        told = "\n".join(map(str, violations[:20]))
+        pytest.fail(f"{len(violations)} violation(s) of GenOps v0.1.0 in this test's spans:\n{told}", pytrace=False)
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from genops_helicone_async import HeliconeResponse
+from genops_helicone_async._assembly import tracing_of
 from genops_helicone_async._edges.ids import RequestIds
 from genops_helicone_async._edges.limits import Limits, Slots
 from genops_helicone_async._edges.price_book import UNRESOLVED, PriceBook
@@ -124,6 +125,7 @@ class Rig:
         self.quota = RetryQuota()
         sinks = Sinks()
         sinks.add(self.records.append)
+        tracing = tracing_of(self.settings, sinks)
         book = PriceBook(self.settings.prices)
         shared = Shared(
             settings=self.settings,
@@ -135,6 +137,7 @@ class Rig:
             new_id=RequestIds(),
             random=lambda: random,
             budget=self.budget,
+            tracing=tracing,
             estimates=Estimates(lambda _, text: heuristic_tokens(text), self.settings.gateway_fee_rates),
         )
         self.slots = Slots(self.settings.max_connections)

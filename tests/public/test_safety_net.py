@@ -11,6 +11,7 @@ CONFTEST = Path(__file__).parents[1] / "conftest.py"
 def net(pytester: pytest.Pytester) -> pytest.Pytester:
     """A scratch test folder under this repository's own conftest."""
     pytester.makeconftest(CONFTEST.read_text(encoding="utf-8"))
+    pytester.makepyfile(awu_witness=CONFTEST.with_name("awu_witness.py").read_text(encoding="utf-8"))
     return pytester
 
 
@@ -132,3 +133,19 @@ def test_a_warning_fails_the_test(net: pytest.Pytester, pytestconfig: pytest.Con
 def test_a_test_has_a_time_limit(pytestconfig: pytest.Config) -> None:
     """A test that hangs is stopped after two minutes."""
     assert pytestconfig.getini("timeout") == "120"
+
+
+def test_a_span_that_does_not_comply_fails_its_test(net: pytest.Pytester) -> None:
+    """An AWU without what GenOps wants fails the test that made it, and no other."""
+    body = """
+from opentelemetry import trace
+
+def test_a_bad_span():
+    trace.get_tracer("test").start_span("chat", attributes={"genops.policy.result": "ALLOWED"}).end()
+
+def test_another():
+    trace.get_tracer("test").start_span("no business of ours").end()
+"""
+    result = run(net, body)
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["*violation(s) of GenOps v0.1.0*", "*genops.team is missing*"])
