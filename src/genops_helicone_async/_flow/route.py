@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
@@ -30,10 +31,11 @@ RoutingFunction = Callable[[list[str], Any, RoutingContext], Any]
 
 
 class RoutingBoard(msgspec.Struct, frozen=True, kw_only=True):
-    """What routing knows across calls and event loops: health, the caller's own strategies, a count of the calls."""
+    """What routing knows across calls and event loops: health, the caller's own strategies and scores, a count."""
 
     health: HealthBoard
     custom: dict[str, RoutingFunction] = msgspec.field(default_factory=dict)
+    qualities: dict[str, float] = msgspec.field(default_factory=dict)
     turns: Any = msgspec.field(default_factory=count)
 
     def register(self, name: str, function: RoutingFunction) -> None:
@@ -50,6 +52,23 @@ class RoutingBoard(msgspec.Struct, frozen=True, kw_only=True):
         if not callable(function):
             raise TypeError(f"`fn` must be a function of (providers, message, context), not {type(function).__name__}")
         self.custom[name] = function
+
+    def score(self, scores: Mapping[str, float]) -> None:
+        """Replaces the caller's own quality scores, by `provider/model` or model.
+
+        Raises:
+            ConfigurationError: a name is empty, or a score is no finite number.
+            TypeError: `scores` is no mapping.
+        """
+        if not isinstance(scores, Mapping):
+            raise TypeError(f"`scores` must map models to numbers, not {type(scores).__name__}")
+        for model, score in scores.items():
+            if not isinstance(model, str) or not model.strip():
+                raise ConfigurationError(f"`scores` has the key {model!r}: keys are models or `provider/model`")
+            if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+                raise ConfigurationError(f"`scores[{model!r}]` is {score!r}: give a finite number, higher is better")
+        self.qualities.clear()
+        self.qualities.update(scores)
 
 
 class Router:
@@ -90,7 +109,9 @@ class Router:
             return targets
         if strategy in self._board.custom:
             return await self._by_function(ticket, targets, strategy)
-        context = RankContext(random=self._random(), counter=next(self._board.turns))
+        context = RankContext(
+            random=self._random(), counter=next(self._board.turns), qualities=self._board.qualities or None
+        )
         options = self._options(request, targets, priced="cost_optimized" in (strategy, request.fallback_strategy))
         try:
             ranked = rank(strategy, options, context, request.fallback_strategy)
