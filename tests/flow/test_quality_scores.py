@@ -12,16 +12,18 @@ BOTH = {"providers": ["openai", "groq"], "routing_strategy": "quality_optimized"
 
 async def test_own_scores_come_first() -> None:
     """A model put above all others is asked first; taking the scores back restores the table's order."""
-    async with SandboxGateway(latency_scale=0) as gateway:
-        async with GenOpsHeliconeAsyncAdapter(gateway.api_key, gateway_url=gateway.url) as adapter:
-            by_table = await adapter.chat_async("Hello", **BOTH)
-            other = "groq" if by_table.provider == "openai" else "openai"
-            model = by_table.routing.candidates[1].model
-            adapter.set_quality_scores({f"{other}/{model}": 9000})
-            by_score = await adapter.chat_async("Hello", **BOTH)
-            assert (by_score.provider, by_score.routing.reason) == (other, "quality 9000")
-            adapter.set_quality_scores({})
-            assert (await adapter.chat_async("Hello", **BOTH)).provider == by_table.provider
+    async with (
+        SandboxGateway(latency_scale=0) as gateway,
+        GenOpsHeliconeAsyncAdapter(gateway.api_key, gateway_url=gateway.url) as adapter,
+    ):
+        by_table = await adapter.chat_async("Hello", **BOTH)
+        other = "groq" if by_table.provider == "openai" else "openai"
+        model = by_table.routing.candidates[1].model
+        adapter.set_quality_scores({f"{other}/{model}": 9000})
+        by_score = await adapter.chat_async("Hello", **BOTH)
+        assert (by_score.provider, by_score.routing.reason) == (other, "quality 9000")
+        adapter.set_quality_scores({})
+        assert (await adapter.chat_async("Hello", **BOTH)).provider == by_table.provider
 
 
 @pytest.mark.parametrize(
