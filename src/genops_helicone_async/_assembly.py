@@ -33,7 +33,7 @@ from ._flow.ticket import RequestRecord
 from ._flow.tracing import Tracing
 from ._rules.health import HealthBoard
 from ._rules.retry import RetryQuota
-from ._side_channels import SideChannels, side_channels
+from ._side_channels import SideChannels, permitted_options, side_channels
 from ._wire.headers import GatewayOptions
 from .config import Settings
 from .models import HeliconeResponse
@@ -59,10 +59,10 @@ def assemble(settings: Settings, gateway_options: GatewayOptions | None) -> Part
     tally, tracing = _tally(settings, sinks), tracing_of(settings, sinks)
     ledger = open_ledger(settings.state_url)
     budgets = Budgets(ledger, time.time, sinks.tell, settings.currency)
+    side = side_channels(settings, sinks, budgets, RequestIds())
     prices = PriceBook(settings.prices)
-    counted = counter()
+    counted, health = counter(), HealthBoard()
     estimates = Estimates(counted, settings.gateway_fee_rates, counted.rough)
-    health = HealthBoard()
     gauges = Gauges(budgets, health, settings.currency)
     metrics = OtelMetrics(settings.meter_provider, gauges, record_histograms=settings.record_histograms)
     custom_metrics = CustomMetrics(metrics)
@@ -70,16 +70,17 @@ def assemble(settings: Settings, gateway_options: GatewayOptions | None) -> Part
     shared = Shared(
         settings=settings,
         prices=prices,
-        attribution=Attribution(settings.default_attributes, gateway_options),
+        attribution=Attribution(settings.default_attributes, permitted_options(settings.compliance, gateway_options)),
         sinks=sinks,
         quota=RetryQuota(),
-        new_id=RequestIds(),
+        new_id=side.new_id,
         random=random.Random().random,  # jitter, no secret
         estimates=estimates,
         routing=RoutingBoard(health=health),
         currency=settings.currency,
         budget=budgets,
         custom_metrics=custom_metrics,
+        audit=side.trail,
         tracing=tracing,
     )
     rates = _shared_rates(settings.state_url)
@@ -92,7 +93,7 @@ def assemble(settings: Settings, gateway_options: GatewayOptions | None) -> Part
         limits=LimitBoard(rates),
         shared_rates=rates,
         metrics=metrics,
-        side=side_channels(settings, sinks, budgets, shared.new_id),
+        side=side,
     )
 
 

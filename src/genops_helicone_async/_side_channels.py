@@ -1,4 +1,4 @@
-"""Puts together what hears of calls beside their way: alerts and the courier that delivers them."""
+"""Puts together what hears of calls beside their way: the audit log, alerts and the courier that delivers them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from typing import Any
 
 import msgspec
 
+from ._compliance_settings import Compliance
+from ._edges.audit import AuditLog, AuditStatistics
 from ._edges.http import HttpTransport
 from ._edges.webhooks import Courier, MemoryOutbox, Outbox, Receiver, WebhookStatistics
 from ._flow.alerts import Alerts, check
+from ._flow.audit import AuditTrail
 from ._flow.budgets import Budgets
 from ._flow.sinks import Sinks
 from ._rules.alert_triggers import triggers_of
+from ._wire.headers import GatewayOptions
 from ._wire.webhooks import checked_webhook_url, signing_key
 from .config import Settings
+from .errors import ConfigurationError
 
 _MOST_REPLY_BYTES = 64 * 1024
 """Of a webhook's reply, of which only the status matters."""
@@ -27,8 +32,11 @@ class SideChannels(msgspec.Struct, frozen=True, kw_only=True):
 
     settings: Settings
     sinks: Sinks
+    new_id: Callable[[], str]
     alerts: Alerts
     courier: Courier
+    log: AuditLog | None
+    trail: AuditTrail | None
 
     def configure_webhooks(
         self, cost_url: str | None, performance_url: str | None, triggers: Mapping[str, Any] | None, secret: str | None
@@ -57,9 +65,17 @@ class SideChannels(msgspec.Struct, frozen=True, kw_only=True):
         """What became of the alerts so far."""
         return self.courier.statistics()
 
+    def audit_statistics(self) -> AuditStatistics | None:
+        """What became of the audit log's lines so far; None without one."""
+        return self.log.statistics() if self.log is not None else None
+
     async def aclose(self) -> None:
-        """Tells what is still to be told, within seconds."""
-        await self.courier.aclose()
+        """Writes what is still to be written, and tells what is still to be told, within seconds."""
+        try:
+            if self.log is not None:
+                await self.log.aclose()
+        finally:
+            await self.courier.aclose()
 
     @property
     def _may_be_insecure(self) -> bool:
@@ -83,7 +99,40 @@ def side_channels(settings: Settings, sinks: Sinks, budgets: Budgets, new_id: Ca
         about=settings.default_attributes,
     )
     sinks.listen(alerts.on_budget)
-    return SideChannels(settings=settings, sinks=sinks, alerts=alerts, courier=courier)
+    log = AuditLog(settings.compliance.audit) if settings.compliance.audit is not None else None
+    trail = None if log is None else _trail(settings, log, new_id)
+    if trail is not None:
+        sinks.add(trail)
+    return SideChannels(
+        settings=settings, sinks=sinks, new_id=new_id, alerts=alerts, courier=courier, log=log, trail=trail
+    )
+
+
+def _trail(settings: Settings, log: AuditLog, new_id: Callable[[], str]) -> AuditTrail:
+    return AuditTrail(
+        log,
+        is_strict=settings.compliance.mode,
+        currency=settings.currency,
+        new_id=new_id,
+        clock=time.time,
+        service=settings.default_attributes.get("service_name", ""),
+    )
+
+
+def permitted_options(compliance: Compliance, given: GatewayOptions | None) -> GatewayOptions | None:
+    """What Helicone is asked to do for every call; under compliance it keeps neither prompts nor answers.
+
+    Raises:
+        ConfigurationError: its cache would keep them.
+    """
+    if not compliance.mode:
+        return given
+    given = given or GatewayOptions()
+    if given.cache is not None and given.cache.enabled:
+        raise ConfigurationError(
+            "`gateway_options` has a cache, in which Helicone keeps answers: leave it out under `compliance_mode`"
+        )
+    return msgspec.structs.replace(given, omit_request=True, omit_response=True)
 
 
 def _outbox(state_url: str | None) -> Outbox:
@@ -97,4 +146,4 @@ def _outbox(state_url: str | None) -> Outbox:
     return FileOutbox(ledger.with_name(f"{ledger.name}.outbox"))
 
 
-__all__ = ["SideChannels", "side_channels"]
+__all__ = ["SideChannels", "permitted_options", "side_channels"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterable, Generator, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
 
@@ -54,6 +55,11 @@ class AdapterSettings(TypedDict, total=False):
     meter_provider: Any
     tracer_provider: Any
     logger_provider: Any
+    compliance_mode: bool
+    audit_logging: bool | str | Path | Mapping[str, Any] | None
+    data_residency: str | Mapping[str, Any] | None
+    allowed_models: Sequence[str] | None
+    allowed_providers: Sequence[str] | None
 
 
 class GenOpsHeliconeAdapter(ConfigurationVerbs):

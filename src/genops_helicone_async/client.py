@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self, Unpack
 
 import msgspec
 
 from ._assembly import assemble, pipeline_on
 from ._configuration_verbs import ConfigurationVerbs
+from ._edges.audit import AuditStatistics
 from ._edges.http import HttpStatistics, HttpTransport
 from ._edges.limits import GateStatistics, Limits, SlotStatistics
 from ._edges.open_files import open_file_limit
@@ -43,6 +45,7 @@ class AdapterStatistics(msgspec.Struct, frozen=True, kw_only=True):
     retry_quota_left: int
     retry_quota: int
     webhooks: WebhookStatistics
+    audit: AuditStatistics | None = None
     limits: tuple[GateStatistics, ...] = ()
     health: tuple[HealthStatistics, ...] = ()
 
@@ -79,6 +82,14 @@ class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
         meter_provider: OpenTelemetry's `MeterProvider` that metrics go to; unset, the process's own.
         tracer_provider: its `TracerProvider` for spans; unset, the process's own.
         logger_provider: its `LoggerProvider` for events with prompts and answers, which are made only on opt-in.
+        compliance_mode: TLS everywhere, every call recorded before it is sent, no content in telemetry nor on
+            Helicone's side, no model without a price.
+        audit_logging: True, the file's path, or `{"path": …, "fsync": "always"|"interval"|"never", "max_bytes": …}`;
+            True is `GENOPS_AUDIT_LOG`, else `genops-audit.jsonl`. Under `compliance_mode` it cannot be off.
+        data_residency: the area data has to stay in, `EU`, `US`, …, or a cloud region's name for its area; or
+            `{"region": …, "hosts": […], "providers": […]}` with those that you vouch for.
+        allowed_models: names, `provider/model` or patterns such as `gpt-4o*`; others are refused.
+        allowed_providers: others are refused.
 
     Raises:
         ConfigurationError: a setting is wrong, or there is no key to authenticate with; it names the remedy.
@@ -109,30 +120,14 @@ class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
         meter_provider: Any = None,
         tracer_provider: Any = None,
         logger_provider: Any = None,
+        compliance_mode: bool = False,
+        audit_logging: bool | str | Path | Mapping[str, Any] | None = None,
+        data_residency: str | Mapping[str, Any] | None = None,
+        allowed_models: Sequence[str] | None = None,
+        allowed_providers: Sequence[str] | None = None,
     ) -> None:
-        given = GivenSettings(
-            helicone_api_key=helicone_api_key,
-            provider_keys=provider_keys,
-            default_attributes=default_attributes,
-            gateway_url=gateway_url,
-            gateway_dialect=gateway_dialect,
-            provider_urls=provider_urls,
-            timeout_seconds=timeout_seconds,
-            retry_attempts=retry_attempts,
-            max_connections=max_connections,
-            max_response_bytes=max_response_bytes,
-            enable_cost_tracking=enable_cost_tracking,
-            cost_currency=cost_currency,
-            exchange_rates=exchange_rates,
-            state_url=state_url,
-            gateway_fee_rates=gateway_fee_rates,
-            prices=prices,
-            allow_insecure_http=allow_insecure_http,
-            trust_env=trust_env,
-            meter_provider=meter_provider,
-            tracer_provider=tracer_provider,
-            logger_provider=logger_provider,
-        )
+        arguments = locals()
+        given = GivenSettings(**{name: arguments[name] for name in GivenSettings.__struct_fields__})
         self._settings = settings = resolve(given, dict(os.environ), open_file_limit())
         self._parts = assemble(settings, gateway_options)
         self._pipelines: dict[asyncio.AbstractEventLoop, Pipeline] = {}
@@ -294,6 +289,7 @@ class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
             limits=limited.gates,
             health=pipeline.health.statistics(pipeline.clock()),
             webhooks=self._parts.side.webhook_statistics(),
+            audit=self._parts.side.audit_statistics(),
         )
 
     def _pipeline(self) -> Pipeline:

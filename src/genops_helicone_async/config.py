@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from ._arguments import check_bool, check_int, check_label, check_positive, check_url, refuse_plain_http
+from ._arguments import check_bool, check_int, check_label, check_positive, check_url
+from ._compliance_settings import Compliance, GivenCompliance, compliance_of, refuse_insecure
 from ._money_settings import checked_currency, checked_fee_rates, checked_state_url
 from ._providers import DEFAULT_PROVIDERS, PROVIDERS, canonical
 from ._telemetry_settings import ContentCapture, capture_of, checked_provider
@@ -16,7 +17,6 @@ from .errors import ConfigurationError
 
 CLOUD_GATEWAY = "https://ai-gateway.helicone.ai"
 DIALECTS = ("auto", "helicone", "proxy", "rust", "openai")
-ATTRIBUTE_NAMES = ("team", "project", "customer_id", "environment", "cost_center", "feature", "user_id")
 DEFAULT_MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 PLACES = (
     "AZURE_OPENAI_ENDPOINT", "GOOGLE_CLOUD_LOCATION", "GOOGLE_CLOUD_PROJECT", "OPENAI_API_VERSION", "VERTEX_PROJECT",
@@ -81,6 +81,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     content_capture: ContentCapture = "NO_CONTENT"
     record_histograms: bool = False
     allow_insecure_http: bool = False
+    compliance: Compliance = Compliance()
     environ: Mapping[str, str] = {}
 
     def secrets(self) -> tuple[str, ...]:
@@ -89,7 +90,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(key.reveal() for key in [*keys, *filter(None, [self.helicone_api_key])])
 
 
-class GivenSettings(msgspec.Struct, kw_only=True):
+class GivenSettings(GivenCompliance, kw_only=True):
     """The constructor's arguments as they were given; None stands for "not given"."""
 
     helicone_api_key: str | None = None
@@ -121,8 +122,7 @@ class GivenSettings(msgspec.Struct, kw_only=True):
 def resolve(given: GivenSettings, environ: Mapping[str, str], open_file_limit: int) -> Settings:
     """Completes the given settings from the environment and checks them.
 
-    `open_file_limit` is the process's limit of open files; without a `max_connections` the pool takes what it
-    allows, 10,000 at most.
+    `open_file_limit` is the process's own; without a `max_connections` the pool takes what it allows, 10,000 at most.
 
     Raises:
         ConfigurationError: a setting is wrong, or nothing is there to authenticate with.
@@ -132,12 +132,8 @@ def resolve(given: GivenSettings, environ: Mapping[str, str], open_file_limit: i
     urls = _provider_urls(given)
     keys = _provider_keys(given, environ, frozenset(urls))
     helicone_key = _helicone_key(given, environ)
-    if not check_bool("allow_insecure_http", given.allow_insecure_http):
-        if helicone_key is not None:
-            refuse_plain_http("gateway_url", gateway_url)
-        for name, url in urls.items():
-            if helicone_key is not None or name in keys:
-                refuse_plain_http(f"provider_urls[{name!r}]", url)
+    may_be_plain = check_bool("allow_insecure_http", given.allow_insecure_http)
+    compliance = compliance_of(given, environ, priced=given.enable_cost_tracking)
     settings = Settings(
         helicone_api_key=helicone_key,
         provider_keys=keys,
@@ -160,12 +156,17 @@ def resolve(given: GivenSettings, environ: Mapping[str, str], open_file_limit: i
         meter_provider=checked_provider("meter_provider", "get_meter", given.meter_provider),
         tracer_provider=checked_provider("tracer_provider", "get_tracer", given.tracer_provider),
         logger_provider=checked_provider("logger_provider", "get_logger", given.logger_provider),
-        content_capture=capture_of(environ),
+        content_capture="NO_CONTENT" if compliance.mode else capture_of(environ),
         record_histograms=environ.get("GENOPS_RECORD_HISTOGRAMS", "").lower() in ("1", "true", "yes"),
-        allow_insecure_http=given.allow_insecure_http,
+        allow_insecure_http=may_be_plain and not compliance.mode,
+        compliance=compliance,
         environ={name: environ[name] for name in PLACES if environ.get(name)},
     )
     _check_authentication(settings)
+    if compliance.mode or not may_be_plain:
+        all_of_them = compliance.mode or helicone_key is not None
+        keyed = urls if all_of_them else {name: url for name, url in urls.items() if name in keys}
+        refuse_insecure(gateway_url if all_of_them else None, keyed, settings.state_url, strictly=compliance.mode)
     return settings
 
 

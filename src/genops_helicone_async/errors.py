@@ -184,6 +184,19 @@ class BudgetExceededError(HeliconeError):
         self.resets_at = resets_at
 
 
+class PolicyDeniedError(HeliconeError):
+    """A policy of the adapter's refuses the call; nothing was sent.
+
+    Attributes:
+        reason_code: GenOps' word for it: `POLICY_DENY_MODEL`, `POLICY_DENY_REGION`, or `x_audit_unavailable` where a
+            call that has to be recorded cannot be.
+    """
+
+    def __init__(self, message: str, *, reason_code: str = "POLICY_DENY_MODEL", **facts: object) -> None:
+        super().__init__(message, **facts)  # type: ignore[arg-type]
+        self.reason_code = reason_code
+
+
 class InsufficientCreditsError(HeliconeError):
     """The prepaid credits at the gateway, or the account at the provider, cannot pay for the call."""
 
@@ -232,6 +245,7 @@ __all__ = [
     "HeliconeError",
     "InsufficientCreditsError",
     "LedgerError",
+    "PolicyDeniedError",
     "ProviderError",
     "RateLimitExceededError",
     "RoutingError",

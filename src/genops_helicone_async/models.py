@@ -269,7 +269,8 @@ class BulkProgress(msgspec.Struct, frozen=True, kw_only=True):
 class ProviderCheck(msgspec.Struct, frozen=True, kw_only=True):
     """What a cheap, unbilled check of one provider found.
 
-    `status`: `ok`, `key_refused`, `no_key`, `unreachable`, `unsupported` (the route offers no check) or `error`.
+    `status`: `ok`, `key_refused`, `no_key`, `denied` (by policy), `unreachable`, `unsupported` (the route offers no
+    check) or `error`.
     `latency_s` is the time of the check's one request, None where none was sent.
     """
 

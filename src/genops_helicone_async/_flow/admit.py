@@ -34,6 +34,7 @@ class Admission:
             ConfigurationError: it names something unknown.
             BudgetExceededError: a budget has no room for its worst case.
             DeadlineExceededError: its turn did not come in time.
+            PolicyDeniedError: the adapter's policy refuses it, or it cannot be recorded as it has to be.
         """
         pipeline, request = self._pipeline, self._request
         if request.cache:
@@ -55,6 +56,8 @@ class Admission:
             self.targets = await pipeline.candidates.of(request, ticket.deadline)
             if ticket.hold.is_limited or request.max_cost is not None:
                 await self._set_aside(ticket)
+            if pipeline.audit is not None:
+                await pipeline.audit.admit(ticket, self.targets)
         except BaseException as exc:
             self.close(exc)
             raise

@@ -6,16 +6,18 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
 from .._providers import ALIASES, PROVIDERS, canonical, maker_of
+from .._rules.policy import Way, denial_of, unpriced
 from .._rules.preferences import parse_preferences
 from .._rules.prices import Price, parse_override
-from .._wire.dialects import default_model, dialect_of, endpoint_for
+from .._wire.dialects import Endpoint, default_model, dialect_of, endpoint_for
 from ..chat_request import ChatRequest
 from ..config import Settings
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, HeliconeError, PolicyDeniedError
 from .in_time import in_time
 from .ports import Prices
 from .ticket import Target
@@ -41,6 +43,7 @@ class Candidates:
         Raises:
             ConfigurationError: a provider or model is unknown or lacks what it needs.
             DeadlineExceededError: a price was not found in time.
+            PolicyDeniedError: the adapter's policy allows none of them.
         """
         if request.provider is not None and request.model is not None and request.provider in PROVIDERS:
             names = [(request.provider, request.model)]
@@ -51,16 +54,40 @@ class Candidates:
         if request.provider is None and request.providers is None and request.model is None:
             targets = await self._configured(names, deadline)
         else:
-            targets = [await self.target(provider, model, deadline) for provider, model in names]
-        return [_at_own_price(target, request.prices) for target in targets] if request.prices else targets
+            targets = await self._permitted(names, deadline)
+        if request.prices:
+            targets = [_at_own_price(target, request.prices) for target in targets]
+        return self.accountable(targets) if self._settings.compliance.mode else targets
 
-    async def _configured(self, names: list[tuple[str, str]], deadline: float | None) -> list[Target]:
-        """The targets of a call that names nobody: one that lacks a setting is no candidate, which is said once."""
-        targets, missing = [], None
+    async def _permitted(self, names: list[tuple[str, str]], deadline: float | None) -> list[Target]:
+        """The targets of a call that names whom to ask; those that the adapter's policy denies are left out."""
+        targets, denial = [], None
         for provider, model in names:
             try:
                 targets.append(await self.target(provider, model, deadline))
-            except ConfigurationError as exc:
+            except PolicyDeniedError as exc:
+                denial = exc
+        if not targets and denial is not None:
+            raise denial
+        return targets
+
+    def accountable(self, targets: list[Target]) -> list[Target]:
+        """Those with a price, where the adapter's policy asks for one; raises `PolicyDeniedError` where none has."""
+        if not self._settings.compliance.mode:
+            return targets
+        priced = [target for target in targets if target.price is not None]
+        if targets and not priced:
+            raise unpriced(targets[0].endpoint.provider, targets[0].endpoint.model)
+        return priced
+
+    async def _configured(self, names: list[tuple[str, str]], deadline: float | None) -> list[Target]:
+        """The targets of a call that names nobody: one that lacks a setting is no candidate, which is said once."""
+        targets: list[Target] = []
+        missing: HeliconeError | None = None
+        for provider, model in names:
+            try:
+                targets.append(await self.target(provider, model, deadline))
+            except (ConfigurationError, PolicyDeniedError) as exc:
                 missing = exc
                 if provider not in self._told:
                     self._told.add(provider)
@@ -70,7 +97,7 @@ class Candidates:
         return targets
 
     async def target(self, provider: str, model: str, deadline: float | None = None) -> Target:
-        """One target, its price looked up if it has not been."""
+        """One target, its price looked up if it has not been; raises `PolicyDeniedError` where policy denies it."""
         key = (provider, model)
         target = self._remembered.get(key)
         price = None
@@ -80,7 +107,7 @@ class Candidates:
                 looking = f"the price of {provider}/{model} was looked up for the first time"
                 price = await in_time(self._prices.resolve(provider, model), deadline, looking)
         if target is None or target.price is not price:
-            target = Target(endpoint=endpoint_for(self._settings, provider, model), price=price)
+            target = Target(endpoint=permitted_endpoint(self._settings, provider, model), price=price)
             if len(self._remembered) >= _MOST_REMEMBERED:
                 self._remembered.clear()
             self._remembered[key] = target
@@ -140,6 +167,28 @@ class Candidates:
         return [maker]
 
 
+def permitted_endpoint(settings: Settings, provider: str, model: str) -> Endpoint:
+    """Where calls of this provider and model go, if the adapter's policy lets them.
+
+    Raises:
+        ConfigurationError: see `endpoint_for`.
+        PolicyDeniedError: the provider, the model or the place is not allowed.
+    """
+    endpoint = endpoint_for(settings, provider, model)
+    key = settings.helicone_api_key
+    way = Way(
+        provider=provider,
+        model=model,
+        hosts=endpoint.hosts,
+        own_gateway=None if settings.is_cloud else urlsplit(settings.gateway_url).hostname,
+        has_eu_key=key is not None and "helicone-eu" in key.reveal(),
+    )
+    denial = denial_of(settings.compliance, way)
+    if denial is not None:
+        raise denial
+    return endpoint
+
+
 def _refuse_contradictions(request: ChatRequest) -> None:
     if request.provider_preferences and (request.provider or request.providers):
         raise ConfigurationError("`provider_preferences` names the providers: leave `provider` and `providers` out")
@@ -167,4 +216,4 @@ def _split_suffix(model: str) -> tuple[str, str | None]:
     return (name, canonical(suffix)) if name and known else (model, None)
 
 
-__all__ = ["Candidates"]
+__all__ = ["Candidates", "permitted_endpoint"]

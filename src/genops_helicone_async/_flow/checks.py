@@ -8,10 +8,11 @@ import anyio
 
 from .._providers import PROVIDERS
 from .._values import HttpRequest
-from .._wire.dialects import Endpoint, default_model, endpoint_for
+from .._wire.dialects import Endpoint, default_model
 from .._wire.failures import read_error
-from ..errors import ConfigurationError, HeliconeError
+from ..errors import ConfigurationError, HeliconeError, PolicyDeniedError
 from ..models import ProviderCheck
+from .candidates import permitted_endpoint
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline
@@ -35,7 +36,9 @@ async def check_providers(pipeline: Pipeline) -> dict[str, ProviderCheck]:
 async def _check(pipeline: Pipeline, provider: str) -> ProviderCheck:
     try:
         model = default_model(pipeline.settings, provider) if provider in PROVIDERS else "any"
-        endpoint = endpoint_for(pipeline.settings, provider, model)
+        endpoint = permitted_endpoint(pipeline.settings, provider, model)
+    except PolicyDeniedError as exc:
+        return ProviderCheck(provider=provider, ok=False, status="denied", detail=exc.message)
     except ConfigurationError as exc:
         return ProviderCheck(provider=provider, ok=False, status="no_key", detail=exc.message)
     request = _request(endpoint)

@@ -17,6 +17,7 @@ from ..models import HeliconeResponse
 from .admit import Admission
 from .attempt import Attempts
 from .attribution import Attribution
+from .audit import AuditTrail
 from .candidates import Candidates
 from .estimates import Estimates
 from .failover import Failover
@@ -49,6 +50,7 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
     budget: Budget = NoBudget()
     tracing: Tracing | NoTracing = NoTracing()
     custom_metrics: CustomMetrics = NO_CUSTOM_METRICS
+    audit: AuditTrail | None = None
 
 
 class Pipeline:
@@ -57,6 +59,7 @@ class Pipeline:
     __slots__ = (
         "attempts",
         "attribution",
+        "audit",
         "budget",
         "candidates",
         "clock",
@@ -78,6 +81,7 @@ class Pipeline:
     def __init__(self, shared: Shared, transport: Transport, limits: Limits, clock: Callable[[], float]) -> None:
         self.settings = shared.settings
         self.attribution = shared.attribution
+        self.audit = shared.audit
         self.budget = shared.budget
         self.sinks = shared.sinks
         self.transport = transport

@@ -142,7 +142,7 @@ class Router:
         """A target the caller's function named although it was no candidate; the budgets have to have room for it."""
         preferred = ticket.request.model_preferences or {}
         model = preferred.get(provider) or default_model(self._settings, provider)
-        target = await self._candidates.target(provider, model, ticket.deadline)
+        (target,) = self._candidates.accountable([await self._candidates.target(provider, model, ticket.deadline)])
         if ticket.hold.is_limited:
             await ticket.hold.raise_to(self._estimates.worst_case_pusd(ticket.request, target) or 0)
         return target

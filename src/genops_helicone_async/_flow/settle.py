@@ -182,6 +182,7 @@ def record_of(
         failed_pusd=ticket.failed_pusd,
         response=response,
         error=error,
+        audit_id=ticket.audit_id,
     )
 
 

@@ -92,6 +92,7 @@ class Ticket(msgspec.Struct, kw_only=True):
     failed_pusd: int = 0
     retried: bool = False
     settled: bool = False
+    audit_id: str = ""
 
     def heard(self, headers: Mapping[str, str]) -> None:
         """A reply has come: its headers may tell limits of the provider's own."""
@@ -141,6 +142,7 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     failed_pusd: int = 0
     response: HeliconeResponse | EmbeddingResponse | None = None
     error: BaseException | None = None
+    audit_id: str = ""
 
 
 __all__ = ["Charge", "Outcome", "RequestRecord", "Reserved", "Target", "Ticket", "Turn"]

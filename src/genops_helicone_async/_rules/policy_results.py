@@ -12,6 +12,7 @@ from ..errors import (
     GatewayError,
     HeliconeError,
     LedgerError,
+    PolicyDeniedError,
     ProviderError,
     RateLimitExceededError,
     RoutingError,
@@ -45,6 +46,8 @@ def refusal_of(error: BaseException, *, routed: bool, waited_for_budget: bool) -
     """
     if isinstance(error, HeliconeError) and error.code in _LISTED:
         return Refusal(names.BLOCKED, error.code or "")
+    if isinstance(error, PolicyDeniedError):
+        return Refusal(names.BLOCKED, error.reason_code)
     if isinstance(error, BudgetExceededError):
         return Refusal(names.BLOCKED, names.BUDGET_EXCEEDED)
     if isinstance(error, LedgerError):

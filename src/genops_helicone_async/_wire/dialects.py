@@ -24,6 +24,7 @@ from .headers import header_value
 Dialect = Literal["helicone", "proxy", "rust", "openai"]
 _AZURE_API_VERSION = "2024-10-21"
 _VERTEX_LOCATION = "us-central1"
+_ONWARD = ("Helicone-Target-URL", "Helicone-OpenAI-Api-Base")
 _LOCATION = re.compile(r"[a-z0-9-]+")
 
 
@@ -44,6 +45,12 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     def host(self) -> str:
         """Host and port, for records; no path, no key."""
         return urlsplit(self.base_url).netloc
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Every host that a call passes, as far as it is told, the one it is sent to first; without ports."""
+        onward = [self.headers[name] for name in _ONWARD if name in self.headers]
+        return tuple(urlsplit(url).hostname or "" for url in (self.base_url, *onward))
 
     @property
     def is_gateway(self) -> bool:
