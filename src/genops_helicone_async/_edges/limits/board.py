@@ -28,6 +28,7 @@ class LimitBoard:
         for ended in [known for known in tuple(self._loops) if known.is_closed()]:
             self._loops.pop(ended, None)
         limits = self._loops[loop] = Limits(self.plan, Slots(max_connections), loop.time, self._store)
+        self._catch_up(limits)  # another thread may have changed them just now
         return limits
 
     def configure(self, plan: LimitPlan) -> None:
@@ -35,12 +36,17 @@ class LimitBoard:
         self.plan = plan
         for loop, limits in tuple(self._loops.items()):
             if _running() is loop:
-                limits.configure(plan)
+                self._catch_up(limits)
             elif not loop.is_closed():
                 try:
-                    loop.call_soon_threadsafe(limits.configure, plan)
+                    loop.call_soon_threadsafe(self._catch_up, limits)
                 except RuntimeError:  # it was closed just now
                     continue
+
+    def _catch_up(self, limits: Limits) -> None:
+        """The newest plan, whichever thread set it and in whatever order they come to this loop."""
+        if limits.plan is not self.plan:
+            limits.configure(self.plan)
 
 
 def _running() -> asyncio.AbstractEventLoop | None:

@@ -6,6 +6,7 @@ Everything is taken in one step when a call goes on, and what it did not need is
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -26,8 +27,8 @@ class Conditions:
     """One provider's limits on one event loop: configured ones, the provider's own, and what is under way."""
 
     __slots__ = (
-        *("_clock", "_is_unlimited", "_requests", "_store_away_until_s", "_tokens", "entered", "found", "held_by"),
-        *("in_flight", "limits", "provider"),
+        *("_clock", "_has_store", "_is_unlimited", "_requests", "_store_away_until_s", "_tokens"),
+        *("entered", "found", "held_by", "in_flight", "limits", "provider"),
     )
 
     def __init__(self, provider: str, limits: RateLimits, clock: Callable[[], float], store: Store | None) -> None:
@@ -40,7 +41,8 @@ class Conditions:
         self._clock = clock
         self._requests = RequestLimit(limits, clock, store, f"{provider}:requests")
         self._tokens = TokenLimit(limits, clock, store, f"{provider}:tokens")
-        self._store_away_until_s = 0.0
+        self._has_store = store is not None
+        self._store_away_until_s = -math.inf
         self._is_unlimited = _is_unlimited(limits)
 
     @property
@@ -76,7 +78,9 @@ class Conditions:
             return True
         if not self._requests.is_ready:
             return False
-        return self._clock() < self._store_away_until_s or (self._requests.is_here and self._tokens.is_here(tokens))
+        if self._has_store and self._clock() >= self._store_away_until_s:
+            return self._requests.is_here and self._tokens.is_here(tokens)
+        return True
 
     async def get_ready(self, tokens: float) -> float:
         """Waits for the next request of the minute, or asks the store; gives the seconds that are still to be waited.
@@ -95,25 +99,30 @@ class Conditions:
 
     def begin(self, model: str, tokens: float) -> None:
         """Takes everything for one call that may go on."""
-        self.in_flight += 1
-        self.found.in_flight = self.in_flight
+        found = self.found
+        self.in_flight = found.in_flight = self.in_flight + 1
         self.entered += 1
+        if self._is_unlimited and found.is_unlimited:
+            return
+        now_s = self._clock()
         if not self._is_unlimited:
             self._requests.take()
-            self._tokens.take(tokens, self._clock())
-        if not self.found.is_unlimited:
-            self.found.take(model, tokens, self._clock())
+            self._tokens.take(tokens, now_s)
+        if not found.is_unlimited:
+            found.take(model, tokens, now_s)
 
     def end(self, model: str, reserved: float, used: float, *, unsent: bool) -> None:
         """A call is over: it had reserved so many tokens and used so many; `unsent`: it never went out."""
-        self.in_flight -= 1
-        self.found.in_flight = self.in_flight
+        found = self.found
+        self.in_flight = found.in_flight = self.in_flight - 1
+        if not unsent and used == reserved:
+            return
         if not self._is_unlimited:
             self._tokens.settle(reserved, used)
             if unsent:
                 self._requests.give_back()
-        if not self.found.is_unlimited and (unsent or used != reserved):
-            self.found.give_back(model, reserved - used, self._clock(), unsent=unsent)
+        if not found.is_unlimited:
+            found.give_back(model, reserved - used, self._clock(), unsent=unsent)
 
     def configure(self, limits: RateLimits) -> None:
         """Other limits from now on."""

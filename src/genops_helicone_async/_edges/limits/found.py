@@ -146,7 +146,7 @@ class FoundLimits:
         self._is_adaptive = limits.adaptive
         self._controller.configure(limits.requests_per_s)
         if not limits.adaptive:
-            self._pace, self._told = None, {}
+            self._pace, self._told, self._settled_s = None, {}, math.inf
 
     def rate(self) -> RateStatistics | None:
         """Where the search for a hidden limit stands; None before the first refusal."""

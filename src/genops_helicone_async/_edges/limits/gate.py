@@ -175,6 +175,8 @@ class Gate:
             if self._queue.cancel(place):
                 if not self._queue:
                     self._stop_serving()
+                else:
+                    self._poke()  # the next one may need less than this one waited for
             elif waiter.future.done() and not waiter.future.cancelled() and waiter.future.exception() is None:
                 self.leave(waiter.model, waiter.tokens, 0.0, unsent=True)
             if isinstance(exc, TimeoutError):

@@ -8,8 +8,6 @@ from typing import Protocol
 
 SLICE_S = 0.1
 """A slice is what comes in within this time, at least what is needed; it is used within it or lost."""
-
-
 _ONE_S = 1.0
 """What was reserved for one call alone waits for it so long, should the event loop be late."""
 
@@ -49,14 +47,21 @@ class SharedRate:
 
     def take(self, amount: float) -> None:
         """Uses what is here; without effect where the store is away and nothing is."""
-        self._left = max(0.0, self._left - amount)
+        if self._left > 0:
+            self._left = max(0.0, self._left - amount)
 
     def give_back(self, amount: float) -> None:
-        """Was not used: stays here while the slice lasts, then the store has it back."""
-        if self._clock() < self._expires_s:
+        """Was not used: stays here while the slice lasts, then the store has it back.
+
+        Below 0 it is what was used beyond the reservation; the next one takes it, too.
+        """
+        if self._clock() < self._expires_s or amount < 0:
             self._left += amount
-        elif amount > 0:
-            self._store.return_later(self._name, amount, capacity=self._capacity, rate_per_s=self._rate_per_s)
+            return
+        rest = min(0.0, self._left) + amount
+        self._left = min(0.0, rest)
+        if rest > 0:
+            self._store.return_later(self._name, rest, capacity=self._capacity, rate_per_s=self._rate_per_s)
 
     async def reserve(self, amount: float) -> float:
         """Reserves what is missing to this amount, a slice at least; gives the seconds until it may be used.
@@ -64,9 +69,12 @@ class SharedRate:
         Raises:
             LedgerError: the store cannot be used.
         """
-        if self._clock() >= self._expires_s:
-            self._left = 0.0
+        now_s = self._clock()
+        if now_s >= self._expires_s:
+            self._left = min(0.0, self._left)
         missing = max(0.0, amount - self._left)
+        if not missing and now_s < self._ready_s:  # asked again before its moment
+            return self._ready_s - now_s
         wanted = max(missing, float(int(self._rate_per_s * SLICE_S)))
         is_slice = wanted > missing
         capacity = max(wanted, self._capacity - (self._rate_per_s * SLICE_S if is_slice else 0.0))
