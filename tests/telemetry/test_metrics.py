@@ -17,6 +17,7 @@ from genops_helicone_async import (
     GenOpsHeliconeAdapter,
     GenOpsHeliconeAsyncAdapter,
     ProviderError,
+    RateLimitExceededError,
 )
 from genops_helicone_async.testing import Fault, SandboxGateway
 
@@ -163,6 +164,30 @@ async def test_retries_failovers_and_limits_are_counted(
     assert statuses == {"ok", "RateLimitExceededError", answer.attempts[0].error}
     errors = {dict(labels).get("error.type") for labels in points(reader, "gen_ai.client.operation.duration")}
     assert errors == {None, "RateLimitExceededError", answer.attempts[0].error}
+
+
+async def test_a_call_that_a_limit_ended_is_counted_once(
+    gateway: SandboxGateway, provider: MeterProvider, reader: InMemoryMetricReader
+) -> None:
+    """Its last attempt is the refusal; the call's error is the same one."""
+    gateway.faults.add(Fault(kind="status", status=429, retry_after_ms=1))
+    async with GenOpsHeliconeAsyncAdapter(
+        gateway.api_key, gateway_url=gateway.url, retry_attempts=0, meter_provider=provider
+    ) as adapter:
+        with pytest.raises(RateLimitExceededError):
+            await adapter.chat_async("Hello", provider="openai")
+    assert points(reader, "genops_helicone_rate_limited_total") == {named(**OPENAI): 1}
+
+
+async def test_a_budget_of_several_adapters_is_as_much_as_the_least(
+    gateway: SandboxGateway, adapter: GenOpsHeliconeAsyncAdapter, provider: MeterProvider, reader: InMemoryMetricReader
+) -> None:
+    """Whoever watches it wants to know of the first that runs dry."""
+    async with GenOpsHeliconeAsyncAdapter(gateway.api_key, gateway_url=gateway.url, meter_provider=provider) as other:
+        for first, second in ((1.0, 2.0), (2.0, 1.0)):
+            adapter.set_budget_limits(daily_limit=first)
+            other.set_budget_limits(daily_limit=second)
+            assert points(reader, "genops_helicone_budget_remaining_usd") == {named(scope="daily"): 1.0}
 
 
 async def test_a_hit_of_a_cache_is_counted_and_costs_nothing(

@@ -22,7 +22,12 @@ from opentelemetry.sdk.metrics.export import (
     MetricsData,
     PeriodicExportingMetricReader,
 )
-from opentelemetry.sdk.metrics.view import DropAggregation, ExplicitBucketHistogramAggregation, View
+from opentelemetry.sdk.metrics.view import (
+    DropAggregation,
+    ExplicitBucketHistogramAggregation,
+    ExponentialBucketHistogramAggregation,
+    View,
+)
 
 from genops_helicone_async import GenOpsHeliconeAsyncAdapter
 from genops_helicone_async._edges.otel_metrics import OtelMetrics
@@ -69,10 +74,12 @@ class Exporter(MetricExporter):
         """Nothing is to be closed."""
 
 
-def row(*, team: str = "", duration_ms: float = 10.0, tokens: int = 5, status: str = "ok") -> LedgerRow:
+def row(
+    *, team: str = "", model: str = "m", duration_ms: float = 10.0, tokens: int = 5, status: str = "ok"
+) -> LedgerRow:
     """An attempt at openai."""
     return LedgerRow(
-        request_id="r", at_s=0.0, provider="openai", model="m", status=status, cost_pusd=7, input_tokens=tokens,
+        request_id="r", at_s=0.0, provider="openai", model=model, status=status, cost_pusd=7, input_tokens=tokens,
         output_tokens=tokens, duration_ms=duration_ms, team=team,
     )  # fmt: skip
 
@@ -126,14 +133,29 @@ def test_a_view_with_other_buckets_is_obeyed(cheap: bool) -> None:
     """Counts cannot be added there, so its values are recorded one by one; a dropped histogram stays dropped."""
     reader = InMemoryMetricReader()
     views = [
-        View(instrument_name=DURATION, aggregation=ExplicitBucketHistogramAggregation([0.015])),
+        View(instrument_name=DURATION, aggregation=ExplicitBucketHistogramAggregation([0.0125])),
         View(instrument_name=USAGE, aggregation=DropAggregation()),
     ]
     metrics = bound([reader], views, record_histograms=not cheap)
-    count(metrics, row(duration_ms=10), row(duration_ms=20), row(duration_ms=30))
+    count(metrics, row(duration_ms=12), row(duration_ms=13), row(duration_ms=30))
     (point,) = points(reader, DURATION).values()
-    assert (point.bucket_counts, point.sum) == ((1, 2), pytest.approx(0.06))
+    assert (point.bucket_counts, point.sum) == ((1, 2), pytest.approx(0.055))
     assert USAGE not in metrics_of(reader)
+
+
+@pytest.mark.skipif(not hasattr(MeterProvider, "add_metric_reader"), reason="this SDK takes no reader later")
+def test_a_later_reader_with_other_buckets_gets_every_value() -> None:
+    """At the resolution of our buckets, for what was counted cannot be told apart any more."""
+    first = InMemoryMetricReader()
+    provider = MeterProvider([first], shutdown_on_exit=False)
+    metrics = OtelMetrics(provider, Standing())
+    later = InMemoryMetricReader(preferred_aggregation={Histogram: ExponentialBucketHistogramAggregation()})
+    provider.add_metric_reader(later)
+    count(metrics, row(duration_ms=15), row(duration_ms=30), row(duration_ms=200_000))
+    (exponential,) = points(later, DURATION).values()
+    (explicit,) = points(first, DURATION).values()
+    assert (exponential.count, exponential.min, exponential.max) == (3, 0.02, 200)
+    assert (explicit.count, explicit.bucket_counts[1:3], explicit.bucket_counts[-1]) == (3, (1, 1), 1)
 
 
 def test_a_histogram_has_the_contract_s_buckets() -> None:
@@ -164,6 +186,16 @@ def test_label_sets_beyond_the_cap_share_one_that_says_so() -> None:
     assert tokens[named(**overflow, type="input")] == 2 * 5 * (2_500 - 999)
     assert round(total(reader, "genops_helicone_cost_usd") * 1e12) == 5_000 * 7
     assert sum(point.count for point in points(reader, DURATION).values()) == 5_000
+
+
+def test_histograms_have_a_cap_of_their_own() -> None:
+    """Two series of tokens come of each model, and 2,000 are the most that an SDK keeps apart."""
+    reader = InMemoryMetricReader()
+    count(bound([reader]), *(row(model=f"model-{number}") for number in range(1_500)))
+    usage = points(reader, USAGE)
+    assert len(usage) == 2_000
+    assert sum(point.count for point in usage.values()) == 2 * 1_500
+    assert usage[named(**{"otel.metric.overflow": True, "gen_ai.token.type": "input"})].count == 501
 
 
 def test_threads_lose_no_count() -> None:

@@ -115,7 +115,7 @@ class Metering:
             else:
                 cells.count(names.FAILOVERS, (before.provider, attempt.provider, team))
         for attempt in attempts:
-            if _was_rate_limited(attempt):
+            if attempt.error == _RATE_LIMITED:
                 cells.count(names.RATE_LIMITED_CALLS, (attempt.provider, attempt.model, team))
         if isinstance(error, RateLimitExceededError) and not attempts:  # our own limits: nothing was sent
             cells.count(names.RATE_LIMITED_CALLS, (error.provider or "", error.model or "", team))
@@ -129,10 +129,6 @@ def _first_chunks(cells: MetricCells, operation: str, attempts: tuple[Attempt, .
         if each.time_to_first_chunk_s is not None:
             labels = (operation, each.provider, each.model, each.error or "ok")
             cells.first_chunks_s.of(labels).add(each.time_to_first_chunk_s)
-
-
-def _was_rate_limited(attempt: Attempt) -> bool:
-    return attempt.error == _RATE_LIMITED or attempt.status_code == 429
 
 
 class Gauges:

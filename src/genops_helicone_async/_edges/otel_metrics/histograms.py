@@ -3,7 +3,7 @@
 OpenTelemetry has no observable histogram, and a synchronous `record` costs 7 to 13 µs: three for each call made metrics
 27 to 41 µs dear. Values are therefore counted in own cells (0.2 µs each, 2 to 3.4 µs a call with everything else) and
 their counts added to the SDK's aggregations when somebody collects, however many calls there were. Views, temporality
-and several readers work as with `record`; exemplars there are none: `GENOPS_RECORD_HISTOGRAMS=1` has them, at its price.
+and several readers work as with `record`. Exemplars there are none; `GENOPS_RECORD_HISTOGRAMS=1` has them, dearly.
 
 The SDK has no public way to add counts, so this reaches into its aggregations, whose shape has been the same from 1.30
 to 1.45. Nobody has to believe that: `drains_exactly` tries it on a reader of its own, once per process, before any
