@@ -159,18 +159,23 @@ def test_a_request_id_is_never_used_twice() -> None:
 
 
 def test_an_outage_is_not_multiplied() -> None:
-    """Five hundred calls in an outage make a hundred retries between them: the quota's 500 at 5 each."""
+    """Of five hundred calls in an outage a hundred may retry (the quota's 500 at 5 each), and one at a time probes.
+
+    Four repeat before the fifth failure opens the circuit, then there are probes after 2, 6 and 14 s; the next would
+    be due at the deadline of 30 s.
+    """
     transport = ScriptedTransport(lambda _: error_answer(503))
 
     async def call() -> Rig:
         rig = Rig(transport)
-        outcomes = await asyncio.gather(*(rig.chat(**ONE) for _ in range(500)), return_exceptions=True)
+        calls = (rig.chat(**ONE, timeout_seconds=30) for _ in range(500))
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
         assert {type(outcome) for outcome in outcomes} == {ProviderError}
         rig.assert_settled(calls=500)
         return rig
 
-    rig, _ = run_virtually(call())
-    assert (len(transport.requests), rig.quota.left) == (600, 0)
+    rig, took_s = run_virtually(call())
+    assert (len(transport.requests), rig.quota.left, took_s) == (500 + 4 + 3, 0, 14.0)
 
 
 def test_failover_goes_on_when_the_quota_is_empty() -> None:

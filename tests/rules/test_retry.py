@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genops_helicone_async._rules.rate_limits import BackoffStrategy
 from genops_helicone_async._rules.retry import (
     Ask,
     Failure,
@@ -15,6 +16,7 @@ from genops_helicone_async._rules.retry import (
     can_another_cure,
     decide,
     may_repeat,
+    repeatable,
 )
 from genops_helicone_async.errors import (
     AuthenticationError,
@@ -181,6 +183,44 @@ def test_a_retry_is_paid_for_and_a_failover_is_not() -> None:
     assert empty.left == 4
 
 
+def test_a_repeat_after_throttling_is_not_paid_for() -> None:
+    """The limits pace it, so that a quota left empty by an outage does not end what only has to wait."""
+    empty = RetryQuota(capacity=0)
+    assert decided(story((0, limited(3.0))), 1, quota=empty) == ask(0, 3.0, retry=True)
+    assert decided(story((0, SHARED_LIMIT)), 1, quota=empty) == ask(0, 0.5, retry=True)
+
+
+STEPS = {
+    "exponential": [0.5, 1.0, 2.0, 4.0, 4.0],
+    "linear": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 8.0],
+    "constant": [1.0] * 5,
+}
+
+
+@pytest.mark.parametrize("strategy", STEPS)
+def test_backoff_strategies(strategy: BackoffStrategy) -> None:
+    """Full jitter of a doubling wait, a wait that grows by the same, or always the same; Retry-After is the floor."""
+    for retries, delay_s in enumerate(STEPS[strategy], start=1):
+        for error, least_s in ((DOWN, 0.0), (limited(2.5), 2.5)):
+            step = decide(
+                story(*[(0, error)] * retries),
+                1,
+                now_s=100.0,
+                remaining_s=60.0,
+                policy=RetryPolicy(attempts=99, strategy=strategy, base_s=1.0, cap_s=8.0),
+                quota=RetryQuota(),
+                random=lambda: 0.5,
+            )
+            assert step == ask(0, max(delay_s, least_s), retry=True)
+
+
+def test_who_may_be_asked_again_now() -> None:
+    """Those whose last failure charged nothing and whose Retry-After is over."""
+    failed = story((0, DOWN), (1, RESET), (2, limited(3.0)), (3, limited(3.0), 97.0), (4, DOWN), (4, BAD_REQUEST))
+    assert repeatable(failed, 100.0) == {0, 3}
+    assert repeatable(failed, 103.0) == {0, 2, 3}
+
+
 def test_the_quota_fills_up_again_to_its_capacity() -> None:
     """A success gives back one, a successful retry five, never more than there were."""
     quota = RetryQuota(capacity=20)
@@ -211,10 +251,13 @@ ERRORS = st.one_of(
 def test_every_story_ends(
     candidates: int, errors: list[HeliconeError], attempts: int, random: float, capacity: int
 ) -> None:
-    """Each candidate is asked before any is asked again; retries keep to the policy, the quota and the deadline."""
+    """Each candidate is asked before any is asked again; retries keep to the policy, the quota and the deadline.
+
+    Repeats of what a limit refused are not paid for: the limits pace them.
+    """
     quota = RetryQuota(capacity=capacity)
     failures: list[Failure] = []
-    at, now_s, deadline_s, retries = 0, 0.0, 60.0, 0
+    at, now_s, deadline_s, retries, paid = 0, 0.0, 60.0, 0, 0
     for error in errors:
         failures.append(Failure(candidate=at, error=error, at_s=now_s))
         step = decided(
@@ -229,10 +272,11 @@ def test_every_story_ends(
             last = [failure.error for failure in failures if failure.candidate == step.candidate][-1]
             assert last.retry_safe
             assert last.billed == "no"
+            paid += not last.throttled
         else:
             assert step.delay_s == 0
         at, now_s = step.candidate, now_s + step.delay_s
         assert now_s < deadline_s
     assert retries <= attempts
-    assert retries * quota.cost == capacity - quota.left
+    assert paid * quota.cost == capacity - quota.left
     assert len(failures) <= candidates + attempts

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from .._rules.health import HealthBoard, Key
 from ..errors import (
@@ -16,6 +18,9 @@ from ..errors import (
     RateLimitExceededError,
 )
 from .ticket import Target
+
+Passage = Literal["free", "probe", "none"]
+"""How a call may go to a target: its circuit is closed; as the one probe; not now."""
 
 _LEAST_S = 0.001
 
@@ -32,29 +37,37 @@ class Circuits:
 
     def is_usable(self, target: Target) -> bool:
         """Whether a call may go there now: closed, or a probe is due and nobody is probing."""
-        return self._health.is_usable(_key(target), self._clock())
+        return self._health.is_usable(key_of(target), self._clock())
 
-    def lets_pass(self, target: Target) -> bool:
-        """Whether this call may go there: the circuit is closed, or the call is its probe now."""
-        key = _key(target)
-        return self._health.is_closed(key) or self._health.take_probe(key, self._clock())
+    def passage(self, key: Key) -> Passage:
+        """How a call may go there now. Who gets `probe` is the probe, and reports how it went."""
+        if self._health.is_closed(key):
+            return "free"
+        return "probe" if self._health.take_probe(key, self._clock()) else "none"
 
-    def answered(self, key: Key, duration_s: float | None, *, probing: bool) -> None:
-        """A call was answered after so long; without a duration it is not whole yet, and tells nothing of that."""
+    def recovery_s(self, resting: Sequence[Target]) -> float:
+        """Seconds until the first of these may be asked, as far as is known; without any, for ever."""
+        wait_s = self._health.earliest_recovery_s([key_of(target) for target in resting], self._clock())
+        return math.inf if wait_s is None else max(_LEAST_S, wait_s)
+
+    def answered(self, key: Key, started: float, duration_s: float | None, passage: Passage) -> None:
+        """A call that began at `started` was answered after so long; without a duration its stream has begun."""
         if duration_s is not None:
             self._health.observe_success(key, self._clock(), duration_s)
-        elif probing:
+        elif passage == "probe":
+            self._health.observe_opening(key, started)
+        if passage == "probe":
             self._health.observe_end(key)
-        if probing:
             self._wake()
 
-    def failed(self, key: Key, error: BaseException, started: float, *, probing: bool) -> None:
+    def failed(self, key: Key, error: BaseException, started: float, passage: Passage) -> None:
         """A call that began at `started` failed."""
-        if speaks_against(error):
-            self._health.observe_failure(key, self._clock(), started)
-        elif probing:
+        now_s = self._clock()
+        if speaks_against(error, now_s - started, self._health.usual_s(key)):
+            self._health.observe_failure(key, now_s, started)
+        elif passage == "probe":
             self._health.observe_end(key)
-        if probing:
+        if passage == "probe":
             self._wake()
 
     async def until_recovery(self, resting: Sequence[Target], deadline: float) -> None:
@@ -63,10 +76,11 @@ class Circuits:
         Raises:
             ProviderError: that is not before the deadline; several: `AllProvidersFailedError`.
         """
-        now_s = self._clock()
-        wait_s = max(_LEAST_S, self._health.earliest_recovery_s([_key(target) for target in resting], now_s) or 0.0)
+        now_s, wait_s = self._clock(), self.recovery_s(resting)
         if now_s + wait_s >= deadline:
-            raise _at_rest(resting, wait_s)
+            if now_s >= deadline or not any(self._health.is_probed(key_of(target), now_s) for target in resting):
+                raise _at_rest(resting, wait_s)
+            wait_s = deadline - now_s  # the probe under way may end sooner than it is expected to
         waiting = asyncio.get_running_loop().create_future()
         self._waiting.add(waiting)
         timer = asyncio.get_running_loop().call_later(wait_s, _end, waiting)
@@ -86,13 +100,14 @@ def _end(waiting: asyncio.Future[None]) -> None:
         waiting.set_result(None)
 
 
-def _key(target: Target) -> Key:
+def key_of(target: Target) -> Key:
+    """The target's name on the board of health."""
     return target.endpoint.provider, target.endpoint.model
 
 
 def beyond_deadline(paused: Target, wait_s: float) -> HeliconeError:
     """The error of a call to a provider that asked for a pause longer than the call has time; nothing was sent."""
-    provider, model = _key(paused)
+    provider, model = key_of(paused)
     return RateLimitExceededError(
         f"{provider} asked not to be called for {wait_s:.1f} s more, which is beyond the deadline",
         code="paused", retry_safe=True, throttled=True, retry_after_s=wait_s, provider=provider, model=model,
@@ -110,13 +125,20 @@ def _at_rest(resting: Sequence[Target], wait_s: float) -> HeliconeError:
     )  # fmt: skip
 
 
-def speaks_against(error: BaseException) -> bool:
-    """Whether an error tells that the provider or the way to it is unwell: no refusal, no throttling, no cancelling."""
+def speaks_against(error: BaseException, waited_s: float, usual_s: float | None) -> bool:
+    """Whether an error tells that the provider or the way to it is unwell: no refusal, no throttling, no cancelling.
+
+    Running out of time does only where the call had as long as answers usually take: the impatience of some callers
+    must not close a provider to all others.
+    """
+    is_late = isinstance(error, DeadlineExceededError) or getattr(error, "code", None) == "attempt_timeout"
+    if is_late and usual_s is not None and waited_s < usual_s:
+        return False
     if isinstance(error, DecodeError | DeadlineExceededError):
         return error.billed == "maybe"
     if not isinstance(error, ProviderError | GatewayError) or error.throttled:
         return False
-    return error.retry_safe or error.code == "attempt_timeout" or error.billed == "maybe"
+    return error.retry_safe or is_late or error.billed == "maybe"
 
 
-__all__ = ["Circuits", "beyond_deadline", "speaks_against"]
+__all__ = ["Circuits", "Passage", "beyond_deadline", "key_of", "speaks_against"]

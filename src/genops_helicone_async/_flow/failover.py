@@ -9,12 +9,12 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from .._rules.health import HealthBoard
-from .._rules.retry import Failure, RetryPolicy, RetryQuota, Stop, decide
+from .._rules.retry import Failure, RetryPolicy, RetryQuota, Stop, decide, repeatable
 from .._values import Currency
 from ..chat_request import ChatRequest
 from ..errors import DeadlineExceededError, HeliconeError, ProviderError, RateLimitExceededError
 from .affordable import beyond_max_cost, most_pusd
-from .circuits import Circuits, beyond_deadline
+from .circuits import Circuits, Passage, beyond_deadline, key_of
 from .estimates import Estimates
 from .final_error import final_error
 from .in_time import in_time
@@ -65,16 +65,18 @@ class Failover:
         failures: list[Failure] = []
         at = 0
         while True:
-            at = await self._open_one(ticket, targets, at, failures)
+            if not self._is_open(targets[at]):
+                at = await self._open_one(ticket, targets, at, failures)
             if ticket.failed_pusd:
                 await self._cover(ticket, targets[at], failures)
             try:
-                until = self._until(ticket, len(targets) - len({failure.candidate for failure in failures}))
-                await self._take_turn(ticket, targets[at], until, again=ticket.retried)
-                if not self._circuits.lets_pass(targets[at]):
+                until = self._until(ticket, targets, at, failures)
+                await self._take_turn(ticket, targets[at], until)
+                passage = self._circuits.passage(key_of(targets[at]))
+                if passage == "none":
                     ticket.end_turn()
                     continue
-                answer = await self._observed(ticket, targets[at], until, ask)
+                answer = await self._observed(ticket, targets[at], until, ask, passage)
             except HeliconeError as error:
                 ticket.end_turn()
                 failures.append(Failure(candidate=at, error=error, at_s=self._clock()))
@@ -106,39 +108,41 @@ class Failover:
         return step.candidate
 
     async def _open_one(self, ticket: Ticket, targets: list[Target], at: int, failures: list[Failure]) -> int:
-        """The target to ask: `at`, or one not asked yet where that one rests or is paused.
+        """The target to ask: `at`, or another where that one rests or is paused, and if need be after a wait.
 
-        Where all rest, waits until the first has recovered, if that is before the deadline.
+        Others are those not asked yet, and those that may be asked again. Where all rest or are paused, the one that
+        is ready first is waited for, if that is before the deadline.
         """
-        if self._is_open(targets[at]):
-            return at
-        asked = {failure.candidate for failure in failures}
-        left = [at, *(i for i in range(len(targets)) if i != at and i not in asked)]
         while True:
-            usable = [i for i in left if self._circuits.is_usable(targets[i])]
-            pauses = {i: self._limits.gate(targets[i].endpoint.provider).paused_s() for i in usable}
-            if pauses:
-                at = min(pauses, key=lambda i: pauses[i])
-                if pauses[at] < ticket.deadline - self._clock():
-                    return at
+            asked, again = {failure.candidate for failure in failures}, repeatable(failures, self._clock())
+            left = [at, *(i for i in range(len(targets)) if i != at and (i not in asked or i in again))]
+            pauses = {i: self._paused_s(targets[i]) for i in left if self._circuits.is_usable(targets[i])}
+            soonest = min(pauses, key=lambda i: pauses[i], default=at)
+            if pauses.get(soonest) == 0.0:
+                return soonest
+            resting = [targets[i] for i in left if i not in pauses]
             try:
-                if usable and len(usable) == len(left):
-                    raise beyond_deadline(targets[at], pauses[at])
-                resting = [targets[i] for i in left if i not in pauses]
-                await self._circuits.until_recovery(resting, ticket.deadline)
-            except HeliconeError as error:
-                if failures:
-                    raise final_error(failures, targets) from error
-                raise
+                if soonest not in pauses or self._circuits.recovery_s(resting) < pauses[soonest]:
+                    await self._circuits.until_recovery(resting, ticket.deadline)
+                elif pauses[soonest] < ticket.deadline - self._clock():
+                    return soonest
+                else:
+                    raise beyond_deadline(targets[soonest], pauses[soonest])
+            except HeliconeError:
+                if not failures:
+                    raise
+                break
+        final = final_error(failures, targets)
+        raise final from final.__cause__
+
+    def _paused_s(self, target: Target) -> float:
+        return self._limits.gate(target.endpoint.provider).paused_s()
 
     def _is_open(self, target: Target) -> bool:
         """Whether nothing speaks against asking it now."""
-        provider = target.endpoint.provider
-        return self._health.is_closed((provider, target.endpoint.model)) and not (
-            self._limits.gate(provider).paused_s()
-        )
+        return self._health.is_closed(key_of(target)) and not self._paused_s(target)
 
-    async def _take_turn(self, ticket: Ticket, target: Target, until: float, *, again: bool) -> None:
+    async def _take_turn(self, ticket: Ticket, target: Target, until: float) -> None:
         """Waits for the target's limits; what is taken there is given back when the attempt has ended."""
         endpoint, who = target.endpoint, ticket.attribution
         gate = self._limits.gate(endpoint.provider)
@@ -150,7 +154,7 @@ class Failover:
                 priority=ticket.request.priority or 0,
                 tenant=(who.get("team"), who.get("customer_id")),
                 deadline=until,
-                again=again,
+                again=ticket.retried,
             )
         except DeadlineExceededError as exc:
             if until >= ticket.deadline:
@@ -158,21 +162,22 @@ class Failover:
             raise ProviderError(exc.message, code="no_turn", retry_safe=True, provider=endpoint.provider) from exc
         ticket.turn = Turn(gate=gate, model=endpoint.model, tokens=tokens, number=len(ticket.attempts))
 
-    async def _observed(self, ticket: Ticket, target: Target, until: float, ask: Ask[Answer]) -> Answer:
+    async def _observed(
+        self, ticket: Ticket, target: Target, until: float, ask: Ask[Answer], passage: Passage
+    ) -> Answer:
         """Asks, and tells the target's health and limits how it went; a whole answer tells how long it took, too."""
-        health, key, started = self._health, (target.endpoint.provider, target.endpoint.model), self._clock()
-        probing = not health.is_closed(key)
+        health, key, started = self._health, key_of(target), self._clock()
         health.begin(key)
         try:
             answer = await ask(ticket, target, until)
         except BaseException as exc:
-            self._circuits.failed(key, exc, started, probing=probing)
+            self._circuits.failed(key, exc, started, passage)
             if ticket.turn is not None and isinstance(exc, RateLimitExceededError) and exc.limited_by == "provider":
                 ticket.turn.gate.refused(key[1], started, exc.retry_after_s)
             raise
         finally:
             health.end(key)
-        self._circuits.answered(key, answer.duration_s if isinstance(answer, Outcome) else None, probing=probing)
+        self._circuits.answered(key, started, answer.duration_s if isinstance(answer, Outcome) else None, passage)
         if ticket.turn is not None:
             ticket.turn.gate.accepted()
         return answer
@@ -191,17 +196,21 @@ class Failover:
             exc.billed = "maybe"
             raise exc from failures[-1].error
 
-    def _until(self, ticket: Ticket, unasked: int) -> float:
-        """When an attempt must have answered: the deadline, or its share of the time while others wait to be asked."""
-        if unasked <= 1:
+    def _until(self, ticket: Ticket, targets: list[Target], at: int, failures: list[Failure]) -> float:
+        """When an attempt must have answered: the deadline, or its share of the time while others wait to be asked.
+
+        Its share begins when the target's pause ends: nobody else is ready before.
+        """
+        if len(targets) == 1 or len(targets) - len({failure.candidate for failure in failures}) <= 1:
             return ticket.deadline
-        now = self._clock()
-        return now + (ticket.deadline - now) * SHARE_OF_TIME
+        begin = self._clock() + self._paused_s(targets[at])
+        return begin + (ticket.deadline - begin) * SHARE_OF_TIME
 
 
 def names_fallback(request: ChatRequest) -> bool:
     """Whether the caller said who is to answer where the first cannot."""
-    return request.fallback_strategy is not None or len(request.providers or ()) > 1
+    named = request.providers or request.provider_preferences or ()
+    return request.fallback_strategy is not None or len(named) > 1
 
 
 __all__ = ["SHARE_OF_TIME", "Failover"]

@@ -149,13 +149,18 @@ class Circuit:
         """A call that began at `started_s` was answered: closes the circuit if it began after it opened."""
         if started_s + _CLOCK_TOLERANCE_S < self._changed_s:
             return
-        if self._state != "closed":
+        self.observe_opening(started_s)
+        self._in_row = 0
+        self.window.add(now_s, failed=False)
+
+    def observe_opening(self, started_s: float) -> None:
+        """A call that began at `started_s` is being answered: closes the circuit if it began after it opened."""
+        if self._state != "closed" and started_s + _CLOCK_TOLERANCE_S >= self._changed_s:
             self._state = "closed"
             self._changed_s = started_s
             self._open_s = self._policy.open_s
             self.window = OutcomeWindow(self._policy.window_s)
-        self._in_row = 0
-        self.window.add(now_s, failed=False)
+            self._in_row = 0
 
     def observe_failure(self, started_s: float, now_s: float) -> None:
         """A call that began at `started_s` failed: may open the circuit, or open it again for twice the time."""

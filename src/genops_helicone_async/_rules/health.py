@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable
 
 import msgspec
@@ -102,9 +103,10 @@ class Health:
 
 
 class HealthBoard:
-    """The health of all targets of one event loop; beyond `most` the one not asked for longest is forgotten.
+    """The health of all targets of one adapter; beyond `most` the one not asked for longest is forgotten.
 
-    Time is any clock that does not run backwards, the same for all calls.
+    Time is any clock that does not run backwards, the same for all calls. Event loops on several threads may share a
+    board: nothing that one of them observes is lost to another.
     """
 
     __slots__ = ("_most", "_policy", "_targets")
@@ -112,19 +114,20 @@ class HealthBoard:
     def __init__(self, policy: CircuitPolicy | None = None, most: int = _MOST_TARGETS) -> None:
         self._policy = policy or CircuitPolicy()
         self._most = most
-        self._targets: dict[Key, Health] = {}
+        self._targets: OrderedDict[Key, Health] = OrderedDict()
 
     def __repr__(self) -> str:
-        resting = sum(not health.circuit.is_closed for health in self._targets.values())
+        resting = sum(not health.circuit.is_closed for health in list(self._targets.values()))
         return f"HealthBoard({len(self._targets)} targets, {resting} not closed)"
 
     def begin(self, key: Key) -> None:
         """A call to this target starts; `end` follows, however it goes."""
-        health = self._targets.pop(key, None)
-        if health is None:
-            health = self._new(key)
+        health = self._of(key)
         health.in_flight += 1
-        self._targets[key] = health
+        try:
+            self._targets.move_to_end(key)
+        except KeyError:  # another thread has just forgotten it
+            self._targets[key] = health
 
     def end(self, key: Key) -> None:
         """A call to this target is over."""
@@ -195,11 +198,27 @@ class HealthBoard:
         health.observed_s = now_s
         health.circuit.observe_failure(now_s if started_s is None else started_s, now_s)
 
+    def observe_opening(self, key: Key, started_s: float) -> None:
+        """The first content of a stream came: enough to close a circuit, though how the stream ends is yet to come."""
+        health = self._targets.get(key)
+        if health is not None:
+            health.circuit.observe_opening(started_s)
+
     def observe_end(self, key: Key) -> None:
         """A probe ended without telling anything (it was cancelled, or never sent): another may be taken."""
         health = self._targets.get(key)
         if health is not None:
             health.circuit.end_probe()
+
+    def is_probed(self, key: Key, now_s: float) -> bool:
+        """Whether a probe is under way, of which nobody knows when it ends."""
+        health = self._targets.get(key)
+        return health is not None and health.circuit.state(now_s) == "half_open" and not health.circuit.is_usable(now_s)
+
+    def usual_s(self, key: Key) -> float | None:
+        """How long answers take: the time within which 95 % were answered, else the average; None before the first."""
+        health = self._targets.get(key)
+        return None if health is None else self.p95_latency_s(key) or health.latency.value
 
     def p95_latency_s(self, key: Key) -> float | None:
         """The time within which 95 % were answered, within 2.5 %; None before 20 answers."""
@@ -213,7 +232,7 @@ class HealthBoard:
 
     def statistics(self, now_s: float) -> tuple[HealthStatistics, ...]:
         """All targets as they stand, the one asked last at the end."""
-        return tuple(health.statistics(now_s) for health in self._targets.values())
+        return tuple(health.statistics(now_s) for health in list(self._targets.values()))
 
     def _recovery_s(self, key: Key, now_s: float) -> float:
         health = self._targets.get(key)
@@ -222,13 +241,10 @@ class HealthBoard:
     def _of(self, key: Key) -> Health:
         health = self._targets.get(key)
         if health is None:
-            health = self._targets[key] = self._new(key)
+            if len(self._targets) >= self._most:
+                self._targets.popitem(last=False)
+            health = self._targets.setdefault(key, Health(key, self._policy))
         return health
-
-    def _new(self, key: Key) -> Health:
-        if len(self._targets) >= self._most:
-            del self._targets[next(iter(self._targets))]
-        return Health(key, self._policy)
 
 
 __all__ = ["Health", "HealthBoard", "HealthStatistics", "Key"]

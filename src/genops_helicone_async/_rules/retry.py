@@ -114,6 +114,12 @@ def may_repeat(error: HeliconeError) -> bool:
     return error.retry_safe and error.billed == "no"
 
 
+def repeatable(failures: list[Failure], now_s: float) -> set[int]:
+    """The candidates already asked that may be asked again now: it is safe, and their Retry-After is over."""
+    last = {failure.candidate: failure for failure in failures}
+    return {i for i, failure in last.items() if may_repeat(failure.error) and not _wait_s(failure, now_s)}
+
+
 def decide(
     failures: list[Failure],
     candidates: int,
@@ -175,4 +181,14 @@ def _ceiling_s(policy: RetryPolicy, retries: int) -> float:
     return next(ceilings)
 
 
-__all__ = ["Ask", "Failure", "RetryPolicy", "RetryQuota", "Stop", "can_another_cure", "decide", "may_repeat"]
+__all__ = [
+    "Ask",
+    "Failure",
+    "RetryPolicy",
+    "RetryQuota",
+    "Stop",
+    "can_another_cure",
+    "decide",
+    "may_repeat",
+    "repeatable",
+]
