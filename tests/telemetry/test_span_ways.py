@@ -197,6 +197,7 @@ async def test_the_sampler_decides(gateway: SandboxGateway, watched: bool) -> No
         for provider, model in (("openai", "gpt-4o-mini"), ("groq", "llama-3.1-8b-instant"))
     ]
     assert told(spans.one())["sampled.by"] == "picky"
+    assert spans.ends.count == 1
 
 
 def direct_or_not(provider: TracerProvider) -> str:

@@ -10,6 +10,7 @@ from exported import Spans, events, told
 from opentelemetry.trace import SpanKind, StatusCode
 
 from genops_helicone_async import (
+    AllProvidersFailedError,
     BudgetExceededError,
     ConfigurationError,
     DeadlineExceededError,
@@ -219,6 +220,29 @@ async def test_several_at_once_are_siblings(gateway: SandboxGateway, spans: Span
     assert [unit.parent for unit in units] == [parent.context] * 3
     assert told(parent)["genops.routing.selected"] == response.primary_response.provider
     assert sum(told(unit)["genops.accounting.actual"] for unit in units) == pytest.approx(response.cost)
+
+
+async def test_a_fan_out_that_nobody_answers_is_an_error(gateway: SandboxGateway, spans: Spans) -> None:
+    """The span above says that the call as a whole has failed."""
+    gateway.faults.add(Fault(kind="status", status=400))
+    async with adapter_for(gateway, spans) as adapter:
+        with pytest.raises(AllProvidersFailedError):
+            await adapter.multi_provider_chat_async("Hello", ["openai", "groq"])
+    (parent,) = spans.parents()
+    assert (told(parent)["error.type"], parent.status.status_code) == ("AllProvidersFailedError", StatusCode.ERROR)
+    assert len(spans.awus()) == 2
+
+
+async def test_a_call_whose_turn_does_not_come_is_rate_limited(gateway: SandboxGateway, spans: Spans) -> None:
+    """Our own limits refuse with the specification's word for it, and nothing has run."""
+    async with adapter_for(gateway, spans) as adapter:
+        adapter.configure_rate_limits(requests_per_minute=1, burst_allowance=1)
+        await adapter.chat_async("Hello", provider="groq")
+        with pytest.raises(HeliconeError):
+            await adapter.chat_async("Hello", provider="groq", timeout_seconds=0.05)
+    _, refused = spans.awus()
+    assert told(refused)["genops.policy.result"] == "RATE_LIMITED"
+    assert told(refused)["gen_ai.provider.name"] == "groq"
 
 
 async def test_a_refused_call_never_ran(gateway: SandboxGateway, spans: Spans) -> None:
