@@ -19,7 +19,7 @@ from genops_helicone_async import (
     ProviderError,
     RateLimitExceededError,
 )
-from genops_helicone_async.testing import ScriptedTransport
+from genops_helicone_async.testing import Fault, SandboxGateway, ScriptedTransport
 from genops_helicone_async.testing.scripted import Answer, chat_answer, error_answer, stream_answer
 from loopback import Exchange, LoopbackServer, chat_body, chat_events
 
@@ -305,3 +305,60 @@ async def test_a_rate_limit_of_the_gateway_is_waited_for() -> None:
     assert [attempt.provider for attempt in response.attempts] == ["openai", "openai"]
     assert response.attempts[0].error == RateLimitExceededError.__name__
     rig.assert_settled()
+
+
+REFUSALS = {
+    "too long, OpenAI": (
+        "openai",
+        {"message": "This model's maximum context length is 8 tokens.", "code": "context_length_exceeded"},
+    ),
+    "too long, Anthropic": (
+        "anthropic",
+        {"type": "invalid_request_error", "message": "prompt is too long: 210000 tokens > 200000 maximum"},
+    ),
+    "policy, Azure's words": (
+        "openai",
+        {"message": "The response was filtered: content management policy.", "code": "content_filter"},
+    ),
+    "policy, Anthropic": (
+        "anthropic",
+        {"type": "invalid_request_error", "message": "Output blocked by content filtering policy"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("first", "error"), REFUSALS.values(), ids=REFUSALS.keys())
+@pytest.mark.parametrize("way", ["gateway", "own hosts"])
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_refusal_of_the_content_goes_to_the_named_fallback(
+    first: str, error: dict[str, str], way: str, streamed: bool
+) -> None:
+    """Through the AI Gateway, which drops the provider's code, and without it; alone, the refusal is the answer."""
+    async with SandboxGateway(latency_scale=0) as gateway:
+        gateway.faults.add(Fault(kind="status", provider=first, status=400, body={"error": error}))
+        where: dict[str, Any] = {"gateway_url": gateway.url}
+        if way == "own hosts":
+            keys = {"openai": "a", "anthropic": "b", "groq": "c"}
+            where = {"provider_urls": gateway.provider_urls, "provider_keys": keys}
+        async with GenOpsHeliconeAsyncAdapter(gateway.api_key, retry_attempts=0, **where) as adapter:
+
+            async def ask(**options: Any) -> HeliconeResponse:
+                if not streamed:
+                    return await adapter.chat_async("Hi", **options)
+                async with adapter.stream_async("Hi", **options) as stream:
+                    async for _ in stream:
+                        pass
+                return stream.response
+
+            named = await ask(providers=[first, "groq"])
+            chosen = await ask(provider=first, fallback_strategy="cost_optimized")
+            with pytest.raises(ProviderError) as caught:
+                await ask(provider=first)
+        bill = [round(answer.cost * 10**12) for answer in (named, chosen)]
+        assert [row.cost_pusd for row in gateway.bill.rows] == bill
+    assert [(attempt.provider, attempt.status_code, attempt.billed) for attempt in named.attempts] == [
+        (first, 400, "no"),
+        ("groq", 200, "yes"),
+    ]
+    assert [attempt.provider for attempt in chosen.attempts][:2] == [first, chosen.provider]
+    assert (len(caught.value.attempts), caught.value.status_code) == (1, 400)

@@ -21,11 +21,10 @@ from ..errors import (
     RateLimitExceededError,
 )
 from .rate_limits import BackoffStrategy
+from .refusals import is_against_policy, is_too_long
 
 _CURABLE_STATUS = frozenset({404, 408, 413, 429})
-_CURABLE_CODES = frozenset({"context_length_exceeded", "model_not_found", "no_available_providers", "tls_failure"})
-_REFUSED_CODES = frozenset({"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"})
-"""A provider's own policy forbade the content; another's may not, but only the caller may decide to go there."""
+_CURABLE_CODES = frozenset({"model_not_found", "no_available_providers", "tls_failure"})
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,11 +92,15 @@ class RetryQuota:
 
 
 def can_another_cure(error: HeliconeError, *, has_fallback: bool = False) -> bool:
-    """Whether a different candidate could answer what this one could not; `has_fallback`: the caller named one."""
-    if error.code in _CURABLE_CODES:
+    """Whether a different candidate could answer what this one could not; `has_fallback`: the caller named one.
+
+    A request too long for one model may fit into any other's window. What one provider's policy forbids another's may
+    allow, but that only the caller may decide: without a named fallback such a request goes nowhere else.
+    """
+    if error.code in _CURABLE_CODES or is_too_long(error):
         return True
-    if has_fallback and error.code in _REFUSED_CODES:
-        return True
+    if is_against_policy(error):
+        return has_fallback
     if isinstance(error, RateLimitExceededError):
         return error.limited_by == "provider"
     if isinstance(error, AuthenticationError):
