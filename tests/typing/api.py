@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import AsyncIterator
 
 import msgspec
+from opentelemetry.metrics import MeterProvider
 
 from genops.providers.helicone import GenOpsHeliconeAdapter as GuideAdapter
 from genops.providers.helicone import HeliconeError as GuideError
@@ -229,3 +230,13 @@ def guide_names() -> str:
         return same.chat(message="Hi", provider="openai", model="gpt-4", team="research-team").content
     except GuideError as error:
         return error.error_message
+
+
+def own_metrics(meter_provider: MeterProvider) -> float:
+    """Metrics of one's own, and where they go."""
+    with GenOpsHeliconeAdapter("key", meter_provider=meter_provider) as adapter:
+        adapter.register_custom_metrics([
+            {"name": "score", "type": "gauge", "description": "How good it was"},
+            {"name": "pages", "type": "histogram", "buckets": [1, 10, 100]},
+        ])  # fmt: skip
+        return adapter.chat("Hello", provider="openai", custom_metrics={"score": 0.95, "pages": 3}).cost
