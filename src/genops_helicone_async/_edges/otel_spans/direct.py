@@ -49,13 +49,14 @@ Made = tuple[SpanContent, NonRecordingSpan, Context]
 class Direct:
     """The direct way to the processors of one tracer."""
 
-    __slots__ = ("_is_allowed", "_processors", "_random", "_sdk", "_tracer")
+    __slots__ = ("_is_allowed", "_is_enabled", "_processors", "_random", "_sdk", "_tracer")
 
     def __init__(self, tracer: Any, sdk: Any) -> None:
         self._tracer = tracer
         self._sdk = sdk
         self._processors: tuple[Any, ...] | None = None
         self._is_allowed = False
+        self._is_enabled = getattr(tracer, "_is_enabled", _always)  # an SDK of 2026 can switch single tracers off
         is_random = getattr(tracer.id_generator, "is_trace_id_random", None)
         self._random = bool(is_random()) if is_random is not None else False
 
@@ -79,7 +80,7 @@ class Direct:
         if processors is not self._processors:
             self._processors = processors
             self._is_allowed = all(_sees_ends_only(type(each)) for each in processors)
-        return self._is_allowed and tracer._is_enabled()
+        return self._is_allowed and bool(self._is_enabled())
 
     def export(self, call: CallSpans, context: Context) -> Iterator[Made]:
         """Builds the spans of a call; gives those whose content has a log record."""
@@ -144,11 +145,17 @@ class Direct:
         return content
 
 
+def _always() -> bool:
+    return True
+
+
 def _plain(tracer: Any) -> bool:
     """Whether nothing besides the processors would see a span begin or cut it short."""
     from opentelemetry.sdk.trace import SynchronousMultiSpanProcessor
 
     limits = tracer._span_limits
+    for part in ("id_generator", "sampler", "resource", "instrumentation_info", "_instrumentation_scope"):
+        getattr(tracer, part)  # what the direct way uses; an AttributeError leads to the ordinary one
     if limits.max_attribute_length is not None or limits.max_span_attribute_length is not None:
         return False
     enough = (

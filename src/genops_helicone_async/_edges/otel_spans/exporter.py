@@ -6,11 +6,14 @@ that look is all there is. Spans get the times the call had, and as their parent
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
 from collections.abc import Callable, Mapping
 from contextvars import Context as CallerContext
+from functools import cache
+from inspect import signature
 from typing import Any
 
 from opentelemetry import trace
@@ -22,6 +25,7 @@ from ..._rules.telemetry_names import SCOPE
 from .direct import Asked, Direct
 
 _KINDS = {"client": SpanKind.CLIENT, "internal": SpanKind.INTERNAL}
+_log = logging.getLogger("genops_helicone_async.telemetry")
 _NONE = trace.NoOpTracerProvider()
 _NAMED_IN_ENVIRONMENT = "OTEL_PYTHON_TRACER_PROVIDER" in os.environ
 
@@ -152,8 +156,11 @@ def fill(made: trace.Span, span: Span) -> SpanContent | None:
 
 def emit_event(logger_provider: Any | None, event: SpanEvent, context: Context) -> None:
     """Emits a log record that is an event, within the span of the context."""
-    from opentelemetry._logs import SeverityNumber, get_logger_provider
+    from opentelemetry._logs import Logger, SeverityNumber, get_logger_provider
 
+    if "event_name" not in signature(Logger.emit).parameters:
+        _say_once("events with prompts and answers need a newer opentelemetry-api than this one: none are emitted")
+        return
     provider = logger_provider if logger_provider is not None else get_logger_provider()
     logger = provider.get_logger(SCOPE, _version())
     logger.emit(
@@ -163,6 +170,11 @@ def emit_event(logger_provider: Any | None, event: SpanEvent, context: Context) 
         attributes=event.attributes,
         event_name=event.name,
     )
+
+
+@cache
+def _say_once(what: str) -> None:
+    _log.warning(what)
 
 
 def _global_provider() -> Any:
