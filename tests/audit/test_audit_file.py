@@ -96,6 +96,14 @@ def rewritten(path: Path) -> None:
     seal_of(path).write_bytes(seal)
 
 
+def forged(path: Path) -> None:
+    """Somebody replaces a line by another one with a right hash of its own."""
+    found = path.read_bytes().splitlines(keepends=True)
+    link, _ = read_link(found[1][:-1])
+    other, _ = chained(link, {"event": "ended", "number": 7})
+    path.write_bytes(b"".join([*found[:2], other, *found[3:]]))
+
+
 def cut_off(path: Path) -> None:
     """Somebody cuts the last line in half."""
     path.write_bytes(path.read_bytes()[:-40])
@@ -140,6 +148,7 @@ def foreign(path: Path) -> None:
         (swapped, 3, "it is line 4 of the log where line 3 belongs"),
         (doubled, 4, "it is line 3 of the log where line 4 belongs"),
         (beheaded, 1, "it is line 2 of the log where line 1 belongs"),
+        (forged, 4, "it does not follow the line before it"),
         (rewritten, 5, "the seal knows another line of this number"),
         (cut_off, 5, "it is cut off"),
         (shortened, None, "ends with line 3 of the log, but the seal knows line 5"),
@@ -262,13 +271,22 @@ def test_several_processes_write_one_chain(tmp_path: Path) -> None:
         from pathlib import Path
         from genops_helicone_async._edges.audit.file import AuditFile
         file = AuditFile(Path({str(path)!r}), 20_000)
+        print("ready", flush=True)
+        input()
         for number in range(100):
             file.append([{{"event": "ended", "number": number}}], sync=False)
         """
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    processes = [subprocess.Popen([sys.executable, "-c", program], env=environment) for _ in range(4)]
-    assert [process.wait() for process in processes] == [0, 0, 0, 0]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen([sys.executable, "-c", program], env=environment, **pipes) for _ in range(4)]
+    assert [process.stdout.readline() for process in processes if process.stdout] == ["ready\n"] * 4
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    assert [process.communicate()[0] for process in processes] == [""] * 4
+    assert [process.returncode for process in processes] == [0, 0, 0, 0]
     verdict = verify(path)
     assert (verdict.problem, verdict.lines, verdict.last_seq) == (None, 400, 400)
     assert verdict.parts > 1

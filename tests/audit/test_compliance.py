@@ -164,6 +164,18 @@ async def test_a_function_of_the_caller_s_cannot_go_around_the_lists(server: Loo
     assert [exchange.provider for exchange in server.exchanges] == ["groq"]  # the check of the one that is allowed
 
 
+async def test_a_function_of_the_caller_s_cannot_go_around_prices(server: LoopbackServer, tmp_path: Path) -> None:
+    """Nor can it name a provider whose default model has no price."""
+    given = compliant(server, tmp_path, provider_urls=server.provider_urls("openai", "own"))
+    async with GenOpsHeliconeAsyncAdapter(**given) as adapter:
+        adapter.register_routing_strategy("mine", lambda providers, message, context: "own")
+        with pytest.raises(PolicyDeniedError, match="no price is known for own/llm"):
+            await adapter.chat_async(
+                "Hi", provider="openai", model="gpt-4o-mini", routing_strategy="mine", model_preferences={"own": "llm"}
+            )
+    assert server.exchanges == []
+
+
 async def test_residency_blocks_providers_elsewhere(server: LoopbackServer, tmp_path: Path) -> None:
     """Through a gateway of one's own a provider of another area is refused with POLICY_DENY_REGION."""
     given = {"helicone_api_key": KEY, "gateway_url": server.url, "prices": settings(server)["prices"]}

@@ -248,6 +248,18 @@ async def test_what_cannot_work_is_refused_and_changes_nothing(
     assert len(hooks.exchanges) == 1
 
 
+async def test_a_refused_change_leaves_the_performance_webhook(gateway: LoopbackServer, hooks: LoopbackServer) -> None:
+    """A trigger that nobody would hear of is refused before what was configured is touched."""
+    async with GenOpsHeliconeAsyncAdapter(**settings(gateway)) as adapter:
+        adapter.configure_webhooks(
+            performance_webhook=f"{hooks.url}/p", triggers={"slow_response": {"threshold": 0.000001}}
+        )
+        with pytest.raises(ConfigurationError):
+            adapter.configure_webhooks(triggers=HIGH_COST)
+        await adapter.chat_async("Hi", provider="openai")
+    assert told(hooks) == [("/p", "slow_response")]
+
+
 async def test_webhooks_can_be_ended(gateway: LoopbackServer, hooks: LoopbackServer) -> None:
     """Called without arguments nothing is told any more."""
     async with GenOpsHeliconeAsyncAdapter(**settings(gateway)) as adapter:

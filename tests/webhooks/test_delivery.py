@@ -266,6 +266,25 @@ async def test_an_alert_survives_a_restart(tmp_path: Path) -> None:
     assert len(FileOutbox(path)) == 0
 
 
+async def test_an_alert_under_way_at_the_end_is_free_for_the_next_process(tmp_path: Path) -> None:
+    """Closing in the middle of a delivery gives the alert back to the file, due as it was."""
+    path = tmp_path / "outbox"
+
+    async def never(exchange: Exchange) -> None:
+        await exchange.gone()
+
+    async with LoopbackServer(never) as server:
+        sender = courier(FileOutbox(path), flush_s=0.0, timeout_s=1000)
+        sender.aim({"cost": Receiver(url=server.url)})
+        sender.put(told(1, created_s=time.time()))
+        await server.until(lambda: len(server.exchanges) == 1)
+        await sender.aclose()
+    next_one = FileOutbox(path)
+    now_s = time.time()
+    assert next_one.take("cost", now_s, due_by_s=now_s, besides=()) is not None
+    next_one.close()
+
+
 def test_two_processes_do_not_take_the_same_alert(tmp_path: Path) -> None:
     """Who takes an alert has it for a while; when that is over, the other may."""
     path = tmp_path / "outbox"

@@ -111,6 +111,14 @@ def test_old_calls_leave_the_window() -> None:
     assert [bool(watch.crosses(failed=True, now_s=now_s)) for now_s in (200.0, 201.0)] == [False, True]
 
 
+def test_a_call_is_counted_for_exactly_the_window() -> None:
+    """A call that is as old as the window is no longer in it."""
+    watch = ErrorWatch(ErrorRate(threshold=1.0, window_s=60, min_requests=1))
+    for now_s, count in ((0.0, 1), (59.0, 2), (60.0, 2), (61.0, 3)):
+        watch.crosses(failed=False, now_s=now_s)
+        assert watch._requests == count
+
+
 @given(st.lists(st.tuples(st.floats(0, 30), st.booleans()), max_size=200))
 def test_an_error_rate_is_that_of_the_calls_in_the_window(steps: list[tuple[float, bool]]) -> None:
     """It never counts a call older than the window, nor misses one younger than 59 sixtieths of it."""
