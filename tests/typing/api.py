@@ -25,6 +25,7 @@ from genops_helicone_async import (
     HeliconeResponse,
     HeliconeUsage,
     MultiProviderResponse,
+    PolicyDeniedError,
     ProviderCheck,
     ProviderError,
     RateLimitExceededError,
@@ -46,6 +47,30 @@ class Verdict:
     """A reply's shape as a dataclass."""
 
     verdict: str
+
+
+def hold_to_account() -> str:
+    """Compliance, the audit log, where data may go, and who is told: on either adapter."""
+    adapter = GenOpsHeliconeAdapter(
+        compliance_mode=True,
+        audit_logging={"path": "audit.jsonl", "max_bytes": 10_000_000},
+        data_residency={"region": "EU", "hosts": ["gateway.example"]},
+        allowed_models=["gpt-4o*"],
+        allowed_providers=("openai", "mistral"),
+    )
+    adapter.configure_webhooks(
+        "https://hooks.example/cost",
+        "https://hooks.example/performance",
+        {"high_cost": {"threshold": 10.0, "timeframe": "hourly"}, "slow_response": {"threshold": 5000, "unit": "ms"}},
+        secret="whsec_…",
+    )
+    try:
+        adapter.chat("Hi")
+    except PolicyDeniedError as denied:
+        return denied.reason_code
+    statistics = adapter.statistics()
+    lost = statistics.audit.lost if statistics.audit is not None else 0
+    return f"{statistics.webhooks.dropped} {lost}"
 
 
 def construct() -> GenOpsHeliconeAsyncAdapter:
