@@ -48,13 +48,13 @@ def plan_of(
             raise TypeError(f"`{where}` must be a mapping of limits, not {type(given).__name__}")
         if unknown := sorted(set(given) - set(_NAMES), key=str):
             raise ConfigurationError(f"`{where}` has {unknown[0]!r}: limits are {', '.join(_NAMES)}")
-        own[provider] = _limits({**everyone, **_without_burst(given, everyone), **given}, f"{where}.")
+        own[provider] = _limits({**everyone, **_without_burst(given), **given}, f"{where}.")
     return LimitPlan(everyone=_limits(everyone, ""), per_provider=own, backoff_strategy=strategy)
 
 
-def _without_burst(given: Mapping[str, Any], everyone: Mapping[str, Any]) -> dict[str, Any]:
-    """Everyone's burst belongs to everyone's rate: a provider with a rate of its own has the usual burst for that."""
-    return {"burst_allowance": None} if given.get("requests_per_minute") is not None else {}
+def _without_burst(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Everyone's burst belongs to everyone's rate: a provider with a rate of its own, or with none, has the usual one."""
+    return {"burst_allowance": None} if "requests_per_minute" in given else {}
 
 
 def _limits(given: Mapping[str, Any], where: str) -> RateLimits:
