@@ -183,7 +183,7 @@ async def test_providers_take_turns_at_the_slots() -> None:
 
 @in_virtual_time
 async def test_tokens_are_reserved_before_and_corrected_after() -> None:
-    """600 a minute, so 60 at once and ten a second: what a call did not use is there at once, what it used more is not."""
+    """600 a minute, so 60 at once and ten a second: what was not used is there at once, what was used more is not."""
     rig = Rig(tokens_per_minute=600.0)
     await rig.enter("first", 60.0)
     waiting = rig.start(1, "next", tokens=30.0)

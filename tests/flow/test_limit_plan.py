@@ -1,7 +1,6 @@
 """`configure_rate_limits`: what its arguments mean, and what is said of those that make no sense."""
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,9 +10,9 @@ from genops_helicone_async._rules.rate_limits import NO_LIMITS, LimitPlan, RateL
 
 
 @pytest.fixture
-def adapter() -> Iterator[GenOpsHeliconeAsyncAdapter]:
+def adapter() -> GenOpsHeliconeAsyncAdapter:
     """An adapter that knows a provider of its own, besides the usual ones."""
-    yield GenOpsHeliconeAsyncAdapter("key", provider_urls={"house-model": "http://127.0.0.1:9/v1"})
+    return GenOpsHeliconeAsyncAdapter("key", provider_urls={"house-model": "http://127.0.0.1:9/v1"})
 
 
 def plan(adapter: GenOpsHeliconeAsyncAdapter, *given: Any, **named: Any) -> LimitPlan:
@@ -115,11 +114,9 @@ def test_what_counts_calls_is_a_whole_number(adapter: GenOpsHeliconeAsyncAdapter
         ({"adaptive": "yes"}, TypeError, "`adaptive` must be True or False, not str"),
         ({"per_provider": ["openai"]}, TypeError, "`per_provider` must map providers to limits, not list"),
         ({"per_provider": {"openai": 60}}, TypeError, "`per_provider['openai']` must be a mapping of limits, not int"),
-        ({"per_provider": {"opnai": {}}}, ConfigurationError, "`per_provider` names 'opnai', which is no known provider"
-                                                              ": did you mean 'openai'?"),
+        ({"per_provider": {"opnai": {}}}, ConfigurationError, "which is no known provider: did you mean 'openai'?"),
         ({"per_provider": {7: {}}}, ConfigurationError, "`per_provider` names 7, which is no known provider"),
-        ({"per_provider": {"groq": {"rpm": 6}}}, ConfigurationError, "`per_provider['groq']` has 'rpm': limits are "
-                                                                     "requests_per_minute, burst_allowance"),
+        ({"per_provider": {"groq": {"rpm": 6}}}, ConfigurationError, "has 'rpm': limits are requests_per_minute, burst"),
         ({"per_provider": {"groq": {7: 6}}}, ConfigurationError, "`per_provider['groq']` has 7: limits are "),
     ],
 )  # fmt: skip
