@@ -267,18 +267,22 @@ def check_url(name: str, url: object) -> str:
     return url.rstrip("/")
 
 
-def refuse_plain_http(name: str, url: str) -> None:
-    """Refuses an address at which the network could read the keys; loopback is no network."""
+def is_seen_by_the_network(url: str) -> bool:
+    """Whether the network could read what is sent to an address: plain http to another machine."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     if parts.scheme == "https" or host == "localhost" or host.endswith(".localhost"):
-        return
+        return False
     try:
-        if ipaddress.ip_address(host).is_loopback:
-            return
+        return not ipaddress.ip_address(host).is_loopback
     except ValueError:
-        pass
-    raise ConfigurationError(
-        f"`{name}` is plain http to {host}, which would show the keys to the network: use https, "
-        "or set allow_insecure_http=True if the network is yours"
-    )
+        return True
+
+
+def refuse_plain_http(name: str, url: str) -> None:
+    """Refuses an address at which the network could read the keys; loopback is no network."""
+    if is_seen_by_the_network(url):
+        raise ConfigurationError(
+            f"`{name}` is plain http to {urlsplit(url).hostname}, which would show the keys to the network: use https, "
+            "or set allow_insecure_http=True if the network is yours"
+        )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Mapping
 
 import msgspec
 
+from ._edges.credentials import AuthorizedTransport, ClientCredentials, ServiceAccount, TokenKeeper
 from ._edges.http import HttpTransport
 from ._edges.ids import RequestIds
 from ._edges.ledger_memory import MemoryLedger
@@ -34,8 +36,9 @@ from ._flow.tracing import Tracing
 from ._rules.health import HealthBoard
 from ._rules.retry import RetryQuota
 from ._side_channels import SideChannels, permitted_options, side_channels
+from ._values import Credential
 from ._wire.headers import GatewayOptions
-from .config import Settings
+from .config import Settings, is_access_token
 from .models import HeliconeResponse
 
 
@@ -51,16 +54,16 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     shared_rates: SharedRates | None
     metrics: Outlet
     side: SideChannels
+    keepers: Mapping[Credential, TokenKeeper]
 
 
 def assemble(settings: Settings, gateway_options: GatewayOptions | None) -> Parts:
     """The parts for these settings; nothing is opened before it is used."""
     sinks = Sinks()
     tally, tracing = _tally(settings, sinks), tracing_of(settings, sinks)
-    ledger = open_ledger(settings.state_url)
+    prices, ledger = PriceBook(settings.prices), open_ledger(settings.state_url)
     budgets = Budgets(ledger, time.time, sinks.tell, settings.currency)
     side = side_channels(settings, sinks, budgets, RequestIds())
-    prices = PriceBook(settings.prices)
     counted, health = counter(), HealthBoard()
     estimates = Estimates(counted, settings.gateway_fee_rates, counted.rough)
     gauges = Gauges(budgets, health, settings.currency)
@@ -94,6 +97,7 @@ def assemble(settings: Settings, gateway_options: GatewayOptions | None) -> Part
         shared_rates=rates,
         metrics=metrics,
         side=side,
+        keepers=_keepers(settings),
     )
 
 
@@ -120,8 +124,20 @@ def tracing_of(settings: Settings, sinks: Sinks) -> Tracing:
 def pipeline_on(loop: asyncio.AbstractEventLoop, parts: Parts) -> Pipeline:
     """A pipeline with a session, slots and limits of its own for one event loop."""
     settings = parts.shared.settings
-    transport = HttpTransport(max_response_bytes=settings.max_response_bytes, trust_env=settings.trust_env)
+    http = HttpTransport(max_response_bytes=settings.max_response_bytes, trust_env=settings.trust_env)
+    transport = AuthorizedTransport(http, parts.keepers) if parts.keepers else http
     return Pipeline(parts.shared, transport, parts.limits.on(loop, settings.max_connections), loop.time)
+
+
+def _keepers(settings: Settings) -> dict[Credential, TokenKeeper]:
+    """Whose tokens change: the client's own by OAuth, and Google's where vertex has a service account's file."""
+    keepers: dict[Credential, TokenKeeper] = {}
+    if settings.oauth is not None:
+        keepers["oauth2"] = TokenKeeper(ClientCredentials(settings.oauth))
+    vertex = settings.provider_keys.get("vertex")
+    if vertex is not None and not is_access_token(vertex):
+        keepers["vertex"] = TokenKeeper(ServiceAccount(vertex))
+    return keepers
 
 
 def _shared_rates(state_url: str | None) -> SharedRates | None:

@@ -44,14 +44,22 @@ class TokenCounts(msgspec.Struct, frozen=True, kw_only=True):
         return self.input - self.cached - self.cache_write
 
 
+Credential = Literal["", "oauth2", "vertex"]
+"""Whose token a request goes out with: none, that of the client's own OAuth credentials, or Google's."""
+
+
 class HttpRequest(msgspec.Struct, kw_only=True):
-    """One request, ready to send. `sent` turns True when its body starts to go out: from then on it may be billed."""
+    """One request, ready to send. `sent` turns True when its body starts to go out: from then on it may be billed.
+
+    `credential` says whose token still has to be put in as bearer, since tokens change while headers are remembered.
+    """
 
     method: str
     url: str
     headers: dict[str, str]
     body: bytes = b""
     sent: bool = False
+    credential: Credential = ""
 
     def __repr__(self) -> str:
         return f"HttpRequest({self.method} {self.url.partition('?')[0]}, {len(self.body)} bytes, sent={self.sent})"
@@ -107,6 +115,7 @@ class RateObservation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 __all__ = [
+    "Credential",
     "Currency",
     "HttpReply",
     "HttpRequest",

@@ -55,6 +55,8 @@ class AdapterSettings(TypedDict, total=False):
     meter_provider: Any
     tracer_provider: Any
     logger_provider: Any
+    auth_mode: str
+    oauth_config: Mapping[str, Any] | None
     compliance_mode: bool
     audit_logging: bool | str | Path | Mapping[str, Any] | None
     data_residency: str | Mapping[str, Any] | None

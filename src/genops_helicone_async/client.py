@@ -13,6 +13,7 @@ import msgspec
 from ._assembly import assemble, pipeline_on
 from ._configuration_verbs import ConfigurationVerbs
 from ._edges.audit import AuditStatistics
+from ._edges.credentials import AuthorizedTransport, TokenStatistics
 from ._edges.http import HttpStatistics, HttpTransport
 from ._edges.limits import GateStatistics, Limits, SlotStatistics
 from ._edges.open_files import open_file_limit
@@ -37,7 +38,7 @@ from .models import EmbeddingResponse, HeliconeResponse, MultiProviderResponse, 
 class AdapterStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """What an adapter is doing: slots, limits and HTTP counts on the running loop, health and retry quota over all.
 
-    `limits` has an entry for each provider that was called, `health` for each provider and model.
+    `limits` has an entry for each provider called, `health` for each provider and model, `tokens` for each credential.
     """
 
     slots: SlotStatistics
@@ -46,6 +47,7 @@ class AdapterStatistics(msgspec.Struct, frozen=True, kw_only=True):
     retry_quota: int
     webhooks: WebhookStatistics
     audit: AuditStatistics | None = None
+    tokens: Mapping[str, TokenStatistics] = {}
     limits: tuple[GateStatistics, ...] = ()
     health: tuple[HealthStatistics, ...] = ()
 
@@ -82,6 +84,9 @@ class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
         meter_provider: OpenTelemetry's `MeterProvider` that metrics go to; unset, the process's own.
         tracer_provider: its `TracerProvider` for spans; unset, the process's own.
         logger_provider: its `LoggerProvider` for events with prompts and answers, which are made only on opt-in.
+        auth_mode: `api_key`, or `oauth2`: a gateway of your own gets a token as bearer in place of Helicone's key.
+        oauth_config: `token_url`, `client_id`, `client_secret`, and, if need be, `scope` or `scopes`, `audience`,
+            `resource`, `extra` (form fields), `auth_method` (`client_secret_basic` or `client_secret_post`).
         compliance_mode: TLS everywhere, every call recorded before it is sent, no content in telemetry nor on
             Helicone's side, no model without a price.
         audit_logging: True, the file's path, or `{"path": …, "fsync": "always"|"interval"|"never", "max_bytes": …}`;
@@ -120,6 +125,8 @@ class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
         meter_provider: Any = None,
         tracer_provider: Any = None,
         logger_provider: Any = None,
+        auth_mode: str = "api_key",
+        oauth_config: Mapping[str, Any] | None = None,
         compliance_mode: bool = False,
         audit_logging: bool | str | Path | Mapping[str, Any] | None = None,
         data_residency: str | Mapping[str, Any] | None = None,
@@ -277,13 +284,14 @@ class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
     def statistics(self) -> AdapterStatistics:
         """What is going on, on the running event loop."""
         pipeline = self._pipeline()
-        limits, transport = pipeline.limits, pipeline.transport
-        assert isinstance(limits, Limits)
-        assert isinstance(transport, HttpTransport)
+        limits, http = pipeline.limits, pipeline.transport
+        http = http.inner if isinstance(http, AuthorizedTransport) else http
+        assert isinstance(limits, Limits) and isinstance(http, HttpTransport)  # noqa: PT018
         quota, limited = self._parts.shared.quota, limits.statistics()
         return AdapterStatistics(
             slots=limited.slots,
-            http=transport.statistics(),
+            http=http.statistics(),
+            tokens={name: keeper.statistics() for name, keeper in self._parts.keepers.items()},
             retry_quota_left=quota.left,
             retry_quota=quota.capacity,
             limits=limited.gates,

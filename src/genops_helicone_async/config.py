@@ -10,7 +10,9 @@ import msgspec
 from ._arguments import check_bool, check_int, check_label, check_positive, check_url
 from ._compliance_settings import Compliance, GivenCompliance, compliance_of, refuse_insecure
 from ._money_settings import checked_currency, checked_fee_rates, checked_state_url
+from ._oauth_settings import OAuth, oauth_of
 from ._providers import DEFAULT_PROVIDERS, PROVIDERS, canonical
+from ._secret import Secret, check_key
 from ._telemetry_settings import ContentCapture, capture_of, checked_provider
 from ._values import Currency
 from .errors import ConfigurationError
@@ -22,31 +24,6 @@ PLACES = (
     "AZURE_OPENAI_ENDPOINT", "GOOGLE_CLOUD_LOCATION", "GOOGLE_CLOUD_PROJECT", "OPENAI_API_VERSION", "VERTEX_PROJECT",
 )  # fmt: skip
 """What the environment tells of places; `Settings` keeps these variables and no other, for others hold keys."""
-
-
-class Secret:
-    """A key that never shows in `repr`, `str`, logs or tracebacks; `reveal()` gives the text."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        """The secret itself, for the one place that puts it on the wire."""
-        return self._text
-
-    def __repr__(self) -> str:
-        return "<secret>"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._text == self._text
-
-    def __hash__(self) -> int:
-        return hash(self._text)
-
-    def __reduce__(self) -> Any:
-        raise TypeError("a secret is not pickled")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,12 +59,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     record_histograms: bool = False
     allow_insecure_http: bool = False
     compliance: Compliance = Compliance()
+    oauth: OAuth | None = None
     environ: Mapping[str, str] = {}
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret's text, for scrubbing messages that quote what we sent."""
-        keys = list(self.provider_keys.values())
-        return tuple(key.reveal() for key in [*keys, *filter(None, [self.helicone_api_key])])
+        others = (self.helicone_api_key, self.oauth.client_secret if self.oauth is not None else None)
+        return tuple(key.reveal() for key in (*self.provider_keys.values(), *others) if key is not None)
 
 
 class GivenSettings(GivenCompliance, kw_only=True):
@@ -114,6 +92,8 @@ class GivenSettings(GivenCompliance, kw_only=True):
     meter_provider: Any = None
     tracer_provider: Any = None
     logger_provider: Any = None
+    auth_mode: str = "api_key"
+    oauth_config: Mapping[str, Any] | None = None
 
     def __repr__(self) -> str:
         return "GivenSettings(<not shown: the keys are still plain text>)"
@@ -141,7 +121,7 @@ def resolve(given: GivenSettings, environ: Mapping[str, str], open_file_limit: i
         gateway_url=gateway_url,
         gateway_dialect=dialect,
         is_cloud=is_cloud,
-        candidates=_candidates(keys, urls, dialect),
+        candidates=_candidates(keys, urls, dialect, environ),
         default_attributes=_attributes(given, environ),
         timeout_s=_positive("timeout_seconds", given.timeout_seconds),
         retry_attempts=_count("retry_attempts", given.retry_attempts, 0),
@@ -160,14 +140,22 @@ def resolve(given: GivenSettings, environ: Mapping[str, str], open_file_limit: i
         record_histograms=environ.get("GENOPS_RECORD_HISTOGRAMS", "").lower() in ("1", "true", "yes"),
         allow_insecure_http=may_be_plain and not compliance.mode,
         compliance=compliance,
+        oauth=oauth_of(given.auth_mode, given.oauth_config, is_cloud=is_cloud),
         environ={name: environ[name] for name in PLACES if environ.get(name)},
     )
     _check_authentication(settings)
     if compliance.mode or not may_be_plain:
-        all_of_them = compliance.mode or helicone_key is not None
-        keyed = urls if all_of_them else {name: url for name, url in urls.items() if name in keys}
-        refuse_insecure(gateway_url if all_of_them else None, keyed, settings.state_url, strictly=compliance.mode)
+        _refuse_insecure(settings)
     return settings
+
+
+def _refuse_insecure(settings: Settings) -> None:
+    """Refuses ways on which a key or token, or under compliance anything at all, would show to the network."""
+    keys, urls, strictly = settings.provider_keys, settings.provider_urls, settings.compliance.mode
+    all_of_them = strictly or settings.helicone_api_key is not None
+    keyed = urls if all_of_them else {name: url for name, url in urls.items() if name in keys}
+    gateway_url = settings.gateway_url if all_of_them or settings.oauth is not None else None
+    refuse_insecure(gateway_url, keyed, settings.state_url, strictly=strictly)
 
 
 def _gateway(given: GivenSettings, environ: Mapping[str, str]) -> tuple[str, str, bool]:
@@ -193,20 +181,6 @@ def _provider_urls(given: GivenSettings) -> dict[str, str]:
         canonical(name): check_url(f"provider_urls[{name!r}]", url)
         for name, url in _pairs("provider_urls", given.provider_urls)
     }
-
-
-def check_key(name: str, key: object) -> Secret:
-    """A key fit for a header; the message never quotes it."""
-    if not isinstance(key, str):
-        raise TypeError(f"`{name}` must be text, not {type(key).__name__}")
-    if not key.strip():
-        raise ConfigurationError(f"`{name}` is empty: give the key or leave it out")
-    if any(ord(char) <= 32 or ord(char) >= 127 for char in key):
-        raise ConfigurationError(
-            f"`{name}` holds a line break, white space or a character outside ASCII: strip it (a key read from a file "
-            "often ends with a line break)"
-        )
-    return Secret(key)
 
 
 def _helicone_key(given: GivenSettings, environ: Mapping[str, str]) -> Secret | None:
@@ -248,10 +222,13 @@ def is_access_token(key: Secret) -> bool:
     return not ("/" in text or "\\" in text or text.endswith(".json") or any(not "!" <= char <= "~" for char in text))
 
 
-def _candidates(keys: Mapping[str, Secret], urls: Mapping[str, str], dialect: str) -> tuple[str, ...]:
-    """The providers with a key or URL of their own, but for a vertex that has only a credentials file."""
+def _candidates(
+    keys: Mapping[str, Secret], urls: Mapping[str, str], dialect: str, environ: Mapping[str, str]
+) -> tuple[str, ...]:
+    """The providers with a key or URL of their own, but for a vertex that lacks its project."""
     own_hosts = dialect in ("auto", "proxy")
-    usable = [name for name, key in keys.items() if name != "vertex" or not own_hosts or is_access_token(key)]
+    ready = not own_hosts or environ.get("GOOGLE_CLOUD_PROJECT") or environ.get("VERTEX_PROJECT")
+    usable = [name for name, key in keys.items() if name != "vertex" or ready or is_access_token(key)]
     configured = tuple(dict.fromkeys([*usable, *urls]))
     if configured:
         return configured
@@ -278,7 +255,7 @@ def _attributes(given: GivenSettings, environ: Mapping[str, str]) -> dict[str, s
 
 
 def _check_authentication(settings: Settings) -> None:
-    if settings.helicone_api_key is not None or settings.gateway_dialect in ("openai", "rust"):
+    if settings.helicone_api_key or settings.oauth or settings.gateway_dialect in ("openai", "rust"):
         return
     if settings.provider_urls or (settings.gateway_dialect in ("auto", "proxy") and settings.provider_keys):
         return

@@ -159,10 +159,10 @@ def test_candidates_are_what_is_configured(given: dict[str, Any], candidates: tu
         ("ya29.token", None, ("vertex",)),
     ],
 )
-def test_a_credentials_file_makes_no_candidate(
+def test_a_credentials_file_alone_makes_no_candidate(
     credentials: str, gateway_url: str | None, candidates: tuple[str, ...]
 ) -> None:
-    """`VERTEX_AI_CREDENTIALS` usually names a file, which no host takes for a key; a gateway needs none."""
+    """`VERTEX_AI_CREDENTIALS` usually names a file, with which Vertex needs a project, too; a gateway needs neither."""
     made = keyed(environ={"VERTEX_AI_CREDENTIALS": credentials}, gateway_url=gateway_url)
     assert made.candidates == candidates
 

@@ -284,12 +284,12 @@ def test_a_url_without_a_key_is_called_without_one() -> None:
 
 @pytest.mark.parametrize("key", ["/secrets/credentials.json", "credentials.json", "C:\\keys\\vertex", "two words"])
 def test_a_path_to_a_key_is_no_key(key: str) -> None:
-    """`VERTEX_AI_CREDENTIALS` names a file: its path is never sent as a token, and vertex is no default candidate."""
+    """`VERTEX_AI_CREDENTIALS` names a file: its path is never sent, each request asks for a token of Google's."""
     configured = settings({**PLACES, "VERTEX_AI_CREDENTIALS": key, "OPENAI_API_KEY": "sk-12345678"})
-    assert configured.candidates == ("openai",)
-    with pytest.raises(ConfigurationError, match=r"^vertex needs an access token as its key") as caught:
-        endpoint_for(configured, "vertex", "m")
-    assert key not in str(caught.value)
+    assert configured.candidates == ("openai", "vertex")
+    endpoint = endpoint_for(configured, "vertex", "m")
+    assert (endpoint.credential, "Authorization" in endpoint.headers) == ("vertex", False)
+    assert key not in "".join(endpoint.headers.values())
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,9 @@ class Attempts:
         headers = dict(self._constant_headers(ticket, target.endpoint))
         request_id = headers["Helicone-Request-Id"] = self._new_id()
         self._reserve(ticket, target, request_id)
-        return HttpRequest(method="POST", url=url, headers=headers, body=body)
+        return HttpRequest(
+            method="POST", url=url, headers=headers, body=body, credential=target.endpoint.credential
+        )  # fmt: skip
 
     def _reserve(self, ticket: Ticket, target: Target, request_id: str) -> None:
         """Notes what is set aside for the attempt: its part of the hold, else the worst case if telemetry asks."""

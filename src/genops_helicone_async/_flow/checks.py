@@ -62,11 +62,13 @@ def _request(endpoint: Endpoint) -> HttpRequest:
     """The AI Gateway lists models to anybody, but looks at the key before it complains of a missing model."""
     if endpoint.is_gateway:
         headers = {**endpoint.headers, "Content-Type": "application/json"}
-        return HttpRequest(method="POST", url=endpoint.chat_url, headers=headers, body=b"{}")
+        return HttpRequest(
+            method="POST", url=endpoint.chat_url, headers=headers, body=b"{}", credential=endpoint.credential
+        )
     url = f"{endpoint.base_url}/models"
     if endpoint.dialect == "rust":
         url = f"{endpoint.base_url.partition('/ai')[0].partition('/router/')[0]}/health"
-    return HttpRequest(method="GET", url=url, headers=dict(endpoint.headers))
+    return HttpRequest(method="GET", url=url, headers=dict(endpoint.headers), credential=endpoint.credential)
 
 
 def _verdict(endpoint: Endpoint, status: int, message: str) -> tuple[str, str]:

@@ -17,6 +17,7 @@ import msgspec
 
 from .._arguments import check_url
 from .._providers import PROVIDERS, Auth, Provider, Shape
+from .._values import Credential
 from ..config import Settings, is_access_token
 from ..errors import ConfigurationError
 from .headers import header_value
@@ -29,7 +30,10 @@ _LOCATION = re.compile(r"[a-z0-9-]+")
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """One place that answers for a provider and model: URL, constant headers (secrets included), shape, wire name."""
+    """One place that answers for a provider and model: URL, constant headers (secrets included), shape, wire name.
+
+    `credential` names the token that each request needs besides; it changes, so it is in no header yet.
+    """
 
     provider: str
     model: str
@@ -40,6 +44,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     wire_model: str
     headers: Mapping[str, str]
     stream_usage: bool = True
+    credential: Credential = ""
 
     @property
     def host(self) -> str:
@@ -119,13 +124,18 @@ def endpoint_for(settings: Settings, provider: str, model: str) -> Endpoint:
         base, wire_model = base if urlsplit(base).path else f"{base}/v1", model
     return Endpoint(
         provider=provider, model=model, dialect=dialect, shape="openai", base_url=base, headers=headers,
-        chat_url=f"{base}/chat/completions", wire_model=wire_model,
+        chat_url=f"{base}/chat/completions", wire_model=wire_model, credential=_own_credential(settings),
     )  # fmt: skip
 
 
 def _bearer(settings: Settings) -> dict[str, str]:
     key = settings.helicone_api_key
-    return {} if key is None else {"Authorization": f"Bearer {key.reveal()}"}
+    return {} if key is None or settings.oauth else {"Authorization": f"Bearer {key.reveal()}"}
+
+
+def _own_credential(settings: Settings) -> Credential:
+    """At a gateway of the caller's own the OAuth token takes the place of Helicone's key."""
+    return "oauth2" if settings.oauth else ""
 
 
 def _ai_gateway(settings: Settings, provider: str, row: Provider | None, model: str) -> Endpoint:
@@ -140,6 +150,7 @@ def _ai_gateway(settings: Settings, provider: str, row: Provider | None, model: 
     return Endpoint(
         provider=provider, model=model, dialect="helicone", shape="openai", base_url=base, headers=_bearer(settings),
         chat_url=f"{base}/chat/completions", wire_model=_gateway_model(model, row.gateway_name),
+        credential=_own_credential(settings),
     )  # fmt: skip
 
 
@@ -166,7 +177,9 @@ def _proxy(settings: Settings, provider: str, row: Provider | None, model: str) 
     if custom is None and key is None:
         variable = row.env[0] if row and row.env else f"{provider.upper()}_API_KEY"
         raise ConfigurationError(f"no key for {provider!r}: pass provider_keys={{{provider!r}: …}} or set {variable}")
-    headers = _auth_headers(row.auth if row else "bearer", key.reveal()) if key is not None else {}
+    credential: Credential = "vertex" if provider == "vertex" and key and not is_access_token(key) else ""
+    sent = None if credential else key
+    headers = _auth_headers(row.auth if row else "bearer", sent.reveal()) if sent is not None else {}
     if settings.helicone_api_key is not None:
         headers["Helicone-Auth"] = f"Bearer {settings.helicone_api_key.reveal()}"
     shape: Shape = row.shape if row else "openai"
@@ -185,7 +198,7 @@ def _proxy(settings: Settings, provider: str, row: Provider | None, model: str) 
     return Endpoint(
         provider=provider, model=model, dialect="proxy", shape=shape, base_url=base, headers=headers,
         chat_url=f"{base}{path}{query}", wire_model=_own_name(provider, model),
-        stream_usage=row.stream_usage if row else True,
+        stream_usage=row.stream_usage if row else True, credential=credential,
     )  # fmt: skip
 
 
@@ -219,12 +232,7 @@ def _azure_base(settings: Settings, row: Provider, model: str, headers: dict[str
 
 
 def _vertex_base(settings: Settings, row: Provider, headers: dict[str, str]) -> str:
-    key, environ = settings.provider_keys.get(row.name), settings.environ
-    if key is not None and not is_access_token(key):
-        raise ConfigurationError(
-            "vertex needs an access token as its key, provider_keys={'vertex': …}: the file that VERTEX_AI_CREDENTIALS "
-            "names is none; without a key of its own vertex is reached through the AI Gateway"
-        )
+    environ = settings.environ
     project = environ.get("GOOGLE_CLOUD_PROJECT") or environ.get("VERTEX_PROJECT")
     if not project:
         raise ConfigurationError("vertex needs GOOGLE_CLOUD_PROJECT; its region is GOOGLE_CLOUD_LOCATION")

@@ -78,6 +78,8 @@ def classify(reply: HttpReply, endpoint: Endpoint, *, request_id: str, now_s: fl
     details = _details(body.decoded) if endpoint.dialect in ("helicone", "proxy") else None
     if details is not None:
         return _from_details(body, details, facts)
+    if reply.status == 401 and endpoint.credential == "oauth2":
+        return AuthenticationError(f"{endpoint.host} refused the OAuth token: {body.message}", **facts)
     if made := _made_by_gateway(reply, body, endpoint, facts):
         return made
     return _from_provider(reply.status, body, facts)
