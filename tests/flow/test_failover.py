@@ -362,3 +362,29 @@ async def test_a_refusal_of_the_content_goes_to_the_named_fallback(
     ]
     assert [attempt.provider for attempt in chosen.attempts][:2] == [first, chosen.provider]
     assert (len(caught.value.attempts), caught.value.status_code) == (1, 400)
+
+
+async def test_failing_over_without_a_budget_counts_no_tokens() -> None:
+    """A lost answer is estimated by characters; for nobody's limit no tokenizer is loaded in the middle of a call."""
+
+    def refuse(model: str, text: str) -> int:
+        raise AssertionError(f"counted {text!r} for {model}")
+
+    rig = Rig(ScriptedTransport([DecodeError("cut", billed="maybe"), chat_answer()]))
+    estimates = rig.pipeline.estimates
+    estimates._rough, estimates._count = estimates._count, refuse
+    rig.pipeline.attempts._traced = lambda: False  # spans tell what would be set aside
+    opened = rig.budget.open
+
+    def unlimited(attribution: Any, *, enforce: bool | None) -> Any:
+        hold = opened(attribution, enforce=enforce)
+        hold.is_limited = False  # type: ignore[misc]
+        return hold
+
+    rig.budget.open = unlimited  # type: ignore[method-assign]
+    response = await rig.chat(**TWO)
+    assert [(attempt.provider, attempt.billed) for attempt in response.attempts] == [
+        ("openai", "maybe"),
+        ("groq", "yes"),
+    ]
+    assert response.attempts[0].cost > 0

@@ -185,8 +185,10 @@ class Failover:
     async def _cover(self, ticket: Ticket, target: Target, failures: list[Failure]) -> None:
         """Before another attempt: what failed ones may have cost is no longer there for this one."""
         request, spent = ticket.request, ticket.failed_pusd
-        worst = self._estimates.worst_case_pusd(request, target) or 0
         most = most_pusd(request, self._currency)
+        if most is None and not ticket.hold.is_limited:
+            return  # nothing is counted for nobody: the first count loads a tokenizer
+        worst = self._estimates.worst_case_pusd(request, target) or 0
         try:
             if most is not None and spent + worst > most:
                 raise beyond_max_cost(request, self._currency, worst, spent_pusd=spent)
