@@ -116,7 +116,7 @@ def test_what_counts_calls_is_a_whole_number(adapter: GenOpsHeliconeAsyncAdapter
         ({"per_provider": {"openai": 60}}, TypeError, "`per_provider['openai']` must be a mapping of limits, not int"),
         ({"per_provider": {"opnai": {}}}, ConfigurationError, "which is no known provider: did you mean 'openai'?"),
         ({"per_provider": {7: {}}}, ConfigurationError, "`per_provider` names 7, which is no known provider"),
-        ({"per_provider": {"groq": {"rpm": 6}}}, ConfigurationError, "has 'rpm': limits are requests_per_minute, burst"),
+        ({"per_provider": {"groq": {"rpm": 6}}}, ConfigurationError, "has 'rpm': limits are requests_per_minute"),
         ({"per_provider": {"groq": {7: 6}}}, ConfigurationError, "`per_provider['groq']` has 7: limits are "),
     ],
 )  # fmt: skip

@@ -10,8 +10,10 @@ from genops_helicone_async._rules.told_limits import ToldLimit, ToldLimits, Told
 from genops_helicone_async._values import RateObservation
 
 
-def told(unit: str = "requests", limit: float | None = 10.0, remaining: float | None = 4.0, *,
-         reset_s: float | None = None, window_s: float | None = None, by: str = "provider") -> RateObservation:  # fmt: skip
+def told(
+    unit: str = "requests", limit: float | None = 10.0, remaining: float | None = 4.0, *,
+    reset_s: float | None = None, window_s: float | None = None, by: str = "provider",
+) -> RateObservation:  # fmt: skip
     """One limit as a reply tells it."""
     return RateObservation(by=by, unit=unit, limit=limit, remaining=remaining, reset_s=reset_s, window_s=window_s)  # type: ignore[arg-type]
 
@@ -91,8 +93,10 @@ def test_what_is_not_mirrored_makes_it_pause_when_nothing_is_left() -> None:
     pauses_s = [
         limits.observe([told("input_tokens", remaining=0.0, reset_s=7.0)], 0.0, alone=True),
         limits.observe([told("input_tokens", remaining=1.0, reset_s=7.0)], 0.0, alone=True),
-        limits.observe([told(limit=None, remaining=0.0, reset_s=3.0), told("output_tokens", remaining=0.0, reset_s=2.0)],
-                       0.0, alone=True),
+        limits.observe(
+            [told(limit=None, remaining=0.0, reset_s=3.0), told("output_tokens", remaining=0.0, reset_s=2.0)],
+            0.0, alone=True,
+        ),
         limits.observe([told("input_tokens", remaining=0.0)], 0.0, alone=True),
     ]  # fmt: skip
     assert pauses_s == [7.0, 0.0, 3.0, 0.0]

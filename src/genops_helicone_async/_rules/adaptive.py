@@ -26,7 +26,11 @@ _EARLY_IN_ROW = 3
 _UNHELPFUL_IN_ROW = 3
 _UNHELPFUL_RATE = 0.8
 _UNHELPFUL_SHARE = 0.3
-"""Lowering did not help where at this part of the rate fewer than this share are refused, but still some."""
+_UNHELPFUL_HAD = 0.6
+"""Lowering did not help where at this part of the rate fewer than this share are refused, but still some.
+
+And where this part of the rate has been had: below it, pauses between the calls may be what keeps refusals few.
+"""
 _IMMUNE_S = 60.0
 _IMMUNE_SHARE = 0.25
 _SHARE_STEP = 0.05
@@ -149,7 +153,7 @@ class RateController:
         self._since[1] += 1
         if now_s < self._immune_until_s and self._share < _IMMUNE_SHARE:
             return False
-        if self._was_no_use():
+        if self._was_no_use(now_s):
             self.rate_per_s, self._immune_until_s = self._rate_before_per_s, now_s + _IMMUNE_S
             self._unhelpful_in_row, self._is_searching = 0, True
             return True
@@ -201,11 +205,12 @@ class RateController:
             decreases=self.decreases,
         )
 
-    def _was_no_use(self) -> bool:
+    def _was_no_use(self, now_s: float) -> bool:
         """Whether this refusal shows that the rate is not to blame: the third in a row after lowering it."""
         accepted, refused = self._since
         lower = self.rate_per_s <= _UNHELPFUL_RATE * self._refused_at_per_s
-        if self.decreases and lower and refused < _UNHELPFUL_SHARE * (accepted + refused):
+        is_had = self._accepted_per_s(now_s) >= _UNHELPFUL_HAD * self.rate_per_s
+        if self.decreases and lower and is_had and refused < _UNHELPFUL_SHARE * (accepted + refused):
             self._unhelpful_in_row += 1
         else:
             self._unhelpful_in_row, self._rate_before_per_s = 0, self.rate_per_s
