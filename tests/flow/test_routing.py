@@ -148,3 +148,54 @@ async def test_an_unknown_strategy_names_those_there_are(adapter: GenOpsHelicone
         await adapter.chat_async("Hi", providers=PROVIDERS, routing_strategy="fastest")
     with pytest.raises(ConfigurationError, match="built-in"):
         adapter.register_routing_strategy("failover", lambda providers, message, context: None)
+
+
+async def test_decisions_that_are_remembered_follow_health_and_turns(
+    gateway: SandboxGateway, adapter: GenOpsHeliconeAsyncAdapter
+) -> None:
+    """The same targets in the same order are the same decision, until a circuit opens and after it has closed."""
+    order = ["openai", "groq"]
+    first, second = [(await adapter.chat_async("Hi", providers=order)).routing for _ in range(2)]
+    assert first == second
+    assert [candidate.reason for candidate in first.candidates] == ["number 1 as given", "number 2 as given"]
+    turns = [
+        (await adapter.chat_async("Hi", providers=order, routing_strategy="round_robin")).routing for _ in range(2)
+    ]
+    assert {turn.selected for turn in turns} == {"openai", "groq"}
+    assert [[candidate.reason for candidate in turn.candidates] for turn in turns] == [["its turn", "next in turn"]] * 2
+    gateway.faults.down("openai")
+    for _ in range(5):
+        await adapter.chat_async("Hi", providers=order)
+    resting = (await adapter.chat_async("Hi", providers=order)).routing
+    assert [candidate.provider for candidate in resting.candidates] == ["groq", "openai"]
+    assert resting.candidates[1].reason == "circuit open, asked last; number 1 as given"
+    weighted = await adapter.chat_async("Hi", provider_preferences={"openai": 99.0, "groq": 1.0})
+    assert (weighted.provider, len(weighted.attempts)) == ("groq", 1)
+
+
+async def test_the_cheapest_by_receipt_is_the_cheapest_asked(
+    gateway: SandboxGateway, adapter: GenOpsHeliconeAsyncAdapter
+) -> None:
+    """On mixed requests: what `cost_optimized` chose costs no more by the gateway's bill than any other would have."""
+    providers, chosen, dearer = ["openai", "anthropic", "groq"], 0, 0
+    for words, most in ((1, 5), (1, 200), (400, 5), (400, 200)):
+        options = {"max_tokens": most, "temperature": 0.0}
+        message = "word " * words
+        best = await adapter.chat_async(message, providers=providers, routing_strategy="cost_optimized", **options)
+        everyone = [await adapter.chat_async(message, provider=name, **options) for name in providers]
+        assert best.cost == min(answer.cost for answer in everyone)
+        chosen += round(best.cost * 10**12)
+        dearer += sum(round(answer.cost * 10**12) for answer in everyone)
+    assert chosen + dearer == gateway.bill.total_pusd
+
+
+async def test_own_quality_scores_decide(adapter: GenOpsHeliconeAsyncAdapter) -> None:
+    """What the caller says of a model comes before the table, by model or by provider and model."""
+    models = {"openai": "gpt-4o", "groq": "llama-3.1-8b-instant"}
+    options = {"providers": list(models), "model_preferences": models, "routing_strategy": "quality_optimized"}
+    assert (await adapter.chat_async("Hi", **options)).provider == "openai"
+    adapter.set_quality_scores({"groq/llama-3.1-8b-instant": 2000.0})
+    response = await adapter.chat_async("Hi", **options)
+    assert (response.provider, response.routing.reason) == ("groq", "quality 2000")
+    adapter.set_quality_scores({})
+    assert (await adapter.chat_async("Hi", **options)).provider == "openai"

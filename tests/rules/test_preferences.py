@@ -77,3 +77,16 @@ def test_shares_add_up_to_one(weights: list[float]) -> None:
     assert sorted(range(len(weights)), key=weights.__getitem__) == sorted(
         range(len(weights)), key=lambda i: (shares[i], weights[i])
     )
+
+
+def test_a_mapping_is_parsed_again_when_its_owner_has_changed_it() -> None:
+    """What was parsed is remembered, but a change within it, however deep, holds for the next call."""
+    given = {"openai": {"model": "gpt-4o", "weight": 1.0}, "groq": 1.0}
+    first = parse_preferences(given)
+    assert parse_preferences(given) is first
+    given["openai"]["weight"] = 3.0  # type: ignore[index]
+    assert [preference.weight for preference in parse_preferences(given)] == [0.75, 0.25]
+    given["groq"] = -1.0
+    with pytest.raises(ConfigurationError, match="groq"):
+        parse_preferences(given)
+    assert [preference.weight for preference in first] == [0.5, 0.5]

@@ -23,11 +23,17 @@ from ..config import Settings
 from ..errors import ConfigurationError, RoutingError
 from ..models import PUSD_PER_USD, Candidate, RoutingDecision
 from .candidates import Candidates
+from .circuits import key_of
 from .estimates import Estimates
 from .ticket import Target, Ticket
 
 RoutingFunction = Callable[[list[str], Any, RoutingContext], Any]
 """`(providers, message, context) -> name | [names] | None`, synchronous or not."""
+
+
+_BY_PLACE = frozenset({"failover", "round_robin"})
+_BY_HEALTH = frozenset({"least_busy", "performance_optimized"})
+_MOST_REMEMBERED = 4096
 
 
 class RoutingBoard(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +80,7 @@ class RoutingBoard(msgspec.Struct, frozen=True, kw_only=True):
 class Router:
     """Orders the targets of calls on one event loop. `clock` is that loop's, `random` gives numbers from 0 up to 1."""
 
-    __slots__ = ("_board", "_candidates", "_clock", "_estimates", "_random", "_remembered", "_settings")
+    __slots__ = ("_board", "_candidates", "_clock", "_estimates", "_known", "_random", "_remembered", "_settings")
 
     def __init__(
         self,
@@ -91,7 +97,8 @@ class Router:
         self._estimates = estimates
         self._clock = clock
         self._random = random
-        self._remembered: dict[tuple[str, str], RoutingDecision] = {}
+        self._known = frozenset({*PROVIDERS, *settings.provider_urls})
+        self._remembered: dict[tuple[object, ...], tuple[list[Target], RoutingDecision]] = {}
 
     async def route(self, ticket: Ticket, targets: list[Target]) -> list[Target]:
         """The targets in the order they are to be asked; the decision and its reasons go on the ticket.
@@ -104,15 +111,22 @@ class Router:
         request = ticket.request
         strategy = request.routing_strategy or ("weighted" if request.provider_preferences else "failover")
         if len(targets) == 1 and request.routing_strategy is None:
-            endpoint = targets[0].endpoint
-            ticket.routing = self._only(endpoint.provider, endpoint.model)
+            ticket.routing = self._usual("failover", targets, only=True)
             return targets
+        if strategy in _BY_PLACE and request.fallback_strategy is None and self._all_closed(targets):
+            start = next(self._board.turns) % len(targets) if strategy == "round_robin" else 0
+            turned = [*targets[start:], *targets[:start]] if start else targets
+            ticket.routing = self._usual(strategy, turned)
+            return turned
         if strategy in self._board.custom:
             return await self._by_function(ticket, targets, strategy)
         context = RankContext(
             random=self._random(), counter=next(self._board.turns), qualities=self._board.qualities or None
         )
-        options = self._options(request, targets, priced="cost_optimized" in (strategy, request.fallback_strategy))
+        wanted = (strategy, request.fallback_strategy)
+        options = self._options(
+            request, targets, priced="cost_optimized" in wanted, observed=not _BY_HEALTH.isdisjoint(wanted)
+        )
         try:
             ranked = rank(strategy, options, context, request.fallback_strategy)
         except RoutingError as exc:
@@ -124,13 +138,12 @@ class Router:
         return ordered
 
     async def _by_function(self, ticket: Ticket, targets: list[Target], strategy: str) -> list[Target]:
-        options = self._options(ticket.request, targets, priced=True)
-        known = {*PROVIDERS, *self._settings.provider_urls}
+        options = self._options(ticket.request, targets, priced=True, observed=True)
         names = [option.provider for option in options]
         answer = self._board.custom[strategy](names, ticket.request.message, self._context(ticket, targets, options))
         if inspect.isawaitable(answer):
             answer = await answer
-        choices = resolve_custom(answer, options, known)
+        choices = resolve_custom(answer, options, self._known)
         ordered = [
             targets[choice.index] if choice.index is not None else await self._named(ticket, choice.provider)
             for choice in choices
@@ -147,8 +160,10 @@ class Router:
             await ticket.hold.raise_to(self._estimates.worst_case_pusd(ticket.request, target) or 0)
         return target
 
-    def _options(self, request: ChatRequest, targets: list[Target], *, priced: bool) -> list[Option]:
+    def _options(self, request: ChatRequest, targets: list[Target], *, priced: bool, observed: bool) -> list[Option]:
+        """The targets as strategies see them; health that no strategy looks at only where a circuit is not closed."""
         now_s, health = self._clock(), self._board.health
+        keys = [key_of(target) for target in targets]
         weights = {}
         if request.provider_preferences:
             weights = {p.provider: p.weight for p in parse_preferences(request.provider_preferences)}
@@ -159,16 +174,15 @@ class Router:
                 model=target.endpoint.model,
                 expected_pusd=self._estimates.expected_pusd(request, target) if priced else None,
                 weight=weights.get(target.endpoint.provider, 1.0),
-                health=health.of((target.endpoint.provider, target.endpoint.model), now_s),
+                health=health.of(key, now_s) if observed or not health.is_closed(key) else None,
             )
-            for index, target in enumerate(targets)
+            for index, (target, key) in enumerate(zip(targets, keys, strict=True))
         ]
 
     def _context(self, ticket: Ticket, targets: list[Target], options: list[Option]) -> RoutingContext:
         request, now_s = ticket.request, self._clock()
         candidates = tuple(
-            _candidate(target, option, self._board.health.of((option.provider, option.model), now_s))
-            for target, option in zip(targets, options, strict=True)
+            _candidate(target, option, option.health) for target, option in zip(targets, options, strict=True)
         )
         left = ticket.hold.left_pusd()
         return RoutingContext(
@@ -183,14 +197,27 @@ class Router:
             remaining_s=ticket.deadline - now_s,
         )
 
-    def _only(self, provider: str, model: str) -> RoutingDecision:
-        decision = self._remembered.get((provider, model))
-        if decision is None:
-            why = "the only candidate"
-            candidate = Candidate(provider=provider, model=model, reason=why)
-            decision = RoutingDecision(strategy="failover", candidates=(candidate,), selected=provider, reason=why)
-            if len(self._remembered) < 4096:  # a cap, so that odd model names cannot fill memory
-                self._remembered[provider, model] = decision
+    def _all_closed(self, targets: list[Target]) -> bool:
+        is_closed = self._board.health.is_closed
+        return all(is_closed(key_of(target)) for target in targets)
+
+    def _usual(self, strategy: str, ordered: list[Target], *, only: bool = False) -> RoutingDecision:
+        """The decision for this order, made once: it is the same for each call to the same targets."""
+        key = (strategy, only, *map(id, ordered))
+        known = self._remembered.get(key)
+        if known is not None:  # which keeps the targets alive, so that the ids are theirs
+            return known[1]
+        why = [(0.0, "the only candidate")]
+        if not only:
+            options = [
+                Option(index=index, provider=target.endpoint.provider, model=target.endpoint.model)
+                for index, target in enumerate(ordered)
+            ]
+            why = [(place.score, place.reason) for place in rank(strategy, options)]
+        decision = _decision(strategy, ordered, why)
+        if len(self._remembered) >= _MOST_REMEMBERED:
+            self._remembered.clear()
+        self._remembered[key] = (list(ordered), decision)
         return decision
 
 

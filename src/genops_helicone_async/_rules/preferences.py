@@ -13,6 +13,7 @@ from ..errors import ConfigurationError
 
 _FORM = 'give a mapping such as {"openai": {"model": "gpt-4o", "weight": 0.7}, "groq": 0.3}'
 _KEYS = frozenset({"model", "weight"})
+_MOST_REMEMBERED = 256
 
 
 class Preference(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +33,23 @@ def parse_preferences(value: object) -> tuple[Preference, ...]:
     Raises:
         ConfigurationError: an entry, weight or model that cannot be meant; the message says which and why.
     """
+    known = _remembered.get(id(value))
+    if known is not None and known[0] is value and known[1] == value:
+        return known[2]
+    parsed = _parsed(value)
+    if type(value) is dict:
+        if len(_remembered) >= _MOST_REMEMBERED:
+            _remembered.clear()
+        copy = {name: dict(entry) if isinstance(entry, Mapping) else entry for name, entry in value.items()}
+        _remembered[id(value)] = (value, copy, parsed)
+    return parsed
+
+
+_remembered: dict[int, tuple[object, dict[Any, Any], tuple[Preference, ...]]] = {}
+"""Of the mappings parsed last, kept alive by this: what they held then, should their owner change them, and meant."""
+
+
+def _parsed(value: object) -> tuple[Preference, ...]:
     if not isinstance(value, Mapping):
         raise ConfigurationError(f"`provider_preferences` is a {type(value).__name__}: {_FORM}")
     if not value:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -57,6 +58,7 @@ def most_tokens(text: str, counted: int) -> int:
     return max(most, math.ceil(ascii_chars / 2) + len(text) - ascii_chars)
 
 
+@lru_cache(maxsize=1024)
 def multiplier_for(model: str) -> float:
     """How many tokens a model's own tokenizer makes for one of o200k's.
 
@@ -70,6 +72,7 @@ def multiplier_for(model: str) -> float:
     return 1.0 if name.startswith(_OPENAI) else 1.1
 
 
+@lru_cache(maxsize=1024)
 def image_tokens_for(model: str) -> int:
     """The most tokens one image takes at a model; a flat bound, as no image is opened."""
     return next((tokens for name, tokens in _IMAGE_TOKENS if name.search(model)), TOKENS_PER_IMAGE)
