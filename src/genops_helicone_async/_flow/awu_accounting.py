@@ -14,6 +14,9 @@ from .._values import Currency
 from ..chat_request import ChatRequest
 from ..errors import Attempt
 
+_MOST_MS = 2**63 - 1
+"""The largest integer that exporters can write; a target beyond it is met all the same."""
+
 
 def accounted(
     attributes: Attributes, attempt: Attempt, currency: Currency, start_ns: int, end_ns: int
@@ -61,7 +64,7 @@ def service_level(attributes: Attributes, request: ChatRequest, duration_s: floa
     """
     if request.sla_tier is None or request.sla_latency_ms is None:
         return
-    target_ms, actual_ms = max(1, round(request.sla_latency_ms)), math.ceil(duration_s * 1000)
+    target_ms, actual_ms = min(max(1, round(request.sla_latency_ms)), _MOST_MS), math.ceil(duration_s * 1000)
     attributes[names.GENOPS_SLA_TIER] = request.sla_tier
     attributes[names.GENOPS_SLA_TARGET_MS] = target_ms
     attributes[names.GENOPS_SLA_ACTUAL_MS] = actual_ms

@@ -27,11 +27,11 @@ from .ticket import RequestRecord
 
 _MOST_REMEMBERED = 2048
 _ALLOWED = {names.GENOPS_POLICY_RESULT: names.ALLOWED}
-_SENT = (
-    ("max_tokens", names.REQUEST_MAX_TOKENS),
-    ("temperature", names.REQUEST_TEMPERATURE),
-    ("top_p", names.REQUEST_TOP_P),
-    ("seed", names.REQUEST_SEED),
+_SENT: tuple[tuple[str, str, type[int | float]], ...] = (
+    ("max_tokens", names.REQUEST_MAX_TOKENS, int),
+    ("temperature", names.REQUEST_TEMPERATURE, float),  # a double there, though callers may well write 1
+    ("top_p", names.REQUEST_TOP_P, float),
+    ("seed", names.REQUEST_SEED, int),
 )
 
 
@@ -235,13 +235,13 @@ def _target_attributes(kind: str, provider: str, model: str, host: str) -> tuple
 
 def _request_attributes(attributes: Attributes, record: RequestRecord) -> None:
     request: ChatRequest = record.request
-    for field, name in _SENT:
+    for field, name, kind in _SENT:
         value = getattr(request, field)
         if value is not None:
-            attributes[name] = value
+            attributes[name] = kind(value)
     if record.streamed:
         attributes[names.REQUEST_STREAM] = True
-    if request.stop is not None:
+    if request.stop:
         attributes[names.REQUEST_STOP] = (request.stop,) if isinstance(request.stop, str) else tuple(request.stop)
 
 

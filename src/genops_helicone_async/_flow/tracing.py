@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from .._rules.telemetry_names import MULTI_PROVIDER_CHAT
 from ..models import RoutingDecision
 from .call_spans import CallTelemetry
 from .ticket import RequestRecord
+
+_log = logging.getLogger("genops_helicone_async")
 
 
 class OpenSpan(Protocol):
@@ -55,11 +58,12 @@ class Decision:
 class Tracing:
     """Spans of one adapter's calls."""
 
-    __slots__ = ("_outlet", "_telemetry")
+    __slots__ = ("_is_reported", "_outlet", "_telemetry")
 
     def __init__(self, outlet: SpanOutlet, telemetry: CallTelemetry) -> None:
         self._outlet = outlet
         self._telemetry = telemetry
+        self._is_reported = False
 
     def __call__(self, record: RequestRecord) -> None:
         """Exports the spans of an ended call, where anybody may see them."""
@@ -69,25 +73,52 @@ class Tracing:
 
     def is_on(self) -> bool:
         """Whether telemetry wants to know what is set aside for each attempt."""
-        return self._outlet.is_on()
+        try:
+            return self._outlet.is_on()
+        except Exception:  # noqa: BLE001  as below
+            self._report()
+            return False
 
     @contextmanager
     def several(self, attribution: Mapping[str, str]) -> Iterator[Decision]:
-        """A span around a call to several providers at once; who runs it says what was decided."""
-        decision, outlet = Decision(), self._outlet
-        if not outlet.is_on():
+        """A span around a call to several providers at once; who runs it says what was decided.
+
+        Samplers and processors are the program's own: whatever they raise, the call is unharmed.
+        """
+        decision, error = Decision(), None
+        span = self._open() if self.is_on() else None
+        if span is None:
             yield decision
             return
-        span, error = outlet.open(MULTI_PROVIDER_CHAT), None
         try:
             yield decision
         except BaseException as exc:
             error = type(exc).__name__
             raise
         finally:
-            telemetry = self._telemetry
-            telemetry.look_at(outlet.resource)
-            span.end(partial(telemetry.decision_content, attribution, decision.routing, error))
+            self._end(span, attribution, decision.routing, error)
+
+    def _open(self) -> OpenSpan | None:
+        try:
+            return self._outlet.open(MULTI_PROVIDER_CHAT)
+        except Exception:  # noqa: BLE001  a foreign sampler's failure is not the call's
+            self._report()
+            return None
+
+    def _end(
+        self, span: OpenSpan, attribution: Mapping[str, str], routing: RoutingDecision | None, error: str | None
+    ) -> None:
+        telemetry = self._telemetry
+        try:
+            telemetry.look_at(self._outlet.resource)
+            span.end(partial(telemetry.decision_content, attribution, routing, error))
+        except Exception:  # noqa: BLE001  a foreign processor's failure is not the call's
+            self._report()
+
+    def _report(self) -> None:
+        if not self._is_reported:
+            self._is_reported = True
+            _log.exception("a span could not be made; this is reported once for each adapter")
 
 
 class NoTracing:
