@@ -24,6 +24,7 @@ HEADINGS = [
     "### 3. Budget Management",
     "### Common Issues",
     "### 1. Custom Routing Logic",
+    "### 3. Enterprise Features",
     "### Custom Metrics",
     "### 2. Cost Optimization",
     "### 3. Error Handling",
@@ -78,7 +79,9 @@ def blocks(guide: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("heading", HEADINGS)
-def test_a_block_of_the_guide_runs_as_written(shared_dir: Path, gateway: SandboxGateway, heading: str) -> None:
+def test_a_block_of_the_guide_runs_as_written(
+    shared_dir: Path, gateway: SandboxGateway, tmp_path: Path, heading: str
+) -> None:
     """The block ends well and logs nothing unexpected; what it does not define comes from a block further up."""
     found = blocks(shared_dir / "reference" / "guide.md")
     code = found[heading]
@@ -92,9 +95,8 @@ def test_a_block_of_the_guide_runs_as_written(shared_dir: Path, gateway: Sandbox
         "HELICONE_GATEWAY_URL": gateway.url,
         "HELICONE_API_KEY": "your_helicone_key",
     }
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], env=environment, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, LOGGED.get(heading, ""))
     expected = PRINTED.get(heading, "")
     assert re.fullmatch(expected, done.stdout), done.stdout

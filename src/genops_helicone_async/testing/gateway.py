@@ -203,6 +203,14 @@ class SandboxGateway:
         """What was asked, in order of arrival; the control interface is left out."""
         return self._log.rows()
 
+    def accept(self, token: str) -> None:
+        """Takes an OAuth token, as a gateway behind an identity provider does, or another key, from now on."""
+        self._state.accept(token)
+
+    def revoke(self, token: str) -> None:
+        """Refuses a token or key from now on."""
+        self._state.revoke(token)
+
     async def idle(self) -> None:
         """Return once nothing is in flight and all is noted: after a client left, say. On the sandbox's loop."""
         await self._server.idle()

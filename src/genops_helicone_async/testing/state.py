@@ -40,7 +40,7 @@ class SandboxState:
         keep_bill_rows: bool,
     ) -> None:
         self.latency_scale = latency_scale
-        self._helicone_keys = frozenset(helicone_keys)
+        self._helicone_keys = set(helicone_keys)
         self._provider_keys = {canonical_name(name): key for name, key in (provider_keys or {}).items()}
         self._credits_usd = credits_usd
         self.own_keys = _stored_keys(byok)
@@ -71,6 +71,14 @@ class SandboxState:
     def knows_helicone_key(self, key: str) -> bool:
         """Whether a Helicone key, or its write-only `pk-` twin, belongs to the organisation."""
         return key in self._helicone_keys or f"s{key[1:]}" in self._helicone_keys
+
+    def accept(self, key: str) -> None:
+        """From now on the key belongs to the organisation."""
+        self._helicone_keys.add(key)
+
+    def revoke(self, key: str) -> None:
+        """From now on it does not."""
+        self._helicone_keys.discard(key)
 
     def accepts_provider_key(self, provider: str, key: str) -> bool:
         """Whether a provider takes this key: the one given for it, else any but `bad-key`."""
