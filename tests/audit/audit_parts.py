@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from genops_helicone_async._edges.audit.file import AuditFile
 from loopback import Exchange, LoopbackServer, chat_body, chat_events
 
 KEY = "sk-helicone-aaaaaaa-bbbbbbb-ccccccc-ddddddd"
@@ -59,3 +60,11 @@ def no_room(limit_bytes: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def written(path: Path, count: int = 5, max_bytes: int = 10**6) -> Path:
+    """A log with as many lines."""
+    file = AuditFile(path, max_bytes)
+    for number in range(count):
+        file.append([{"event": "ended", "number": number}], sync=False)
+    return path

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from audit_parts import lines, no_room
+from audit_parts import lines, no_room, written
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,14 +22,6 @@ from genops_helicone_async._rules.audit_chain import Broken, Link, chained, foll
 from genops_helicone_async.cli import main
 
 pytestmark = pytest.mark.anyio
-
-
-def written(path: Path, count: int = 5, max_bytes: int = 10**6) -> Path:
-    """A log with as many lines."""
-    file = AuditFile(path, max_bytes)
-    for number in range(count):
-        file.append([{"event": "ended", "number": number}], sync=False)
-    return path
 
 
 @given(st.dictionaries(st.text(max_size=5).filter(lambda key: key not in ("seq", "prev")), st.text(max_size=20)))
@@ -226,29 +218,6 @@ def test_half_a_line_is_taken_off(tmp_path: Path) -> None:
     written(path, 1)
     assert verify(path).ok
     assert [line["seq"] for line in lines(path)] == [1, 2, 3, 4, 5, 6]
-
-
-def test_lines_after_the_seal_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A process that ended between a line and the seal leaves a right line, which is said; the next one seals it."""
-    path = written(tmp_path / "audit.jsonl", 4)
-    seal = seal_of(path).read_bytes()
-    written(path, 1)
-    seal_of(path).write_bytes(seal)
-    assert verify(path).unsealed == 1
-    assert main(["audit", "verify", str(path)]) == 0
-    assert "The last 1 came after the seal" in capsys.readouterr().out
-    written(path, 1)
-    assert verify(path).unsealed == 0
-
-
-def test_a_shortened_log_is_not_gone_on_with(tmp_path: Path) -> None:
-    """To write on would hide that lines are missing."""
-    path = written(tmp_path / "audit.jsonl")
-    shortened(path)
-    before = path.read_bytes()
-    with pytest.raises(OSError, match="lines are missing at its end"):
-        written(path, 1)
-    assert path.read_bytes() == before
 
 
 def test_a_full_disk_leaves_no_half_a_line(tmp_path: Path) -> None:

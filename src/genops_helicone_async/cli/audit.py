@@ -25,7 +25,7 @@ def add_to(commands: Any) -> None:
         "verify",
         help="whether it is as it was written",
         description="Reads every line of an audit log, its older parts (PATH.000001, …) and its seal (PATH.seal). "
-        "Changed, removed, added and reordered lines are found, and a log that was cut short. What cannot be found is "
+        "Changed, removed, added and reordered lines are found, also at its end. What cannot be found is "
         "that the log and its seal were both replaced: compare the last hash with a copy of the seal kept elsewhere. "
         "Exit status: 0 all is right, 1 it is not, 2 there is no such log.",
     )
@@ -58,8 +58,8 @@ def _told(verdict: Verdict) -> str:
         text = f"OK: {verdict.lines:,} lines{parts}, up to {verdict.last_seq:,} {verdict.last_hash}"
         if verdict.unsealed:
             text += (
-                f"\nThe last {verdict.unsealed:,} came after the seal: the process that wrote them ended at that "
-                "moment, or somebody else added them."
+                f"\nThe last {verdict.unsealed:,} are of a batch that was begun and not finished: the process that "
+                "wrote it was killed."
             )
         return text
     where = f"{verdict.file}{f', line {verdict.line:,}' if verdict.line else ''}"

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import msgspec
 
-from ..._rules.audit_chain import Broken, Link, follow
+from ..._rules.audit_chain import Broken, Link, Seal, follow
 from .file import AuditFileError, parts_of, read_seal, seal_of, sealed
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What was found: `problem` is None where nothing is wrong, else what, at which file's line.
 
-    `lines` were found right. `unsealed` are those after the seal: of a process that ended between the two, or added
-    by somebody else.
+    `lines` were found right. `unsealed` are those of a batch that the seal knows to have been begun and not finished:
+    its process was killed then.
     """
 
     lines: int
@@ -50,7 +50,7 @@ class _Walk:
         self.link: Link | None = None if partial else Link()
         self.first: Link | None = None
         self.lines = 0
-        self.seal: Link | None = None
+        self.seal: Seal | None = None
 
     def read(self, files: list[Path]) -> None:
         for file in files:
@@ -72,12 +72,9 @@ class _Walk:
             raise Broken("the seal knows another line of this number: the log was rewritten")
 
     def _check_end(self, last: Path) -> None:
-        end = self.link.seq if self.link is not None else 0
-        if self.seal is not None and self.seal.seq > end:
-            raise _Found(
-                f"it ends with line {end} of the log, but the seal knows line {self.seal.seq}: lines are missing at "
-                "its end", last, None,
-            )  # fmt: skip
+        problem = self.seal.problem_with(self.link or Link()) if self.seal is not None else None
+        if problem is not None:
+            raise _Found(problem, last, None)
 
 
 def verify(path: Path, *, partial: bool = False) -> Verdict:
