@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -19,6 +20,7 @@ from .estimates import Estimates
 from .final_error import final_error
 from .in_time import in_time
 from .ports import Limits
+from .queues import Queues
 from .ticket import Outcome, Target, Ticket, Turn
 
 Answer = TypeVar("Answer")
@@ -31,7 +33,10 @@ SHARE_OF_TIME = 2 / 3
 class Failover:
     """The loop around attempts. `clock` is the event loop's, `random` gives numbers from 0 up to 1."""
 
-    __slots__ = ("_circuits", "_clock", "_currency", "_estimates", "_health", "_limits", "_policy", "_quota", "_random")
+    __slots__ = (
+        *("_circuits", "_clock", "_currency", "_estimates", "_health", "_limits", "_policy", "_queues", "_quota"),
+        "_random",
+    )
 
     def __init__(
         self,
@@ -46,6 +51,7 @@ class Failover:
         limits: Limits,
     ) -> None:
         self._circuits = Circuits(health, clock)
+        self._queues = Queues()
         self._health = health
         self._limits = limits
         self._estimates = estimates
@@ -71,7 +77,8 @@ class Failover:
                 await self._cover(ticket, targets[at], failures)
             try:
                 until = self._until(ticket, targets, at, failures)
-                await self._take_turn(ticket, targets[at], until)
+                if not await self._take_turn(ticket, targets, at, until, failures):
+                    continue
                 passage = self._circuits.passage(key_of(targets[at]))
                 if passage == "none":
                     ticket.end_turn()
@@ -142,25 +149,41 @@ class Failover:
         """Whether nothing speaks against asking it now."""
         return self._health.is_closed(key_of(target)) and not self._paused_s(target)
 
-    async def _take_turn(self, ticket: Ticket, target: Target, until: float) -> None:
-        """Waits for the target's limits; what is taken there is given back when the attempt has ended."""
-        endpoint, who = target.endpoint, ticket.attribution
+    async def _take_turn(
+        self, ticket: Ticket, targets: list[Target], at: int, until: float, failures: list[Failure]
+    ) -> bool:
+        """Waits for the target's limits; what is taken there is given back when the attempt has ended.
+
+        False where the target was paused meanwhile and another is open: then nothing was taken.
+        """
+        target, who = targets[at], ticket.attribution
+        endpoint = target.endpoint
         gate = self._limits.gate(endpoint.provider)
         tokens = float(self._estimates.likely_tokens(ticket.request, target)) if gate.counts_tokens else 0.0
+        turn = gate.enter(
+            endpoint.model,
+            tokens,
+            priority=ticket.request.priority or 0,
+            tenant=(who.get("team"), who.get("customer_id")),
+            deadline=until,
+            again=ticket.retried,
+        )
         try:
-            await gate.enter(
-                endpoint.model,
-                tokens,
-                priority=ticket.request.priority or 0,
-                tenant=(who.get("team"), who.get("customer_id")),
-                deadline=until,
-                again=ticket.retried,
-            )
+            if until >= ticket.deadline or not gate.is_short():
+                await turn
+            elif not await self._queues.wait(endpoint.provider, turn, partial(self._has_other, targets, failures, at)):
+                return False
         except DeadlineExceededError as exc:
             if until >= ticket.deadline:
                 raise
             raise ProviderError(exc.message, code="no_turn", retry_safe=True, provider=endpoint.provider) from exc
         ticket.turn = Turn(gate=gate, model=endpoint.model, tokens=tokens, number=len(ticket.attempts))
+        return True
+
+    def _has_other(self, targets: list[Target], failures: list[Failure], at: int) -> bool:
+        """Whether one that was not asked yet could be asked now."""
+        asked = {at, *(failure.candidate for failure in failures)}
+        return any(i not in asked and self._is_open(target) for i, target in enumerate(targets))
 
     async def _observed(
         self, ticket: Ticket, target: Target, until: float, ask: Ask[Answer], passage: Passage
@@ -174,6 +197,8 @@ class Failover:
             self._circuits.failed(key, exc, started, passage)
             if ticket.turn is not None and isinstance(exc, RateLimitExceededError) and exc.limited_by == "provider":
                 ticket.turn.gate.refused(key[1], started, exc.retry_after_s)
+                if ticket.turn.gate.paused_s():
+                    self._queues.paused(key[0])
             raise
         finally:
             health.end(key)
