@@ -1,10 +1,14 @@
 """Routing through real calls: who is asked first under each strategy, and who follows."""
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
+from flow_parts import Rig
+from several_parts import after, provider_of
+from virtual_time import in_virtual_time
 
 from genops_helicone_async import (
     ConfigurationError,
@@ -12,7 +16,9 @@ from genops_helicone_async import (
     RoutingContext,
     RoutingError,
 )
-from genops_helicone_async.testing import Fault, SandboxGateway
+from genops_helicone_async._values import HttpRequest
+from genops_helicone_async.testing import Fault, SandboxGateway, ScriptedTransport
+from genops_helicone_async.testing.scripted import Step
 
 pytestmark = pytest.mark.anyio
 
@@ -199,3 +205,34 @@ async def test_own_quality_scores_decide(adapter: GenOpsHeliconeAsyncAdapter) ->
     assert (response.provider, response.routing.reason) == ("groq", "quality 2000")
     adapter.set_quality_scores({})
     assert (await adapter.chat_async("Hi", **options)).provider == "openai"
+
+
+SWAPPED_S = 600.0
+
+
+@in_virtual_time
+async def test_performance_finds_out_that_the_fast_one_has_become_slow() -> None:
+    """Latencies change places in the middle: before and after, most calls go to whoever is fast then."""
+    loop, draw = asyncio.get_running_loop(), random.Random(7)
+    began_s = loop.time()
+
+    def step(request: HttpRequest) -> Step:
+        fast = "openai" if loop.time() - began_s < SWAPPED_S else "groq"
+        provider = provider_of(request)
+        return after(0.5 if provider == fast else 2.0)(provider)
+
+    rig = Rig(ScriptedTransport(step))
+    rig.pipeline.router._random = draw.random
+    asked: dict[bool, Counter[str]] = {False: Counter(), True: Counter()}
+    found_s = None
+    while loop.time() - began_s < 2 * SWAPPED_S:
+        is_swapped = loop.time() - began_s >= SWAPPED_S
+        providers = ["groq", "openai"]
+        response = await rig.chat(providers=providers, routing_strategy="performance_optimized")
+        asked[is_swapped][response.provider] += 1
+        if is_swapped and found_s is None and response.routing.reason.startswith("500 ms on average"):
+            found_s = loop.time() - began_s - SWAPPED_S
+    assert asked[False]["openai"] >= 0.9 * asked[False].total()
+    assert asked[True]["groq"] >= 0.9 * asked[True].total()
+    assert found_s is not None
+    assert found_s < 120

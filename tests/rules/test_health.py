@@ -2,6 +2,8 @@
 
 import math
 import random
+import sys
+import threading
 from typing import Any
 
 import pytest
@@ -356,3 +358,69 @@ def test_any_story_keeps_the_circuits_laws(steps: list[tuple[float, str]]) -> No
             observe(-1e9, now_s)
             assert circuit.state(now_s) == state or state == "closed"
     assert circuit.is_usable(now_s + 60.0)
+
+
+def test_several_threads_share_a_board() -> None:
+    """Nothing that one observes is lost to another, and each target is remembered once."""
+    board, keys = HealthBoard(), [("openai", f"model-{number}") for number in range(8)]
+    usual_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+
+    def work() -> None:
+        for turn in range(500):
+            key = keys[turn % 8]
+            board.begin(key)
+            board.observe_success(key, 1.0, 0.5)
+            board.end(key)
+            board.statistics(1.0)
+
+    try:
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(usual_s)
+    told = board.statistics(1.0)
+    assert (sorted(health.model for health in told), repr(board)) == (
+        [model for _, model in keys],
+        "HealthBoard(8 targets, 0 not closed)",
+    )
+
+
+def test_the_first_content_of_a_stream_closes_a_circuit() -> None:
+    """That of one which began before the circuit opened does not; how the stream ends is counted later."""
+    circuit = opened()
+    circuit.observe_opening(99.0)
+    assert circuit.state(100.0) == "open"
+    assert circuit.take_probe(102.0)
+    circuit.observe_opening(102.0)
+    assert (circuit.is_closed, circuit.window.successes) == (True, 0)
+
+
+def test_a_probe_under_way_is_told_from_a_circuit_at_rest() -> None:
+    """Of the one it is known when it ends, of the other not."""
+    board = HealthBoard()
+    assert not board.is_probed(KEY, 100.0)
+    for _ in range(5):
+        board.observe_failure(KEY, 100.0)
+    assert not board.is_probed(KEY, 100.0)
+    assert not board.is_probed(KEY, 102.0)
+    assert board.take_probe(KEY, 102.0)
+    assert board.is_probed(KEY, 102.0)
+    board.observe_end(KEY)
+    assert not board.is_probed(KEY, 102.0)
+
+
+def test_how_long_answers_take() -> None:
+    """The average at first, the time within which 95 % came once twenty are known; nothing before."""
+    board = HealthBoard()
+    assert board.usual_s(KEY) is None
+    board.observe_failure(KEY, 1.0)
+    assert board.usual_s(KEY) is None
+    board.observe_success(KEY, 1.0, 0.5)
+    assert board.usual_s(KEY) == 0.5
+    for _ in range(30):
+        board.observe_success(KEY, 1.0, 2.0)
+    assert board.usual_s(KEY) == pytest.approx(2.0, rel=0.025)
