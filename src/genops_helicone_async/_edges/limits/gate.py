@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Mapping
 import msgspec
 
 from ..._rules.adaptive import RateStatistics
-from ..._rules.fair_queue import FairQueue
+from ..._rules.fair_queue import FairQueue, Place
 from ..._rules.rate_limits import RateLimits
 from ..._rules.told_limits import ToldStatistics
 from ...errors import ConfigurationError, DeadlineExceededError, RateLimitExceededError
@@ -95,11 +95,17 @@ class Gate:
         if not self._queue and self._conditions.may_go(model, tokens) and self._slots.take_nowait():
             self._conditions.begin(model, tokens)
             return
-        since_s = self._clock()
-        self._queued += 1
-        waiter = _Waiter(asyncio.get_running_loop().create_future(), model, tokens)
+        since_s, loop = self._clock(), asyncio.get_running_loop()
         # a repeat has waited once already: half a priority more, and so still behind the next higher one
-        await self._wait(waiter, 2 * priority + again, tenant, deadline)
+        place = self._line_up(_Waiter(loop.create_future(), model, tokens), 2 * priority + again, tenant)
+        timer = loop.call_at(deadline, self._expire, place)
+        try:
+            await place.item.future
+        except BaseException:
+            self._withdraw(place)
+            raise
+        finally:
+            timer.cancel()
         self._queue_wait_s += self._clock() - since_s
 
     def leave(self, model: str, reserved: float, used: float, *, unsent: bool = False) -> None:
@@ -157,35 +163,43 @@ class Gate:
             told=found.told(),
         )
 
-    async def _wait(self, waiter: _Waiter, priority: int, tenant: Hashable, deadline: float) -> None:
-        provider = self._conditions.provider
+    def _line_up(self, waiter: _Waiter, priority: int, tenant: Hashable) -> Place[_Waiter]:
         try:
             place = self._queue.push(waiter, tenant=tenant, priority=priority)
         except OverflowError as exc:
             why = f"{exc}: begin fewer at once, for example with chat_many"
-            raise RateLimitExceededError(why, provider=provider, limited_by="client") from exc
+            raise RateLimitExceededError(why, provider=self._conditions.provider, limited_by="client") from exc
+        self._queued += 1
         if self._server is None:
             self._start_serving()
         elif self._queue.head() is place:
             self._poke()
-        try:
-            async with asyncio.timeout_at(deadline):
-                await waiter.future
-        except BaseException as exc:
-            if self._queue.cancel(place):
-                if not self._queue:
-                    self._stop_serving()
-                else:
-                    self._poke()  # the next one may need less than this one waited for
-            elif waiter.future.done() and not waiter.future.cancelled() and waiter.future.exception() is None:
-                self.leave(waiter.model, waiter.tokens, 0.0, unsent=True)
-            if isinstance(exc, TimeoutError):
-                told = ", ".join([f"{len(self._queue)} others wait", *self._conditions.told()])
-                raise DeadlineExceededError(
-                    f"the deadline passed while this call waited for its turn at {provider} ({told}): "
-                    "raise timeout_seconds, the limits or max_connections"
-                ) from None
-            raise
+        return place
+
+    def _expire(self, place: Place[_Waiter]) -> None:
+        """Its deadline has come: it is told so, unless it was just let through."""
+        if self._take_out(place) and not place.item.future.done():
+            told = ", ".join([f"{len(self._queue)} others wait", *self._conditions.told()])
+            why = (
+                f"the deadline passed while this call waited for its turn at {self._conditions.provider} ({told}): "
+                "raise timeout_seconds, the limits or max_connections"
+            )
+            place.item.future.set_exception(DeadlineExceededError(why))
+
+    def _withdraw(self, place: Place[_Waiter]) -> None:
+        """It waits no longer, or was told why; if it had just been let through, it gives everything back."""
+        waiter, future = place.item, place.item.future
+        if not self._take_out(place) and future.done() and not future.cancelled() and future.exception() is None:
+            self.leave(waiter.model, waiter.tokens, 0.0, unsent=True)
+
+    def _take_out(self, place: Place[_Waiter]) -> bool:
+        if not self._queue.cancel(place):
+            return False
+        if self._queue:
+            self._poke()  # the next one may need less than this one waited for
+        else:
+            self._stop_serving()
+        return True
 
     def _start_serving(self) -> None:
         self._server = asyncio.get_running_loop().create_task(self._serve())
