@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ._assembly import Parts
+from ._cache_store import open_cache
 from ._flow.budget_limits import limits_of
 from ._flow.limit_plan import plan_of
 from ._flow.route import RoutingFunction
 from ._flow.sinks import Listener
 from ._flow.tally import SessionSummary
+from ._rules.cache_plan import plan_of as plan_of_cache
 from .config import Settings
 from .models import BudgetStatus
 
@@ -102,6 +105,45 @@ class ConfigurationVerbs:
             "adaptive": adaptive,
         }
         self._parts.limits.configure(plan_of(self.settings, everyone, per_provider, backoff_strategy))
+
+    def enable_caching(
+        self,
+        cache_provider: str = "memory",
+        cache_ttl: float = 3600,
+        cache_key_strategy: str = "content_hash",
+        *,
+        url: str | None = None,
+        path: str | os.PathLike[str] | None = None,
+        max_bytes: int | None = None,
+    ) -> None:
+        """Answers calls that were made before, at no cost; identical calls at the same time make one.
+
+        Calls are the same where all that can change an answer is: what is said, every setting, who may answer and how
+        that is decided, and the whole attribution but for the session. A temperature changes nothing of that: the same
+        answer comes again. Kept are whole answers and streams (those cut by `max_tokens` are whole), no errors, and
+        nothing that a filter stopped. An answer from the cache has `cached=True`, costs nothing, holds no budget and
+        waits for no limit. `cache=False` leaves a call out. A store that fails makes misses, never errors; that is
+        logged once. Call it again to replace the cache. Helicone's own is in `GatewayOptions(cache=…)`.
+
+        Args:
+            cache_provider: `memory`; `disk`, a file for all processes of this user; `redis`, a server for all machines.
+            cache_ttl: seconds for which an answer is given again.
+            cache_key_strategy: `exact_match` compares byte by byte; `content_hash` does so with texts in Unicode NFC
+                and without white space around them.
+            url: the Redis or Valkey server: unset that of `state_url`, `REDIS_URL`, or this machine's.
+            path: the file: unset one in the user's folder for caches.
+            max_bytes: what the answers may take, 64 MiB in memory and 512 MiB on disk; those used last stay.
+
+        Raises:
+            ConfigurationError: an argument makes no sense; nothing has changed.
+            TypeError: an argument has the wrong type.
+        """
+        plan = plan_of_cache(cache_provider, cache_ttl, cache_key_strategy, url=url, path=path, max_bytes=max_bytes)
+        self._parts.shared.caching.replace(open_cache(plan, self.settings))
+
+    def disable_caching(self) -> None:
+        """Every call asks a provider again; answers on disk or on a server stay there for their time."""
+        self._parts.shared.caching.replace(None)
 
     def enable_cost_debugging(
         self, log_all_requests: bool = False, validate_pricing: bool = False, alert_on_unexpected_costs: bool = False

@@ -37,6 +37,7 @@ class HeliconeUsage(msgspec.Struct, frozen=True, kw_only=True):
     have it. `total_tokens` is input + output, never the gateway's own total, which counts cached tokens twice.
     `cost_source` says what a cost is worth: `reported` by the provider, `computed` from the usage it reported,
     `estimated` where it reported none, `unpriced` (0.0) where no price is known. Money is in `currency`.
+    An answer from our own cache costs 0.0, has the tokens it was made of, and `saved_cost` is what they had cost.
     """
 
     provider: str
@@ -55,6 +56,7 @@ class HeliconeUsage(msgspec.Struct, frozen=True, kw_only=True):
     currency: str = "USD"
     price_source: str | None = None
     price_date: str | None = None
+    saved_cost: float = 0.0
 
     @property
     def total_tokens(self) -> int:
@@ -94,7 +96,7 @@ class HeliconeResponse(msgspec.Struct, frozen=True, kw_only=True):
     """One answer.
 
     `content` is the text ("" when the model only called tools), `parsed` the value of `response_model`,
-    `cached` True when our own cache answered, `metadata` the gateway's facts as text (`helicone_id`,
+    `cached` True when a cache answered, ours or the gateway's, `metadata` the gateway's facts as text (`helicone_id`,
     `gateway_mode`, `served_model`, `helicone_cache`, …), `raw_body` the reply's bytes (empty for a stream).
     """
 

@@ -1,11 +1,11 @@
-"""The way in: attribution, who could answer, the budget's hold. The way out: everything is given back."""
+"""The way in: attribution, who could answer, the cache, the budget's hold. The way out: everything is given back."""
 
 from __future__ import annotations
 
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from ..chat_request import ChatRequest
+from ..chat_request import ChatRequest, EmbedRequest
 from ..errors import BudgetExceededError, ConfigurationError, HeliconeError
 from .affordable import cases_of
 from .in_time import in_time
@@ -14,16 +14,22 @@ from .ticket import Target, Ticket
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline
+    from .replayed import Replay
 
 
 class Admission:
-    """`async with` around one call: `ticket` inside; outside nothing of it remains, however it ended."""
+    """`async with` around one call: `ticket` inside; outside nothing of it remains, however it ended.
 
-    __slots__ = ("_pipeline", "_request", "targets", "ticket")
+    `replay` is the answer where a cache has it: then nothing is set aside, and nobody is to be asked.
+    """
 
-    def __init__(self, pipeline: Pipeline, request: ChatRequest) -> None:
+    __slots__ = ("_pipeline", "_request", "_streamed", "replay", "targets", "ticket")
+
+    def __init__(self, pipeline: Pipeline, request: ChatRequest, *, streamed: bool = False) -> None:
         self._pipeline = pipeline
         self._request = request
+        self._streamed = streamed
+        self.replay: Replay | None = None
         self.ticket: Ticket
         self.targets: list[Target]
 
@@ -37,8 +43,10 @@ class Admission:
             PolicyDeniedError: the adapter's policy refuses it, or it cannot be recorded as it has to be.
         """
         pipeline, request = self._pipeline, self._request
-        if request.cache:
-            raise ConfigurationError("`cache` is True, but this adapter has no cache: leave it out")
+        caching = pipeline.caching.current is not None
+        if request.cache and (not caching or isinstance(request, EmbedRequest)):
+            why = "this adapter has none: call enable_caching, or" if not caching else "embeddings have none:"
+            raise ConfigurationError(f"`cache` is True, but {why} leave it out")
         if request.custom_metrics:
             pipeline.custom_metrics.check(request.custom_metrics)
         started = pipeline.clock()
@@ -54,7 +62,9 @@ class Admission:
         try:
             ticket.hold = pipeline.budget.open(merged, enforce=request.enforce_budget)
             self.targets = await pipeline.candidates.of(request, ticket.deadline)
-            if ticket.hold.is_limited or request.max_cost is not None:
+            if caching and not isinstance(request, EmbedRequest):
+                self.replay = await pipeline.replays.find(ticket, self.targets, streamed=self._streamed)
+            if self.replay is None and (ticket.hold.is_limited or request.max_cost is not None):
                 await self._set_aside(ticket)
             if pipeline.audit is not None:
                 await pipeline.audit.admit(ticket, self.targets)
@@ -95,6 +105,9 @@ class Admission:
             if isinstance(exc, HeliconeError):
                 exc.attempts = tuple(ticket.attempts)
             pipeline.sinks.emit(record_of(ticket, pipeline.clock(), error=exc))
+        lead, ticket.lead = ticket.lead, None
+        if lead is not None:
+            lead.give_up(exc)
 
 
 __all__ = ["Admission"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._rules.ledger import WAIT, LedgerRow, Scope, cost_of
+from .._rules.ledger import WAIT, LedgerRow, Movement, Scope, cost_of
+from ..models import BudgetAlert
+from .budget_standing import BudgetStanding, tightest
 from .ports import Durable, Ledger
 from .tracking import CostTracker
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 class CallHold:
     """The money set aside for one call, over its budgets and the trackers around it. Ended exactly once."""
 
-    __slots__ = ("_budgets", "_ended", "_enforce", "_held", "_ledger", "_limited", "_scopes", "_trackers")
+    __slots__ = ("_alerts", "_budgets", "_ended", "_enforce", "_held", "_ledger", "_limited", "_scopes", "_trackers")
 
     def __init__(
         self, budgets: Budgets, ledger: Ledger, scopes: tuple[Scope, ...], trackers: tuple[CostTracker, ...],
@@ -29,6 +31,7 @@ class CallHold:
         self._held = 0
         self._ended = False
         self._limited = limited
+        self._alerts: tuple[BudgetAlert, ...] = ()
 
     @property
     def held_pusd(self) -> int:
@@ -47,13 +50,21 @@ class CallHold:
 
     def left_pusd(self) -> int | None:
         """What the tightest budget of the ledger has left, as far as this process knows; None without a limit."""
+        standing = self.standing()
+        return None if standing is None else standing.left_pusd
+
+    def standing(self) -> BudgetStanding | None:
+        """What the tightest budget of the ledger stands at, as far as this process knows; None without a limit."""
         limited = [scope for scope in self._scopes if scope.limit_pusd is not None]
-        accounts = self._ledger.accounts(limited)
-        left = [
-            (scope.limit_pusd or 0) - account.settled_pusd - account.held_pusd
-            for scope, account in zip(limited, accounts, strict=True)
-        ]
-        return min(left, default=None)
+        return tightest(limited, self._ledger.accounts(limited), enforced=self._enforce)
+
+    @property
+    def alerts(self) -> tuple[BudgetAlert, ...]:
+        """Thresholds that settling has passed, where the ledger has booked it at once."""
+        return self._alerts
+
+    def _booked(self, movements: tuple[Movement, ...]) -> None:
+        self._alerts = self._budgets.booked(movements)
 
     def raise_nowait(self, total_pusd: int) -> bool:
         """Sets aside as much as is missing to the total, unless the store has to be asked: then False, and nothing.
@@ -107,7 +118,7 @@ class CallHold:
         for tracker in trackers:
             tracker.release(held_pusd)
 
-    def settle(self, rows: list[LedgerRow], *, failed: bool, cached: bool) -> Durable:
+    def settle(self, rows: list[LedgerRow], *, failed: bool, cached: bool, saved_pusd: int = 0) -> Durable:
         """Books what the call cost and frees the rest. Plain, so nothing can tear it; a second end has no effect."""
         if self._ended:
             return None
@@ -115,8 +126,10 @@ class CallHold:
         if self._limited and (cost_pusd := cost_of(rows)) > self._held:
             self._budgets.overran(rows, cost_pusd, self._held)
         for tracker in self._trackers:
-            tracker.settle(self._held, rows, failed=failed, cached=cached)
-        return self._ledger.settle(self._scopes, self._held, rows, self._budgets.booked)
+            tracker.settle(self._held, rows, failed=failed, cached=cached, saved_pusd=saved_pusd)
+        if not rows and not self._held:
+            return None
+        return self._ledger.settle(self._scopes, self._held, rows, self._booked)
 
 
 __all__ = ["CallHold"]

@@ -18,11 +18,14 @@ from .admit import Admission
 from .attempt import Attempts
 from .attribution import Attribution
 from .audit import AuditTrail
+from .caching import Caching
 from .candidates import Candidates
 from .estimates import Estimates
 from .failover import Failover
+from .helicone_log import Kept
 from .metering import NO_CUSTOM_METRICS, CustomMetrics
 from .ports import Budget, Limits, NoBudget, Prices, Transport
+from .replay import Replays
 from .route import Router, RoutingBoard
 from .settle import is_hit, record_of, response_of, written
 from .sinks import Sinks
@@ -51,6 +54,8 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
     tracing: Tracing | NoTracing = NoTracing()
     custom_metrics: CustomMetrics = NO_CUSTOM_METRICS
     audit: AuditTrail | None = None
+    kept: Kept | None = None
+    caching: Caching = msgspec.field(default_factory=Caching)
 
 
 class Pipeline:
@@ -61,6 +66,7 @@ class Pipeline:
         "attribution",
         "audit",
         "budget",
+        "caching",
         "candidates",
         "clock",
         "currency",
@@ -70,6 +76,7 @@ class Pipeline:
         "health",
         "in_flight",
         "limits",
+        "replays",
         "router",
         "settings",
         "sinks",
@@ -83,6 +90,7 @@ class Pipeline:
         self.attribution = shared.attribution
         self.audit = shared.audit
         self.budget = shared.budget
+        self.caching = shared.caching
         self.sinks = shared.sinks
         self.transport = transport
         self.limits = limits
@@ -102,7 +110,9 @@ class Pipeline:
             estimates=shared.estimates,
             currency=shared.currency,
             traced=shared.tracing.is_on,
+            kept=shared.kept,
         )
+        self.replays = Replays(shared.caching, shared.sinks, clock, shared.new_id, shared.currency)
         self.health = shared.routing.health
         self.failover = Failover(
             RetryPolicy(attempts=shared.settings.retry_attempts),
@@ -128,6 +138,8 @@ class Pipeline:
         """The same, for who wants to know afterwards what became of the call: its ticket outlives it."""
         async with admission:
             ticket = admission.ticket
+            if admission.replay is not None:  # the cache had the answer, or an identical call in flight
+                return self.replays.settle(ticket, admission.replay)
             targets = await self.router.route(ticket, admission.targets)
             outcome = await self.failover.run(ticket, targets, self.attempts.ask)
             response = self.settle(ticket, outcome)
@@ -136,14 +148,22 @@ class Pipeline:
 
     def stream(self, request: ChatRequest) -> ChatStream:
         """One streamed call; it begins when the stream is entered."""
-        return ChatStream(self.admit(request), self)
+        return ChatStream(Admission(self, request, streamed=True), self)
 
     async def aclose(self) -> None:
         """Drops the connections, and books what is still on its way as far as it is known, before the ledger closes."""
         self.limits.close()
+        self.replays.cancel(_closed())
         await self.transport.aclose()
         for stream in tuple(self.streams):
             stream.end(_closed())
+        try:
+            await self._last_calls()
+        finally:
+            await self.replays.aclose()
+
+    async def _last_calls(self) -> None:
+        """Lets calls end by themselves for a while; those that do not are ended."""
         for _ in range(_TURNS):
             if not self.in_flight:
                 return
@@ -172,6 +192,9 @@ class Pipeline:
             self.sinks.emit(record_of(ticket, self.clock(), cost_pusd=cost_pusd, error=exc))
             raise
         self.sinks.emit(record_of(ticket, self.clock(), cost_pusd=cost_pusd, response=response))
+        if (lead := ticket.lead) is not None:
+            ticket.lead = None
+            lead.land(outcome)
         return response
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Any, Protocol
 
+from .._rules.cached_answers import Found, StoreStatistics
 from .._rules.ledger import Account, LedgerRow, Movement, Refusal, Scope, Wait
 from .._rules.prices import Price
 from .._rules.rate_limits import LimitPlan
 from .._values import HttpReply, HttpRequest
+from ..models import BudgetAlert
+from .budget_standing import BudgetStanding
 
 
 class BodyStream(Protocol):
@@ -148,8 +151,20 @@ class Hold(Protocol):
         """What the tightest budget has left besides this hold, as far as this process knows; None without a limit."""
         ...
 
-    def settle(self, rows: list[LedgerRow], *, failed: bool, cached: bool) -> Durable:
-        """Books what the attempts cost and frees the rest; a second end is without effect."""
+    def standing(self) -> BudgetStanding | None:
+        """What the tightest budget stands at, this hold counted, as far as this process knows; None without a limit."""
+        ...
+
+    @property
+    def alerts(self) -> tuple[BudgetAlert, ...]:
+        """Thresholds that settling this call has passed; a durable store tells of them later, and not here."""
+        ...
+
+    def settle(self, rows: list[LedgerRow], *, failed: bool, cached: bool, saved_pusd: int = 0) -> Durable:
+        """Books what the attempts cost and frees the rest; a second end is without effect.
+
+        `saved_pusd` is what an answer from our own cache had cost when it was asked for.
+        """
         ...
 
 
@@ -207,11 +222,53 @@ class Ledger(Protocol):
         ...
 
 
+class AnswerStore(Protocol):
+    """Bytes by key, each for a time; where there is no room the least recently used go first."""
+
+    @property
+    def name(self) -> str:
+        """What users call it."""
+        ...
+
+    def get_nowait(self, key: bytes) -> Found:
+        """The bytes kept under the key, None where there are none; `LATER` where that takes a wait: then use `get`."""
+        ...
+
+    async def get(self, key: bytes) -> bytes | None:
+        """The same, waiting; raises `AnswersUnavailable` where the store cannot be used."""
+        ...
+
+    def put_nowait(self, key: bytes, value: bytes, ttl_s: float) -> bool:
+        """Keeps the bytes; False where that takes a wait: then use `put`, nothing has changed."""
+        ...
+
+    async def put(self, key: bytes, value: bytes, ttl_s: float) -> None:
+        """The same, waiting; raises `AnswersUnavailable` where the store cannot be used."""
+        ...
+
+    async def prepare(self) -> None:
+        """What takes long and is done once a process, such as importing a library."""
+        ...
+
+    def statistics(self) -> StoreStatistics:
+        """What it holds."""
+        ...
+
+    def close_nowait(self) -> None:
+        """Has it closed, without waiting; from any thread."""
+        ...
+
+    async def aclose(self) -> None:
+        """Closes it; it opens again where it is used again."""
+        ...
+
+
 class _NoHold:
     __slots__ = ()
     is_limited = False
     is_enforced = False
     held_pusd = 0
+    alerts = ()
 
     def raise_nowait(self, total_pusd: int) -> bool:
         """There is no limit."""
@@ -223,7 +280,10 @@ class _NoHold:
     def left_pusd(self) -> int | None:
         """There is no limit."""
 
-    def settle(self, rows: list[LedgerRow], *, failed: bool, cached: bool) -> Durable:
+    def standing(self) -> BudgetStanding | None:
+        """There is no limit."""
+
+    def settle(self, rows: list[LedgerRow], *, failed: bool, cached: bool, saved_pusd: int = 0) -> Durable:
         """Nobody keeps books."""
 
 
@@ -243,6 +303,7 @@ class NoBudget:
 
 __all__ = [
     "NO_HOLD",
+    "AnswerStore",
     "BodyStream",
     "Budget",
     "Durable",

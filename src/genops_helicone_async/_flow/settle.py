@@ -163,6 +163,7 @@ def record_of(
     now: float,
     *,
     cost_pusd: int = 0,
+    saved_pusd: int = 0,
     response: HeliconeResponse | EmbeddingResponse | None = None,
     error: BaseException | None = None,
 ) -> RequestRecord:
@@ -180,9 +181,14 @@ def record_of(
         hold_limited=ticket.hold.is_limited,
         cost_pusd=cost_pusd,
         failed_pusd=ticket.failed_pusd,
+        saved_pusd=saved_pusd,
         response=response,
         error=error,
+        refusals=tuple(ticket.refusals),
+        reserved=ticket.reserved,
+        alerts=ticket.hold.alerts,
         audit_id=ticket.audit_id,
+        exchanges=ticket.exchanges,
     )
 
 

@@ -18,6 +18,7 @@ from .ticket import Charge
 if TYPE_CHECKING:
     from .admit import Admission
     from .pipeline import Pipeline
+    from .replayed import Replay
 
 
 class ChatStream:
@@ -42,6 +43,7 @@ class ChatStream:
         "_open",
         "_pipeline",
         "_ready",
+        "_replayed",
         "_response",
     )
 
@@ -53,6 +55,7 @@ class ChatStream:
         self._decoder: ReplyStream | None = None
         self._ready: deque[StreamChunk] = deque()
         self._response: HeliconeResponse | None = None
+        self._replayed: HeliconeResponse | None = None
         self._entered = False
         self._ended_by: HeliconeError | None = None
 
@@ -70,6 +73,8 @@ class ChatStream:
     @property
     def text(self) -> str:
         """The text that has arrived so far."""
+        if self._replayed is not None:
+            return self._replayed.content
         return self._decoder.text if self._decoder is not None else ""
 
     async def __aenter__(self) -> Self:
@@ -80,6 +85,9 @@ class ChatStream:
         admission = await self._admission.__aenter__()
         ticket = admission.ticket
         ticket.streamed = True
+        if admission.replay is not None:
+            self._replay_all(admission, admission.replay)
+            return self
         try:
             targets = await self._pipeline.router.route(ticket, admission.targets)
             self._open = await self._pipeline.failover.run(ticket, targets, Openings(self._pipeline).ask)
@@ -89,9 +97,22 @@ class ChatStream:
         self._pipeline.streams.add(self)
         self._pipeline.health.begin(self._open.key)  # under way until it has been read, for whoever asks who is busy
         self._decoder = self._open.decoder
-        self._ready.extend(self._open.ready)
+        self._add(self._open.ready)
         self._open.ready = []
         return self
+
+    def _replay_all(self, admission: Admission, replay: Replay) -> None:
+        """The answer of a stream that was read before: all of it is here, and the call is over."""
+        try:
+            self._replayed = self._pipeline.replays.settle(admission.ticket, replay)
+        finally:
+            admission.close(None)
+        self._ready.extend(replay.chunks)
+
+    def _add(self, chunks: list[StreamChunk]) -> None:
+        self._ready.extend(chunks)
+        if (lead := self._admission.ticket.lead) is not None:
+            lead.chunks.extend(chunks)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
@@ -120,6 +141,7 @@ class ChatStream:
                 raise self._ended_by
             if not self._entered:
                 raise ConfigurationError("enter the stream first: `async with adapter.stream_async(…) as stream`")
+            self._response = self._response or self._replayed
             raise StopAsyncIteration
         while not stream.ended:
             if error := error_of(stream.decoder):
@@ -153,7 +175,7 @@ class ChatStream:
             self._abandon(exc)
             raise
         stream.ended = not data
-        self._ready.extend(stream.decoder.feed(data) if data else stream.decoder.close())
+        self._add(stream.decoder.feed(data) if data else stream.decoder.close())
 
     def _settle(self, stream: OpenStream) -> None:
         """Books the whole answer, once."""
@@ -166,7 +188,7 @@ class ChatStream:
         reply = stream.decoder.reply()
         stream.body.close()
         outcome = self._pipeline.attempts.succeeded(
-            ticket, stream.target, request.headers["Helicone-Request-Id"], stream.started, reply, http,
+            ticket, stream.target, request.request_id, stream.started, reply, http,
             first_chunk_s=stream.first_content_s,
         )  # fmt: skip
         now = self._pipeline.clock()
@@ -186,7 +208,7 @@ class ChatStream:
             status_code=cause.status_code if cause is not None else None,
             code=cause.code if cause is not None else None,
             billed="maybe",
-            request_id=stream.request.headers["Helicone-Request-Id"],
+            request_id=stream.request.request_id,
             provider=stream.target.endpoint.provider,
             model=stream.target.endpoint.model,
         )

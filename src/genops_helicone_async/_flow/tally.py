@@ -20,7 +20,8 @@ class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What a session's calls came to so far. Money is dollars, `duration_s` counts from the session's start.
 
     `total_cost` includes `gateway_fees`, and what failed attempts are estimated to have cost. `request_count` counts
-    ended calls, `error_count` those of them that failed.
+    ended calls, `error_count` those of them that failed. `cache_hits` were answered by a cache, and `saved_cost` is
+    what the answers from our own had cost when they were asked for.
     """
 
     session_id: str
@@ -35,6 +36,7 @@ class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
     input_tokens: int
     output_tokens: int
     duration_s: float
+    saved_cost: float = 0.0
 
 
 class Tally:
@@ -42,7 +44,7 @@ class Tally:
 
     __slots__ = (
         "_by_model", "_by_provider", "_by_team", "_currency", "_errors", "_fees_pusd", "_hits", "_input_tokens",
-        "_lock", "_output_tokens", "_requests", "_started", "session_id", "total_pusd",
+        "_lock", "_output_tokens", "_requests", "_saved_pusd", "_started", "session_id", "total_pusd",
     )  # fmt: skip
 
     def __init__(self, session_id: str = "", currency: Currency | None = None) -> None:
@@ -55,14 +57,15 @@ class Tally:
         self._by_model: dict[str, int] = {}
         self._by_team: dict[str, int] = {}
         self._requests = self._errors = self._hits = 0
-        self._fees_pusd = self._input_tokens = self._output_tokens = 0
+        self._saved_pusd = self._fees_pusd = self._input_tokens = self._output_tokens = 0
 
-    def add(self, rows: Sequence[LedgerRow], *, failed: bool, cached: bool) -> None:
+    def add(self, rows: Sequence[LedgerRow], *, failed: bool, cached: bool, saved_pusd: int = 0) -> None:
         """Counts one ended call with the rows of its attempts."""
         with self._lock:
             self._requests += 1
             self._errors += failed
             self._hits += cached
+            self._saved_pusd += saved_pusd
             for row in rows:
                 cost_pusd = row.cost_pusd
                 self.total_pusd += cost_pusd
@@ -90,6 +93,7 @@ class Tally:
                 input_tokens=self._input_tokens,
                 output_tokens=self._output_tokens,
                 duration_s=time.monotonic() - self._started,
+                saved_cost=self._currency.of(self._saved_pusd),
             )
 
     def _money(self, sums: dict[str, int]) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import Context, copy_context
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -12,9 +13,13 @@ from .._rules.prices import Price
 from .._values import Reply, TokenCounts
 from .._wire.dialects import Endpoint
 from ..chat_request import ChatRequest
-from ..errors import Attempt
-from ..models import CostSource, EmbeddingResponse, HeliconeResponse, RoutingDecision
+from ..errors import Attempt, HeliconeError
+from ..models import BudgetAlert, CostSource, EmbeddingResponse, HeliconeResponse, RoutingDecision
+from .budget_standing import BudgetStanding
 from .ports import NO_HOLD, Durable, Gate, Hold
+
+if TYPE_CHECKING:
+    from .replay import Lead
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,10 +43,27 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reserved(msgspec.Struct, frozen=True):
-    """What was set aside for one attempt, in pico-dollars; in tokens where no price is known."""
+    """What was set aside for one attempt, in pico-dollars; in tokens where no price is known.
+
+    `budget` is what the tightest budget stood at then, where telemetry asks for it.
+    """
 
     pusd: int = 0
     tokens: int | None = None
+    budget: BudgetStanding | None = None
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
+    """A target that our own limits kept the call from: it waited there in vain; seconds since the call began.
+
+    `after` is how many attempts the call had made before.
+    """
+
+    target: Target
+    error: HeliconeError
+    began_s: float
+    ended_s: float
+    after: int
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,10 +91,25 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     number: int
 
 
+class Exchange(msgspec.Struct, kw_only=True):
+    """What one attempt sent, since `at_s` (Unix seconds), and what came back: kept only where somebody asked for it.
+
+    `passed_helicone`: the reply says so. `reply_body` is empty for a stream.
+    """
+
+    endpoint: Endpoint
+    url: str
+    body: bytes
+    at_s: float
+    reply: Reply | None = None
+    reply_body: bytes = b""
+    passed_helicone: bool = False
+
+
 class Ticket(msgspec.Struct, kw_only=True):
     """One call that has begun. Times are seconds on the loop's clock; `failed_pusd` what failed attempts may cost.
 
-    `turn` is that of the attempt under way.
+    `turn` is that of the attempt under way, `lead` what the call does for others that ask the same.
     """
 
     request: ChatRequest
@@ -83,21 +120,40 @@ class Ticket(msgspec.Struct, kw_only=True):
     hold: Hold = NO_HOLD
     context: Context = msgspec.field(default_factory=copy_context)
     reserved: dict[str, Reserved] = msgspec.field(default_factory=dict)
+    refusals: list[Refused] = msgspec.field(default_factory=list)
     streamed: bool = False
     attempts: list[Attempt] = msgspec.field(default_factory=list)
     rows: list[LedgerRow] = msgspec.field(default_factory=list)
+    exchanges: dict[str, Exchange] = msgspec.field(default_factory=dict)
     durable: Durable = None
     turn: Turn | None = None
     routing: RoutingDecision | None = None
     failed_pusd: int = 0
     retried: bool = False
     settled: bool = False
+    lead: Lead | None = None
     audit_id: str = ""
 
     def heard(self, headers: Mapping[str, str]) -> None:
         """A reply has come: its headers may tell limits of the provider's own."""
         if self.turn is not None:
             self.turn.gate.heard(self.turn.model, headers)
+
+    def came_back(
+        self, request_id: str, reply: Reply, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Keeps an attempt's reply, or what there is of it, beside its request where that was kept."""
+        exchange = self.exchanges.get(request_id)
+        if exchange is not None:
+            exchange.reply, exchange.reply_body = reply, body
+            exchange.passed_helicone = headers is not None and "helicone-id" in headers
+
+    def refused(self, target: Target, error: HeliconeError, began: float, now: float) -> None:
+        """Notes that the target's limits had no turn for the call; both times are the loop's clock."""
+        began_s, ended_s = began - self.started, now - self.started
+        self.refusals.append(
+            Refused(target=target, error=error, began_s=began_s, ended_s=ended_s, after=len(self.attempts))
+        )
 
     def end_turn(self) -> None:
         """Gives back what the attempt under way holds of its provider's limits; without effect where none is.
@@ -122,10 +178,11 @@ class Ticket(msgspec.Struct, kw_only=True):
 class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The one record every sink gets when a call has ended, well or not. Money is in pico-dollars.
 
-    `cost_pusd` is what the answer cost, `failed_pusd` what failed attempts may have cost on top (estimated).
+    `cost_pusd` is what the answer cost, `failed_pusd` what failed attempts may have cost on top (estimated),
+    `saved_pusd` what an answer from our own cache had cost when it was asked for; such a call has no attempts.
     `error` is None on success; a cancelled call has its `asyncio.CancelledError` there. `context` is the caller's
     when the call began, `held_pusd` the most that its budgets set aside for it at once, `hold_limited` whether any of
-    them has a limit.
+    them has a limit. `exchanges` has, by request id, what was kept of attempts.
     """
 
     request: ChatRequest
@@ -140,9 +197,14 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     hold_limited: bool = False
     cost_pusd: int = 0
     failed_pusd: int = 0
+    saved_pusd: int = 0
     response: HeliconeResponse | EmbeddingResponse | None = None
     error: BaseException | None = None
+    refusals: tuple[Refused, ...] = ()
+    reserved: Mapping[str, Reserved] = {}
+    alerts: tuple[BudgetAlert, ...] = ()
     audit_id: str = ""
+    exchanges: Mapping[str, Exchange] = {}
 
 
-__all__ = ["Charge", "Outcome", "RequestRecord", "Reserved", "Target", "Ticket", "Turn"]
+__all__ = ["Charge", "Exchange", "Outcome", "Refused", "RequestRecord", "Reserved", "Target", "Ticket", "Turn"]

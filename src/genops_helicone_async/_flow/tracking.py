@@ -73,12 +73,12 @@ class CostTracker:
         with self._lock:
             return self._accounts.hold(self._scopes, amount_pusd, enforce=enforce)
 
-    def settle(self, held_pusd: int, rows: list[LedgerRow], *, failed: bool, cached: bool) -> None:
+    def settle(self, held_pusd: int, rows: list[LedgerRow], *, failed: bool, cached: bool, saved_pusd: int = 0) -> None:
         """Replaces the hold by what the call cost, and counts the call."""
         cost_pusd = cost_of(rows)
         with self._lock:
             self._accounts.settle(self._scopes, held_pusd, cost_pusd)
-        self._tally.add(rows, failed=failed, cached=cached)
+        self._tally.add(rows, failed=failed, cached=cached, saved_pusd=saved_pusd)
 
     def release(self, held_pusd: int) -> None:
         """Gives a hold back without a call."""
