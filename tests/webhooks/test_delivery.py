@@ -364,3 +364,18 @@ def test_quiet_without_anybody_to_tell(caplog: pytest.LogCaptureFixture) -> None
         assert sender._engine._thread is None
         assert repr(sender) == "Courier(nobody, 0 waiting, 0 delivered, 0 dropped)"
     assert caplog.messages == []
+
+
+async def test_a_body_without_end_does_not_matter() -> None:
+    """The status says it all: what else a receiver has to say is not waited for."""
+
+    async def handler(exchange: Exchange) -> None:
+        await exchange.head(200, {"Content-Length": "1000000"})
+        await exchange.gone()
+
+    async with LoopbackServer(handler) as server:
+        sender = courier(timeout_s=1000)
+        sender.aim({"cost": Receiver(url=server.url)})
+        sender.put(told())
+        await sender.aclose()
+    assert (sender.statistics().delivered, sender.statistics().failed_attempts) == (1, 0)

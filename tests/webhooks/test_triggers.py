@@ -111,6 +111,22 @@ def test_old_calls_leave_the_window() -> None:
     assert [bool(watch.crosses(failed=True, now_s=now_s)) for now_s in (200.0, 201.0)] == [False, True]
 
 
+def test_an_outage_after_a_silence_is_another_one() -> None:
+    """Nothing was called for a window, nor anything well between two outages: each has its alert."""
+    watch = ErrorWatch(ErrorRate(threshold=0.5, window_s=60, min_requests=3))
+    for began_s in (0.0, 3600.0, 7200.0):
+        told = [bool(watch.crosses(failed=True, now_s=began_s + step)) for step in range(5)]
+        assert told == [False, False, True, False, False]
+
+
+def test_few_calls_that_go_well_end_an_outage() -> None:
+    """Below the least number of calls nothing is told, but a rate that is below again has crossed."""
+    watch = ErrorWatch(ErrorRate(threshold=0.5, window_s=60, min_requests=3))
+    assert [bool(watch.crosses(failed=True, now_s=0.0)) for _ in range(3)] == [False, False, True]
+    assert not watch.crosses(failed=False, now_s=59.9 + 0.2)
+    assert [bool(watch.crosses(failed=True, now_s=60.2)) for _ in range(3)] == [False, True, False]
+
+
 def test_a_call_is_counted_for_exactly_the_window() -> None:
     """A call that is as old as the window is no longer in it."""
     watch = ErrorWatch(ErrorRate(threshold=1.0, window_s=60, min_requests=1))

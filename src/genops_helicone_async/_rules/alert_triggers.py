@@ -182,12 +182,12 @@ class ErrorWatch:
     def crosses(self, *, failed: bool, now_s: float) -> RateCrossing | None:
         """Counts a call; gives the rate where it has just passed the threshold. `now_s` never goes back."""
         self._count(math.floor(now_s / self._trigger.window_s * _SLICES), failed)
-        if self._requests < self._trigger.min_requests:
-            return None
-        was_above, self._is_above = self._is_above, self._errors / self._requests >= self._trigger.threshold
-        if was_above or not self._is_above:
-            return None
-        return RateCrossing(errors=self._errors, requests=self._requests)
+        if self._errors / self._requests < self._trigger.threshold:
+            self._is_above = False
+        elif not self._is_above and self._requests >= self._trigger.min_requests:
+            self._is_above = True
+            return RateCrossing(errors=self._errors, requests=self._requests)
+        return None
 
     def _count(self, number: int, failed: bool) -> None:
         slices = self._slices
@@ -195,6 +195,8 @@ class ErrorWatch:
             _, requests, errors = slices.popleft()
             self._requests -= requests
             self._errors -= errors
+        if not slices:  # an outage that is followed by silence is over: the next one is another
+            self._is_above = False
         if not slices or slices[-1][0] != number:
             slices.append([number, 0, 0])
         slices[-1][1] += 1

@@ -18,13 +18,15 @@ from ..._wire.retry_after import retry_after_s
 from ..._wire.webhooks import Alert, headers_of
 from ...errors import HeliconeError
 from .endings import running
-from .outbox import Outbox, Waiting
+from .outbox import MemoryOutbox, Outbox, Waiting
 from .receivers import Receiver, Sender
 
 MOST_INCOMING = 10_000
 LOOK_AGAIN_S = 30.0
 """How often an outbox that other processes share is looked into for what they have left."""
 _SHORTEST_S = 0.02
+_BODY_S = 1.0
+"""How long the body of a reply is read, which nobody is interested in."""
 
 _log = logging.getLogger("genops_helicone_async.webhooks")
 
@@ -108,8 +110,12 @@ class Engine:
         """In a forked child: the parent delivers what there is; what the child alerts of is the child's own."""
         self._lock = threading.Lock()
         self._inbox.clear()
+        self._tasks, self._tried, self._closers = {}, set(), []
         self._thread = self._loop = None
-        self._is_stopping = self._has_ended = True
+        if self._outbox.is_durable:  # an SQLite connection must not cross a fork, and neither does its ledger
+            self._is_stopping = self._has_ended = True
+        else:
+            self._outbox, self._stored = MemoryOutbox(), 0
 
     def _wake(self) -> None:
         """Starts the thread, or has it look; under the lock."""
@@ -247,14 +253,15 @@ class Engine:
         """The status, how long the receiver asked to wait, and what to say of it."""
         headers = headers_of(alert, receiver.key, self._clock())
         request = HttpRequest(method="POST", url=receiver.url, headers=headers, body=alert.body)
-        deadline = asyncio.get_running_loop().time() + self._timeout_s
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._timeout_s
         try:
             reply = await sender.open(request, deadline)
         except HeliconeError as exc:
             return None, None, exc.message
         try:
             with contextlib.suppress(HeliconeError):  # the status says it all; a short body keeps the connection
-                await reply.read_all(deadline)
+                await reply.read_all(min(deadline, clock() + _BODY_S))
         finally:
             reply.close()
         return reply.status, retry_after_s(reply.headers, self._clock()), f"it answered {reply.status}"
