@@ -57,11 +57,11 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     keepers: Mapping[Credential, TokenKeeper]
 
 
-def assemble(settings: Settings, gateway_options: GatewayOptions | None) -> Parts:
-    """The parts for these settings; nothing is opened before it is used."""
+def assemble(settings: Settings, gateway_options: GatewayOptions | None, ledger: Ledger | None = None) -> Parts:
+    """The parts for these settings, on this ledger or that of `state_url`; nothing is opened before it is used."""
     sinks = Sinks()
     tally, tracing = _tally(settings, sinks), tracing_of(settings, sinks)
-    prices, ledger = PriceBook(settings.prices), open_ledger(settings.state_url)
+    prices, ledger = PriceBook(settings.prices), ledger or open_ledger(settings.state_url)
     budgets = Budgets(ledger, time.time, sinks.tell, settings.currency)
     side = side_channels(settings, sinks, budgets, RequestIds())
     counted, health = counter(), HealthBoard()

@@ -56,6 +56,15 @@ class LoopThread:
             raise result.reason
         return result
 
+    def begin(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Has the loop run a function or coroutine function soon, in the order asked; its future can be cancelled."""
+        return self._running_portal().start_task_soon(function, *arguments)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the loop's own thread."""
+        return threading.current_thread() is self._thread
+
     def finish(self, function: Callable[[], Awaitable[None]]) -> None:
         """Runs the end of something; as finalizers must, on any thread, and not at all where the loop has ended."""
         if not self.is_running:

@@ -1,4 +1,4 @@
-"""Who a call is for: the call's own arguments over the adapter's defaults, and the headers that say so."""
+"""Who a call is for: its own arguments over the block's around it over the adapter's defaults, and the headers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from .._wire.headers import GatewayOptions, attribution_headers, gateway_headers
 from ..chat_request import ChatRequest
+from .ambient import ambient_attributes
 
 _FIELDS = (
     "team",
@@ -38,14 +39,15 @@ class Attribution:
         Raises:
             ConfigurationError: a value cannot travel in a header.
         """
-        custom = request.attributes
+        custom, around = request.attributes, ambient_attributes()
         key: object = (
             *[getattr(request, name) for name in _FIELDS],
             tuple(sorted(custom.items())) if custom else None,
+            tuple(sorted(around.items())) if around else None,
         )
         known = self._remembered.get(key)
         if known is None:
-            merged = dict(self._defaults)
+            merged = {**self._defaults, **around}
             for name in _FIELDS:
                 value = getattr(request, name)
                 if value is not None:

@@ -18,10 +18,11 @@ from .dialects import Endpoint
 from .failures import read_error, stream_error, undecodable
 from .google_shape import GoogleStream, decode_generate_content
 from .openai_shape import OpenAiStream, decode_chat
+from .responses_shape import ResponsesStream
 from .sse import SseParser
 from .usage import ABSENT
 
-_Decoder = OpenAiStream | AnthropicStream | GoogleStream
+_Decoder = OpenAiStream | AnthropicStream | GoogleStream | ResponsesStream
 
 
 class _Signs(msgspec.Struct, rename="camel"):
@@ -73,7 +74,10 @@ def _any_shape(body: bytes, endpoint: Endpoint) -> Reply | None:
 
 
 class ReplyStream:
-    """A streamed reply being read: bytes in, chunks out, the whole answer at the end."""
+    """A streamed reply being read: bytes in, chunks out, the whole answer at the end.
+
+    The shape is read off the events, unless who reads knows it and gives the `decoder`.
+    """
 
     __slots__ = (
         "_decoder",
@@ -86,11 +90,13 @@ class ReplyStream:
         "broken_event",
     )
 
-    def __init__(self, endpoint: Endpoint, request_id: str) -> None:
+    def __init__(self, endpoint: Endpoint, request_id: str, decoder: _Decoder | None = None) -> None:
         self._endpoint = endpoint
         self._request_id = request_id
         self._sse = SseParser()
-        self._decoder: _Decoder | None = AnthropicStream() if endpoint.shape == "anthropic" else None
+        if decoder is None and endpoint.shape == "anthropic":
+            decoder = AnthropicStream()
+        self._decoder: _Decoder | None = decoder
         self._texts: list[str] = []
         self._thoughts: list[str] = []
         self._tools: dict[int, list[str]] = {}
