@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ._flow.stream import ChatStream
     from ._flow.tally import SessionSummary
     from ._flow.tracking import CostTracker, multi_provider_cost_tracking
+    from ._helicone_settings import HeliconeLog
     from ._rules.custom_routing import RoutingCandidate, RoutingContext
     from ._wire.headers import GatewayCache, GatewayOptions, GatewayRetry, RateLimitPolicy
     from .blocking import BlockingChatMany, BlockingChatStream, GenOpsHeliconeAdapter, instrument_helicone
@@ -60,6 +61,14 @@ if TYPE_CHECKING:
         ToolCall,
         ToolCallDelta,
     )
+    from .validation import (
+        PerformanceMeasurement,
+        ValidationCheck,
+        ValidationResult,
+        print_validation_result,
+        validate_setup,
+        validate_setup_async,
+    )
 
 __version__ = "0.1.0"
 
@@ -68,6 +77,7 @@ _HOMES = {
     "_flow.stream": ("ChatStream",),
     "_flow.tally": ("SessionSummary",),
     "_flow.tracking": ("CostTracker", "multi_provider_cost_tracking"),
+    "_helicone_settings": ("HeliconeLog",),
     "_rules.custom_routing": ("RoutingCandidate", "RoutingContext"),
     "_wire.headers": ("GatewayCache", "GatewayOptions", "GatewayRetry", "RateLimitPolicy"),
     "blocking": ("BlockingChatMany", "BlockingChatStream", "GenOpsHeliconeAdapter", "instrument_helicone"),
@@ -115,6 +125,14 @@ _HOMES = {
         "ToolCall",
         "ToolCallDelta",
     ),
+    "validation": (
+        "PerformanceMeasurement",
+        "ValidationCheck",
+        "ValidationResult",
+        "print_validation_result",
+        "validate_setup",
+        "validate_setup_async",
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -148,6 +166,7 @@ __all__ = [
     "GenOpsHeliconeAdapter",
     "GenOpsHeliconeAsyncAdapter",
     "HeliconeError",
+    "HeliconeLog",
     "HeliconeResponse",
     "HeliconeUsage",
     "InsufficientCreditsError",
@@ -155,6 +174,7 @@ __all__ = [
     "MigrationAnalysis",
     "MigrationOption",
     "MultiProviderResponse",
+    "PerformanceMeasurement",
     "PolicyDeniedError",
     "ProviderCheck",
     "ProviderError",
@@ -169,10 +189,15 @@ __all__ = [
     "StreamInterruptedError",
     "ToolCall",
     "ToolCallDelta",
+    "ValidationCheck",
+    "ValidationResult",
     "compare_provider_costs",
     "estimate_migration_costs",
     "instrument_helicone",
     "multi_provider_cost_tracking",
+    "print_validation_result",
+    "validate_setup",
+    "validate_setup_async",
 ]
 
 

@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 
 import msgspec
 
@@ -63,7 +64,7 @@ def assemble(settings: Settings, gateway_options: GatewayOptions | None, ledger:
     tally, tracing = _tally(settings, sinks), tracing_of(settings, sinks)
     prices, ledger = PriceBook(settings.prices), ledger or open_ledger(settings.state_url)
     budgets = Budgets(ledger, time.time, sinks.tell, settings.currency)
-    side = side_channels(settings, sinks, budgets, RequestIds())
+    side = side_channels(settings, sinks, budgets, RequestIds(), gateway_options)
     counted, health = counter(), HealthBoard()
     estimates = Estimates(counted, settings.gateway_fee_rates, counted.rough)
     gauges = Gauges(budgets, health, settings.currency)
@@ -107,7 +108,7 @@ def _tally(settings: Settings, sinks: Sinks) -> Tally:
 
     def count(record: RequestRecord) -> None:
         cached = isinstance(record.response, HeliconeResponse) and record.response.cached
-        tally.add(record.rows, failed=record.error is not None, cached=cached)
+        tally.add(record.rows, failed=record.error is not None, cached=cached, saved_pusd=record.saved_pusd)
 
     sinks.add(count)
     return tally
@@ -127,6 +128,17 @@ def pipeline_on(loop: asyncio.AbstractEventLoop, parts: Parts) -> Pipeline:
     http = HttpTransport(max_response_bytes=settings.max_response_bytes, trust_env=settings.trust_env)
     transport = AuthorizedTransport(http, parts.keepers) if parts.keepers else http
     return Pipeline(parts.shared, transport, parts.limits.on(loop, settings.max_connections), loop.time)
+
+
+async def close(parts: Parts) -> None:
+    """Closes what all event loops share: whatever fails, the others are closed."""
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(parts.metrics.aclose)
+        stack.push_async_callback(parts.side.aclose)
+        stack.push_async_callback(parts.ledger.aclose)
+        if parts.shared_rates is not None:
+            stack.push_async_callback(parts.shared_rates.aclose)
+        stack.push_async_callback(parts.shared.caching.aclose)
 
 
 def _keepers(settings: Settings) -> dict[Credential, TokenKeeper]:
@@ -164,4 +176,4 @@ def open_ledger(state_url: str | None) -> Ledger:
     return RedisLedger(state_url)
 
 
-__all__ = ["Parts", "assemble", "open_ledger", "pipeline_on", "tracing_of"]
+__all__ = ["Parts", "assemble", "close", "open_ledger", "pipeline_on", "tracing_of"]

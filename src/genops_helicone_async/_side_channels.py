@@ -1,7 +1,8 @@
-"""Puts together what hears of calls beside their way: the audit log, alerts and the courier that delivers them."""
+"""Puts together what hears of calls beside their way: the audit log, alerts, Helicone's log, and their couriers."""
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -11,11 +12,13 @@ import msgspec
 
 from ._compliance_settings import Compliance
 from ._edges.audit import AuditLog, AuditStatistics
+from ._edges.helicone_log import HeliconeLogStatistics, LogCourier
 from ._edges.http import HttpTransport
 from ._edges.webhooks import Courier, MemoryOutbox, Outbox, Receiver, WebhookStatistics
 from ._flow.alerts import Alerts, check
 from ._flow.audit import AuditTrail
 from ._flow.budgets import Budgets
+from ._flow.helicone_log import HeliconeLogging
 from ._flow.sinks import Sinks
 from ._rules.alert_triggers import triggers_of
 from ._wire.headers import GatewayOptions
@@ -37,6 +40,7 @@ class SideChannels(msgspec.Struct, frozen=True, kw_only=True):
     courier: Courier
     log: AuditLog | None
     trail: AuditTrail | None
+    log_courier: LogCourier | None
 
     def configure_webhooks(
         self, cost_url: str | None, performance_url: str | None, triggers: Mapping[str, Any] | None, secret: str | None
@@ -69,20 +73,31 @@ class SideChannels(msgspec.Struct, frozen=True, kw_only=True):
         """What became of the audit log's lines so far; None without one."""
         return self.log.statistics() if self.log is not None else None
 
+    def log_statistics(self) -> HeliconeLogStatistics | None:
+        """What became of Helicone's log of calls that did not pass it; None without one."""
+        return self.log_courier.statistics() if self.log_courier is not None else None
+
     async def aclose(self) -> None:
         """Writes what is still to be written, and tells what is still to be told, within seconds."""
         try:
             if self.log is not None:
                 await self.log.aclose()
         finally:
-            await self.courier.aclose()
+            couriers = [each for each in (self.courier, self.log_courier) if each is not None]
+            await asyncio.gather(*(each.aclose() for each in couriers))
 
     @property
     def _may_be_insecure(self) -> bool:
         return self.settings.allow_insecure_http
 
 
-def side_channels(settings: Settings, sinks: Sinks, budgets: Budgets, new_id: Callable[[], str]) -> SideChannels:
+def side_channels(
+    settings: Settings,
+    sinks: Sinks,
+    budgets: Budgets,
+    new_id: Callable[[], str],
+    options: GatewayOptions | None,
+) -> SideChannels:
     """The side channels for these settings; no thread is started and nothing opened before it is used."""
 
     def sender() -> HttpTransport:
@@ -103,9 +118,14 @@ def side_channels(settings: Settings, sinks: Sinks, budgets: Budgets, new_id: Ca
     trail = None if log is None else _trail(settings, log, new_id)
     if trail is not None:
         sinks.add(trail)
+    log_courier = None
+    if settings.services.log is not None:
+        log_courier = LogCourier(settings.services.log, sender, random=random.Random().random)
+        sinks.add(HeliconeLogging(log_courier, options))
     return SideChannels(
-        settings=settings, sinks=sinks, new_id=new_id, alerts=alerts, courier=courier, log=log, trail=trail
-    )
+        settings=settings, sinks=sinks, new_id=new_id, alerts=alerts, courier=courier, log=log, trail=trail,
+        log_courier=log_courier,
+    )  # fmt: skip
 
 
 def _trail(settings: Settings, log: AuditLog, new_id: Callable[[], str]) -> AuditTrail:

@@ -52,6 +52,7 @@ class HttpRequest(msgspec.Struct, kw_only=True):
     """One request, ready to send. `sent` turns True when its body starts to go out: from then on it may be billed.
 
     `credential` says whose token still has to be put in as bearer, since tokens change while headers are remembered.
+    `request_id` is our UUID of the attempt, which only Helicone is told.
     """
 
     method: str
@@ -60,6 +61,7 @@ class HttpRequest(msgspec.Struct, kw_only=True):
     body: bytes = b""
     sent: bool = False
     credential: Credential = ""
+    request_id: str = ""
 
     def __repr__(self) -> str:
         return f"HttpRequest({self.method} {self.url.partition('?')[0]}, {len(self.body)} bytes, sent={self.sent})"

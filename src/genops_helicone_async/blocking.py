@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterable, Generator, Iterator, Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, Self, Unpack
 
+from ._adapter_settings import AdapterSettings
 from ._configuration_verbs import ConfigurationVerbs
 from ._edges.loop_thread import LoopThread
 from ._flow.agreement import ConsensusKey
 from ._flow.bulk_progress import Guarded, ProgressListener
+from ._flow.helicone_api import Rated
 from ._flow.many import MORE, ChatMany, Mailbox, OnError, Requests
 from ._flow.stream import ChatStream
-from ._wire.headers import GatewayOptions
 from .chat_request import ChatOptions, Message, SharedOptions
 from .client import AdapterStatistics, GenOpsHeliconeAsyncAdapter
 from .models import (
@@ -30,38 +30,6 @@ from .models import (
 
 _thread = LoopThread()
 _call = _thread.call
-
-
-class AdapterSettings(TypedDict, total=False):
-    """The keywords of an adapter's constructor; `GenOpsHeliconeAsyncAdapter` says what they mean."""
-
-    default_attributes: Mapping[str, str] | None
-    gateway_url: str | None
-    gateway_dialect: str
-    provider_urls: Mapping[str, str] | None
-    timeout_seconds: float
-    retry_attempts: int
-    max_connections: int | None
-    max_response_bytes: int
-    enable_cost_tracking: bool
-    cost_currency: str
-    exchange_rates: Mapping[str, float] | None
-    prices: Mapping[Any, Any] | None
-    gateway_fee_rates: Mapping[str, float] | None
-    gateway_options: GatewayOptions | None
-    state_url: str | None
-    allow_insecure_http: bool
-    trust_env: bool
-    meter_provider: Any
-    tracer_provider: Any
-    logger_provider: Any
-    auth_mode: str
-    oauth_config: Mapping[str, Any] | None
-    compliance_mode: bool
-    audit_logging: bool | str | Path | Mapping[str, Any] | None
-    data_residency: str | Mapping[str, Any] | None
-    allowed_models: Sequence[str] | None
-    allowed_providers: Sequence[str] | None
 
 
 class GenOpsHeliconeAdapter(ConfigurationVerbs):
@@ -177,6 +145,22 @@ class GenOpsHeliconeAdapter(ConfigurationVerbs):
             return await self._adapter.embed_async(texts, provider=provider, model=model, **options)
 
         return _call(run)
+
+    def feedback(self, call: Rated, rating: bool, *, timeout_seconds: float | None = None) -> None:
+        """Tells Helicone that an answer was good or bad; see `GenOpsHeliconeAsyncAdapter.feedback_async`."""
+
+        async def run() -> None:
+            await self._adapter.feedback_async(call, rating, timeout_seconds=timeout_seconds)
+
+        _call(run)
+
+    def score(self, call: Rated, scores: Mapping[str, int | bool], *, timeout_seconds: float | None = None) -> None:
+        """Gives a call scores; see `GenOpsHeliconeAsyncAdapter.score_async`."""
+
+        async def run() -> None:
+            await self._adapter.score_async(call, scores, timeout_seconds=timeout_seconds)
+
+        _call(run)
 
     def get_budget_status(self) -> tuple[BudgetStatus, ...]:
         """Every budget with its limit, what every process has spent and holds of it, what is left, when it resets.

@@ -8,48 +8,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, Unpack
 
-import msgspec
-
-from ._assembly import assemble, pipeline_on
+from ._adapter_statistics import AdapterStatistics, statistics_of
+from ._assembly import assemble, close, pipeline_on
 from ._configuration_verbs import ConfigurationVerbs
-from ._edges.audit import AuditStatistics
-from ._edges.credentials import AuthorizedTransport, TokenStatistics
-from ._edges.http import HttpStatistics, HttpTransport
-from ._edges.limits import GateStatistics, Limits, SlotStatistics
 from ._edges.open_files import open_file_limit
-from ._edges.webhooks import WebhookStatistics
 from ._flow.agreement import ConsensusKey
 from ._flow.bulk_progress import ProgressListener
 from ._flow.checks import check_providers
 from ._flow.embed import Embedding
 from ._flow.fanout import ask_several
+from ._flow.helicone_api import Afterwards, Rated
 from ._flow.many import ChatMany, OnError, Requests
 from ._flow.pipeline import Pipeline
 from ._flow.stream import ChatStream
-from ._rules.health import HealthStatistics
+from ._helicone_settings import HeliconeLog
 from ._rules.hedging import HedgeQuota
 from ._wire.headers import GatewayOptions
 from .chat_request import ChatOptions, EmbedRequest, Message, SharedOptions, make_request
 from .config import DEFAULT_MAX_RESPONSE_BYTES, GivenSettings, resolve
 from .errors import ConfigurationError
 from .models import EmbeddingResponse, HeliconeResponse, MultiProviderResponse, ProviderCheck
-
-
-class AdapterStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """What an adapter is doing: slots, limits and HTTP counts on the running loop, health and retry quota over all.
-
-    `limits` has an entry for each provider called, `health` for each provider and model, `tokens` for each credential.
-    """
-
-    slots: SlotStatistics
-    http: HttpStatistics
-    retry_quota_left: int
-    retry_quota: int
-    webhooks: WebhookStatistics
-    audit: AuditStatistics | None = None
-    tokens: Mapping[str, TokenStatistics] = {}
-    limits: tuple[GateStatistics, ...] = ()
-    health: tuple[HealthStatistics, ...] = ()
 
 
 class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
@@ -93,6 +71,9 @@ class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
             True is `GENOPS_AUDIT_LOG`, else `genops-audit.jsonl`. Under `compliance_mode` it cannot be off.
         data_residency: the area data has to stay in, `EU`, `US`, …, or a cloud region's name for its area; or
             `{"region": …, "hosts": […], "providers": […]}` with those that you vouch for.
+        helicone_api_url: Helicone's REST API, for `feedback_async` and `score_async`; unset, `HELICONE_API_URL`, else
+            that of Helicone's cloud where the gateway is its.
+        helicone_log: has Helicone told of calls that did not pass it, prompts and answers included; see `HeliconeLog`.
         allowed_models: names, `provider/model` or patterns such as `gpt-4o*`; others are refused.
         allowed_providers: others are refused.
 
@@ -132,6 +113,8 @@ class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
         data_residency: str | Mapping[str, Any] | None = None,
         allowed_models: Sequence[str] | None = None,
         allowed_providers: Sequence[str] | None = None,
+        helicone_api_url: str | None = None,
+        helicone_log: HeliconeLog | None = None,
     ) -> None:
         arguments = locals()
         given = GivenSettings(**{name: arguments[name] for name in GivenSettings.__struct_fields__})
@@ -164,15 +147,7 @@ class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
         pipeline = self._pipelines.pop(asyncio.get_running_loop(), None)
         if pipeline is not None:
             await pipeline.aclose()
-        try:
-            if self._parts.shared_rates is not None:
-                await self._parts.shared_rates.aclose()
-            await self._parts.ledger.aclose()
-        finally:
-            try:
-                await self._parts.side.aclose()
-            finally:
-                await self._parts.metrics.aclose()
+        await close(self._parts)
 
     async def chat_async(self, message: Message, **options: Unpack[ChatOptions]) -> HeliconeResponse:
         """One answer to a message, which is a string or a list of OpenAI-style messages.
@@ -277,28 +252,42 @@ class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
         """
         return await Embedding(self._pipeline(), EmbedRequest.of(texts, provider, model, options)).run()
 
+    async def feedback_async(self, call: Rated, rating: bool, *, timeout_seconds: float | None = None) -> None:
+        """Tells Helicone that an answer was good (True) or bad (False); again replaces it.
+
+        Args:
+            call: a response, or `response.request_id`. Helicone finds a call once it has logged it, which may take
+                minutes; until then it may keep this waiting.
+            rating: whether it was good.
+            timeout_seconds: the deadline, repeats included; unset, the adapter's.
+
+        Raises:
+            ConfigurationError: the id is no UUID, the call did not pass Helicone, or nobody said where its API is.
+            HeliconeError: Helicone refused it, or could not be reached.
+        """
+        await self._afterwards(timeout_seconds).feedback(call, rating)
+
+    async def score_async(
+        self, call: Rated, scores: Mapping[str, int | bool], *, timeout_seconds: float | None = None
+    ) -> None:
+        """Gives a call scores of your own, `{"accuracy": 92, "safe": True}`; see `feedback_async`.
+
+        Raises:
+            TypeError: a score is no integer and no boolean; Helicone takes no fractions.
+        """
+        await self._afterwards(timeout_seconds).score(call, scores)
+
+    def _afterwards(self, timeout_s: float | None) -> Afterwards:
+        shared = self._parts.shared
+        return Afterwards(self._pipeline(), shared.quota, shared.random, timeout_s)
+
     async def validate_providers_async(self) -> dict[str, ProviderCheck]:
         """Checks every configured provider with one cheap, unbilled request each, all at once; raises nothing."""
         return await check_providers(self._pipeline())
 
     def statistics(self) -> AdapterStatistics:
         """What is going on, on the running event loop."""
-        pipeline = self._pipeline()
-        limits, http = pipeline.limits, pipeline.transport
-        http = http.inner if isinstance(http, AuthorizedTransport) else http
-        assert isinstance(limits, Limits) and isinstance(http, HttpTransport)  # noqa: PT018
-        quota, limited = self._parts.shared.quota, limits.statistics()
-        return AdapterStatistics(
-            slots=limited.slots,
-            http=http.statistics(),
-            tokens={name: keeper.statistics() for name, keeper in self._parts.keepers.items()},
-            retry_quota_left=quota.left,
-            retry_quota=quota.capacity,
-            limits=limited.gates,
-            health=pipeline.health.statistics(pipeline.clock()),
-            webhooks=self._parts.side.webhook_statistics(),
-            audit=self._parts.side.audit_statistics(),
-        )
+        return statistics_of(self._pipeline(), self._parts)
 
     def _pipeline(self) -> Pipeline:
         """The pipeline of the running event loop."""

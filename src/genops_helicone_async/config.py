@@ -9,6 +9,7 @@ import msgspec
 
 from ._arguments import check_bool, check_int, check_label, check_positive, check_url
 from ._compliance_settings import Compliance, GivenCompliance, compliance_of, refuse_insecure
+from ._helicone_settings import HeliconeLog, Services, services_of
 from ._money_settings import checked_currency, checked_fee_rates, checked_state_url
 from ._oauth_settings import OAuth, oauth_of
 from ._providers import DEFAULT_PROVIDERS, PROVIDERS, canonical
@@ -60,11 +61,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allow_insecure_http: bool = False
     compliance: Compliance = Compliance()
     oauth: OAuth | None = None
+    services: Services = Services()
     environ: Mapping[str, str] = {}
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret's text, for scrubbing messages that quote what we sent."""
-        others = (self.helicone_api_key, self.oauth.client_secret if self.oauth is not None else None)
+        oauth, log = self.oauth, self.services.log
+        others = (self.helicone_api_key, oauth.client_secret if oauth else None, log.key if log else None)
         return tuple(key.reveal() for key in (*self.provider_keys.values(), *others) if key is not None)
 
 
@@ -94,6 +97,8 @@ class GivenSettings(GivenCompliance, kw_only=True):
     logger_provider: Any = None
     auth_mode: str = "api_key"
     oauth_config: Mapping[str, Any] | None = None
+    helicone_api_url: str | None = None
+    helicone_log: HeliconeLog | None = None
 
     def __repr__(self) -> str:
         return "GivenSettings(<not shown: the keys are still plain text>)"
@@ -141,6 +146,7 @@ def resolve(given: GivenSettings, environ: Mapping[str, str], open_file_limit: i
         allow_insecure_http=may_be_plain and not compliance.mode,
         compliance=compliance,
         oauth=oauth_of(given.auth_mode, given.oauth_config, is_cloud=is_cloud),
+        services=services_of(given, environ, helicone_key, dialect, compliance),
         environ={name: environ[name] for name in PLACES if environ.get(name)},
     )
     _check_authentication(settings)

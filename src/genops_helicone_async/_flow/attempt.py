@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from .._rules.ledger import LedgerRow
 from .._values import Currency, HttpReply, HttpRequest, Reply, TokenCounts
 from .._wire.anthropic_shape import encode_messages
-from .._wire.dialects import Endpoint
+from .._wire.dialects import Dialect, Endpoint
 from .._wire.failures import classify
 from .._wire.openai_shape import encode_chat
 from .._wire.replies import decode_reply
@@ -18,9 +18,11 @@ from ..errors import Attempt, Billed, DeadlineExceededError, HeliconeError, Prov
 from .estimates import Estimates
 from .ports import Transport
 from .settle import charge_of
-from .ticket import Charge, Outcome, Reserved, Target, Ticket
+from .ticket import Charge, Exchange, Outcome, Reserved, Target, Ticket
 
 _OK = range(200, 300)
+_HELICONE: tuple[Dialect, ...] = ("helicone", "proxy")
+"""Where `Helicone-*` headers go: the Rust gateway would pass them on to the provider, others do not know them."""
 _NONE = TokenCounts()
 _NOTHING = Reserved()
 _SILENCE = Reply(content="", finish_reason=None, usage=None)
@@ -29,7 +31,10 @@ _SILENCE = Reply(content="", finish_reason=None, usage=None)
 class Attempts:
     """Makes attempts and writes them down. `clock` is the event loop's, `new_id` gives the request ids."""
 
-    __slots__ = ("_clock", "_currency", "_estimates", "_fees", "_new_id", "_remembered", "_traced", "_transport")
+    __slots__ = (
+        *("_clock", "_currency", "_estimates", "_fees", "_kept", "_new_id", "_remembered", "_traced"),
+        "_transport",
+    )
 
     def __init__(
         self,
@@ -41,7 +46,9 @@ class Attempts:
         estimates: Estimates,
         currency: Currency,
         traced: Callable[[], bool] = lambda: False,
+        kept: Callable[[Endpoint], bool] | None = None,
     ) -> None:
+        self._kept = kept
         self._traced = traced
         self._transport = transport
         self._estimates = estimates
@@ -58,7 +65,7 @@ class Attempts:
             HeliconeError: the attempt failed; it is on the ticket, and so is what it may have cost.
         """
         request = self.request(ticket, target, stream=False)
-        request_id = request.headers["Helicone-Request-Id"]
+        request_id = request.request_id
         started = self._clock()
         try:
             http = await self._transport.send(request, until)
@@ -80,18 +87,23 @@ class Attempts:
 
     def prepared(self, ticket: Ticket, target: Target, url: str, body: bytes) -> HttpRequest:
         """A request with this body, under a request id of its own."""
-        headers = dict(self._constant_headers(ticket, target.endpoint))
-        request_id = headers["Helicone-Request-Id"] = self._new_id()
+        endpoint, request_id = target.endpoint, self._new_id()
+        headers = dict(self._constant_headers(ticket, endpoint))
+        if endpoint.dialect in _HELICONE:
+            headers["Helicone-Request-Id"] = request_id
         self._reserve(ticket, target, request_id)
+        if self._kept is not None and self._kept(endpoint):
+            ticket.exchanges[request_id] = Exchange(endpoint=endpoint, url=url, body=body, at_s=time.time())
         return HttpRequest(
-            method="POST", url=url, headers=headers, body=body, credential=target.endpoint.credential
-        )  # fmt: skip
+            method="POST", url=url, headers=headers, body=body, credential=endpoint.credential, request_id=request_id
+        )
 
     def _reserve(self, ticket: Ticket, target: Target, request_id: str) -> None:
         """Notes what is set aside for the attempt: its part of the hold, else the worst case if telemetry asks."""
         held = ticket.hold.held_pusd
         if held:
-            ticket.reserved[request_id] = Reserved(max(0, held - ticket.failed_pusd))
+            standing = ticket.hold.standing() if self._traced() else None
+            ticket.reserved[request_id] = Reserved(max(0, held - ticket.failed_pusd), budget=standing)
         elif self._traced():
             worst = self._estimates.worst_case_pusd(ticket.request, target)
             tokens = None if worst is not None else self._estimates.most_tokens(ticket.request, target)
@@ -104,7 +116,7 @@ class Attempts:
         if known is not None and known[0] is endpoint and known[1] is ticket.headers:
             return known[2]
         headers = {"Content-Type": "application/json", "User-Agent": "genops-helicone-async", **endpoint.headers}
-        if endpoint.dialect in ("helicone", "proxy"):
+        if endpoint.dialect in _HELICONE:
             headers.update(ticket.headers)
         if len(self._remembered) >= 4096:  # a cap on memory
             self._remembered.clear()
@@ -122,6 +134,7 @@ class Attempts:
         *, first_chunk_s: float | None = None,
     ) -> Outcome:  # fmt: skip
         """Puts a successful attempt on the ticket, with its charge."""
+        ticket.came_back(request_id, reply, http.body, http.headers)
         charge, counts = self.charge(ticket.request, target, reply, http.headers)
         if reply.usage is not None and reply.finish_reason is not None:
             self._estimates.observe(ticket.request, target, reply.finish_reason, counts.output)
@@ -156,7 +169,7 @@ class Attempts:
             )  # fmt: skip
         if isinstance(exc, HeliconeError):
             exc.provider, exc.model = exc.provider or endpoint.provider, exc.model or endpoint.model
-            exc.request_id = exc.request_id or request.headers["Helicone-Request-Id"]
+            exc.request_id = exc.request_id or request.request_id
             billed = exc.billed
         else:
             billed = "maybe" if request.sent else "no"
@@ -170,7 +183,8 @@ class Attempts:
         first_chunk_s: float | None = None,
     ) -> None:  # fmt: skip
         """Puts an attempt that brought no whole answer on the ticket; without an error it was abandoned."""
-        endpoint, request_id = target.endpoint, request.headers["Helicone-Request-Id"]
+        endpoint, request_id = target.endpoint, request.request_id
+        ticket.came_back(request_id, reply)
         error = exc if isinstance(exc, HeliconeError) else None
         reserved = ticket.reserved.get(request_id, _NOTHING)
         ticket.failed_pusd += charge.total_pusd

@@ -67,7 +67,7 @@ class Embedding:
         attempts, endpoint = self._pipeline.attempts, target.endpoint
         body = encode_embeddings(self._request.texts, endpoint.wire_model, self._request.extra_body)
         request = attempts.prepared(ticket, target, embeddings_url(endpoint), body)
-        request_id, started = request.headers["Helicone-Request-Id"], self._pipeline.clock()
+        request_id, started = request.request_id, self._pipeline.clock()
         try:
             http = await self._pipeline.transport.send(request, until)
             ticket.heard(http.headers)

@@ -70,7 +70,7 @@ class Openings:
     async def _first_content(
         self, request: HttpRequest, target: Target, started: float, body: BodyStream, until: float
     ) -> OpenStream:
-        endpoint, request_id = target.endpoint, request.headers["Helicone-Request-Id"]
+        endpoint, request_id = target.endpoint, request.request_id
         decoder = ReplyStream(endpoint, request_id)
         if not 200 <= body.status < 300:
             refusal = HttpReply(status=body.status, headers=body.headers, body=await body.read_all(until))

@@ -22,7 +22,7 @@ from .caching import Caching
 from .candidates import Candidates
 from .estimates import Estimates
 from .failover import Failover
-from .helicone_log import Kept
+from .helicone_log import passes_by
 from .metering import NO_CUSTOM_METRICS, CustomMetrics
 from .ports import Budget, Limits, NoBudget, Prices, Transport
 from .replay import Replays
@@ -54,7 +54,6 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
     tracing: Tracing | NoTracing = NoTracing()
     custom_metrics: CustomMetrics = NO_CUSTOM_METRICS
     audit: AuditTrail | None = None
-    kept: Kept | None = None
     caching: Caching = msgspec.field(default_factory=Caching)
 
 
@@ -110,7 +109,7 @@ class Pipeline:
             estimates=shared.estimates,
             currency=shared.currency,
             traced=shared.tracing.is_on,
-            kept=shared.kept,
+            kept=passes_by if shared.settings.services.log is not None else None,
         )
         self.replays = Replays(shared.caching, shared.sinks, clock, shared.new_id, shared.currency)
         self.health = shared.routing.health

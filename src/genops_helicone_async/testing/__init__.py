@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ._helicone.records import LoggedCall
     from .awu import Violation, awu_spans, validate_awu, validate_metrics
     from .bill import Bill, BillRow
     from .faults import Fault, FaultKind, FaultPlan
@@ -18,6 +19,7 @@ __all__ = [
     "Fault",
     "FaultKind",
     "FaultPlan",
+    "LoggedCall",
     "SandboxGateway",
     "SandboxStatistics",
     "ScriptedTransport",
@@ -36,6 +38,7 @@ _HOMES = {
     "Fault": "faults",
     "FaultKind": "faults",
     "FaultPlan": "faults",
+    "LoggedCall": "_helicone.records",
     "SandboxGateway": "gateway",
     "SandboxStatistics": "server",
     "ScriptedTransport": "scripted",

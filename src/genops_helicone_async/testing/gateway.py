@@ -9,8 +9,12 @@ from importlib import import_module
 from types import TracebackType
 from typing import Any, Self
 
+from ._helicone import log_api, rest_api
 from ._helicone.ai_gateway import AiGateway
+from ._helicone.log_api import LogApi
 from ._helicone.proxy_hosts import ProxyHosts
+from ._helicone.records import LoggedCall
+from ._helicone.rest_api import RestApi
 from ._helicone.rust import RustGateway
 from ._simulated.catalogue import HOSTED
 from ._simulated.openai_endpoint import OpenAiApi
@@ -76,6 +80,7 @@ class SandboxGateway:
         self._port = port
         self._api_keys = tuple(api_keys)
         self._provider_keys = dict(provider_keys or {})
+        kept = DEFAULT_REQUESTS_KEPT if keep_requests is True else int(keep_requests)
         self._state = SandboxState(
             seed=seed,
             latency_scale=latency_scale,
@@ -87,8 +92,9 @@ class SandboxGateway:
             cached_prompts=cached_prompts,
             unknown_models=unknown_models,
             keep_bill_rows=keep_bill_rows,
+            keep_records=kept,
         )
-        self._log = RequestLog(DEFAULT_REQUESTS_KEPT if keep_requests is True else int(keep_requests))
+        self._log = RequestLog(kept)
         self._server = self._build_server(rust_needs_key)
 
     def _build_server(self, rust_needs_key: bool) -> SandboxServer:
@@ -110,6 +116,8 @@ class SandboxGateway:
             "hosts": ("proxy", ProxyHosts(state).answer),
             "rust": ("rust", RustGateway(state, needs_key=rust_needs_key).answer),
             "openai": ("openai", OpenAiApi(state).answer),
+            rest_api.PREFIX: ("rest_api", RestApi(state).answer),
+            log_api.PREFIX: ("log", LogApi(state).answer),
             "__sandbox__": ("control", controlled),
         }
         return SandboxServer(dialects, log=self._log, clock=state.now_s)
@@ -172,6 +180,16 @@ class SandboxGateway:
         return f"{self.url}/openai/v1"
 
     @property
+    def api_url(self) -> str:
+        """The base URL of Helicone's REST API, which takes ratings and scores."""
+        return f"{self.url}/{rest_api.PREFIX}"
+
+    @property
+    def log_url(self) -> str:
+        """Helicone's log of calls that did not pass it."""
+        return f"{self.url}/{log_api.PREFIX}/custom/v1/log"
+
+    @property
     def provider_urls(self) -> dict[str, str]:
         """Every provider's proxy host, up to and including the version segment."""
         return {provider.name: f"{self.url}/hosts/{provider.name}{provider.base_path}" for provider in HOSTED}
@@ -211,6 +229,21 @@ class SandboxGateway:
         """Refuses a token or key from now on."""
         self._state.revoke(token)
 
+    @property
+    def feedback(self) -> dict[str, bool]:
+        """Ratings by request id, as the REST API was told; True is good."""
+        return dict(self._state.records.feedback)
+
+    @property
+    def scores(self) -> dict[str, dict[str, int | bool]]:
+        """Scores by request id."""
+        return dict(self._state.records.scores)
+
+    @property
+    def logged(self) -> tuple[LoggedCall, ...]:
+        """Calls that passed Helicone by and were told to its log, in order of arrival."""
+        return tuple(self._state.records.logged.values())
+
     async def idle(self) -> None:
         """Return once nothing is in flight and all is noted: after a client left, say. On the sandbox's loop."""
         await self._server.idle()
@@ -229,6 +262,8 @@ class SandboxGateway:
             "url": self.url,
             "rust_url": self.rust_url,
             "openai_url": self.openai_url,
+            "api_url": self.api_url,
+            "log_url": self.log_url,
             "provider_urls": self.provider_urls,
             "api_key": self.api_key,
         }

@@ -31,7 +31,7 @@ class SeenRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The model as the request named it."""
     path: str
     dialect: str
-    """`ai_gateway`, `proxy`, `rust` or `openai`."""
+    """`ai_gateway`, `proxy`, `rust`, `openai`; `rest_api` and `log` are Helicone's own."""
     headers: SeenHeaders
     body: bytes
     at_s: float

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from ._helicone.attempts import AttemptPlanner
 from ._helicone.credits import Credits
 from ._helicone.rate_limits import PolicyLimits
+from ._helicone.records import HeliconeRecords
 from ._helicone.response_cache import ResponseCache
 from ._simulated.catalogue import PROVIDERS, canonical_name
 from ._simulated.prices import PriceBook, PriceOverride
@@ -21,7 +22,7 @@ class SandboxState:
     """The sandbox's shared services, built once from the gateway's settings."""
 
     __slots__ = (
-        *("bill", "book", "cache", "credits", "faults", "latency_scale", "limits", "own_keys"),
+        *("bill", "book", "cache", "credits", "faults", "latency_scale", "limits", "own_keys", "records"),
         *("planner", "upstream", "_credits_usd", "_helicone_keys", "_provider_keys"),
     )
 
@@ -38,6 +39,7 @@ class SandboxState:
         cached_prompts: bool,
         unknown_models: UnknownModels,
         keep_bill_rows: bool,
+        keep_records: int,
     ) -> None:
         self.latency_scale = latency_scale
         self._helicone_keys = set(helicone_keys)
@@ -52,6 +54,7 @@ class SandboxState:
         self.credits = Credits(self._credits_usd, self.book)
         self.cache = ResponseCache(seed)
         self.limits = PolicyLimits()
+        self.records = HeliconeRecords(keep_records)
         self.planner = AttemptPlanner(self.own_keys, self.book)
         self.upstream = Upstream(
             seed=seed,
@@ -94,6 +97,7 @@ class SandboxState:
         self.faults.struck = 0
         self.cache.clear()
         self.limits.clear()
+        self.records.clear()
         self.upstream.clear()
         self.credits.refill(self._credits_usd)
 
