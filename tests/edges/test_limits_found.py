@@ -128,7 +128,11 @@ def test_names_of_models_do_not_fill_memory() -> None:
 class Provider:
     """A provider with a hidden token bucket, or one that refuses by chance, and a client with as much as may go."""
 
-    def __init__(self, rate_per_s: float, burst: float, *, in_flight: int, chance: float = 0.0, seed: int = 1) -> None:
+    def __init__(
+        self, rate_per_s: float, burst: float, *, in_flight: int, chance: float = 0.0, seed: int = 1,
+        takes_s: tuple[float, float] = (0.1, 0.1),
+    ) -> None:  # fmt: skip
+        self.takes_s = takes_s
         self.rate_per_s, self.burst, self.in_flight, self.chance = rate_per_s, burst, in_flight, chance
         self.level, self.seen_s = burst, 0.0
         self.random = random.Random(seed)
@@ -163,7 +167,15 @@ class Provider:
                 at_s, which, what, sent_s = heapq.heappop(events)
                 if what == "arrives":
                     let = self.take(at_s)
-                    heapq.heappush(events, (at_s + (0.1 if let else 0.005), which, "ok" if let else "no", sent_s))
+                    heapq.heappush(
+                        events,
+                        (
+                            at_s + (self.random.uniform(*self.takes_s) if let else 0.005),
+                            which,
+                            "ok" if let else "no",
+                            sent_s,
+                        ),
+                    )
                     continue
                 under_way -= 1
                 found.in_flight = under_way
@@ -205,3 +217,15 @@ def test_refusals_that_have_nothing_to_do_with_the_rate_do_not_slow_it_down(
     provider.run(20.0, retry_after_s=retry_after_s)
     per_s = sum(moment_s >= 5.0 for moment_s in provider.ok_s) / 15.0
     assert per_s > (400 if not retry_after_s else 100)
+
+
+@pytest.mark.parametrize(
+    "rate_per_s, burst, in_flight", [(3.3, 10, 64), (7, 21, 200), (9.8, 29.3, 64), (21.2, 63.5, 64)]
+)
+def test_pauses_that_keep_refusals_few_are_no_accidents(rate_per_s: float, burst: float, in_flight: int) -> None:
+    """A small limit, slow answers, a second's pause after each refusal: no lower rate seems to help, until one does."""
+    provider = Provider(rate_per_s, burst, in_flight=in_flight, takes_s=(0.3, 3.0))
+    provider.run(90.0, retry_after_s=1.0)
+    used, refused_share = provider.measured(30.0, 90.0)
+    assert used >= 0.9
+    assert refused_share < 0.05
