@@ -45,6 +45,10 @@ class Hold:
 
     is_limited = True
     is_enforced = False
+    alerts = ()
+
+    def standing(self) -> None:
+        """No ledger stands behind it."""
 
     def __init__(self, delay_s: float = 0.0, write_s: float = 0.0) -> None:
         self.delay_s = delay_s

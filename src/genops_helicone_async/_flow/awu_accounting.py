@@ -7,19 +7,27 @@ is an estimate, because the provider's own count never came, is marked incomplet
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from .._rules import telemetry_names as names
 from .._rules.spans import Attributes, SpanEvent
 from .._values import Currency
 from ..chat_request import ChatRequest
 from ..errors import Attempt
+from ..models import BudgetAlert
+from .budget_standing import BudgetStanding
 
 _MOST_MS = 2**63 - 1
 """The largest integer that exporters can write; a target beyond it is met all the same."""
 
 
 def accounted(
-    attributes: Attributes, attempt: Attempt, currency: Currency, start_ns: int, end_ns: int
+    attributes: Attributes,
+    attempt: Attempt,
+    currency: Currency,
+    start_ns: int,
+    end_ns: int,
+    budget: BudgetStanding | None = None,
 ) -> list[SpanEvent]:
     """Puts the accounting of an attempt that ran into its attributes, and gives the events that go with it."""
     unpriced = attempt.reserved_tokens is not None or attempt.cost_source == "unpriced"
@@ -37,7 +45,12 @@ def accounted(
     if attempt.cost_source == "estimated" or (unpriced and attempt.billed == "maybe"):
         booked[names.GENOPS_ACCOUNTING_INCOMPLETE] = True
     attributes.update(booked)
-    held = {names.GENOPS_ACCOUNTING_RESERVED: reserved, names.GENOPS_ACCOUNTING_UNIT: unit}
+    held: Attributes = {names.GENOPS_ACCOUNTING_RESERVED: reserved, names.GENOPS_ACCOUNTING_UNIT: unit}
+    if budget is not None:
+        standing = _standing(budget, currency)
+        attributes.update(standing)
+        booked[names.GENOPS_BUDGET_NAME] = held[names.GENOPS_BUDGET_NAME] = budget.name
+        held[names.GENOPS_BUDGET_REMAINING] = standing[names.GENOPS_BUDGET_REMAINING]
     events = [SpanEvent(names.EVENT_RESERVATION, held, start_ns)]
     if attempt.input_tokens is not None:
         attributes[names.GENOPS_TOKENS_INPUT] = tokens_in
@@ -57,6 +70,33 @@ def accounted(
     return events
 
 
+def _standing(budget: BudgetStanding, currency: Currency) -> Attributes:
+    """The tightest budget as it stood when the attempt was sent, the hold for it counted."""
+    return {
+        names.GENOPS_BUDGET_NAME: budget.name,
+        names.GENOPS_BUDGET_ALLOCATED: currency.of(budget.limit_pusd),
+        names.GENOPS_BUDGET_CONSUMED: currency.of(budget.used_pusd),
+        names.GENOPS_BUDGET_REMAINING: currency.of(budget.left_pusd),
+        names.GENOPS_BUDGET_PERIOD: budget.period,
+    }
+
+
+def alerted(alerts: Iterable[BudgetAlert], at_ns: int) -> list[SpanEvent]:
+    """The events of budgets that this call's cost has taken past a threshold: one for each budget."""
+    return [
+        SpanEvent(
+            names.EVENT_BUDGET_ALERT,
+            {
+                names.GENOPS_BUDGET_NAME: alert.name,
+                names.GENOPS_BUDGET_CONSUMED: alert.settled,
+                names.GENOPS_BUDGET_ALLOCATED: alert.limit,
+            },
+            at_ns,
+        )
+        for alert in {alert.name: alert for alert in alerts}.values()
+    ]
+
+
 def service_level(attributes: Attributes, request: ChatRequest, duration_s: float) -> None:
     """Puts the four attributes of a service level there, where the call names its tier and its target; else none.
 
@@ -71,4 +111,4 @@ def service_level(attributes: Attributes, request: ChatRequest, duration_s: floa
     attributes[names.GENOPS_SLA_MET] = actual_ms <= target_ms
 
 
-__all__ = ["accounted", "service_level"]
+__all__ = ["accounted", "alerted", "service_level"]

@@ -165,9 +165,10 @@ class Budgets:
             resets_at=resets_at,
         )  # fmt: skip
 
-    def booked(self, movements: tuple[Movement, ...]) -> None:
-        """Tells whoever listens of thresholds that spending has passed."""
+    def booked(self, movements: tuple[Movement, ...]) -> tuple[BudgetAlert, ...]:
+        """Tells whoever listens of thresholds that spending has passed, and gives them."""
         plan = self._plan
+        alerts = []
         if plan.watch is not None:
             self._look(plan.watch, movements)
         for movement in movements:
@@ -181,6 +182,8 @@ class Budgets:
                 )  # fmt: skip
                 _log.warning("budget %s has passed %.0f %% of %s", alert.name, share * 100, self._told(limit))
                 self._tell(alert)
+                alerts.append(alert)
+        return tuple(alerts)
 
     def _look(self, watch: CostWatch, movements: tuple[Movement, ...]) -> None:
         for movement in movements:

@@ -10,23 +10,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 from .._rules import telemetry_names as names
 from .._rules.message_content import content_attributes
-from .._rules.policy_results import refusal_of
 from .._rules.span_attribution import Origin, attribution_attributes, origin_of
 from .._rules.spans import Attributes, CallSpans, Span, SpanContent, SpanEvent
 from .._telemetry_settings import ContentCapture
 from .._values import Currency
 from ..chat_request import ChatRequest, EmbedRequest
-from ..errors import Attempt, BudgetExceededError, DeadlineExceededError, HeliconeError
+from ..errors import Attempt
 from ..models import HeliconeResponse, RoutingDecision
-from .awu_accounting import accounted, service_level
-from .ticket import RequestRecord
+from .awu_accounting import accounted, alerted, service_level
+from .awu_refusals import meant, refused, was_refused
+from .ticket import Refused, RequestRecord, Reserved
 
 _MOST_REMEMBERED = 2048
-_ALLOWED = {names.GENOPS_POLICY_RESULT: names.ALLOWED}
+_ALLOWED: Attributes = {names.GENOPS_POLICY_RESULT: names.ALLOWED}
+_WARNING: Attributes = {
+    names.GENOPS_POLICY_RESULT: names.WARNING,
+    names.GENOPS_POLICY_REASON_CODE: names.BUDGET_EXCEEDED,
+}
+"""A budget that is not enforced has no room for the call, which goes on."""
+_NOTHING = Reserved()
 _SENT: tuple[tuple[str, str, type[int | float]], ...] = (
     ("max_tokens", names.REQUEST_MAX_TOKENS, int),
     ("temperature", names.REQUEST_TEMPERATURE, float),  # a double there, though callers may well write 1
@@ -57,7 +62,7 @@ class CallTelemetry:
         self.look_at(resource)
         began_ns = ended_ns - round(record.duration_s * 1e9)
         kind = names.EMBEDDINGS if isinstance(record.request, EmbedRequest) else names.CHAT
-        units = [self._attempt(record, attempt, kind, began_ns, ended_ns) for attempt in record.attempts]
+        units = self._units(record, kind, began_ns, ended_ns)
         error = record.error
         if error is not None and was_refused(record, error):
             units.append(self._refusal(record, error, kind, began_ns, ended_ns))
@@ -68,6 +73,13 @@ class CallTelemetry:
             content = partial(self.decision_content, record.attribution, routing, failed)
             parent = Span(name=kind, kind="internal", start_ns=began_ns, end_ns=ended_ns, asked={}, content=content)
         return CallSpans(parent=parent, units=tuple(units))
+
+    def _units(self, record: RequestRecord, kind: str, began_ns: int, ended_ns: int) -> list[Span]:
+        """Attempts, and targets whose limits had no turn for the call, in their order."""
+        units = [self._attempt(record, attempt, kind, began_ns, ended_ns) for attempt in record.attempts]
+        for number, each in enumerate(record.refusals):
+            units.insert(each.after + number, self._refused_target(record, each, kind, began_ns, ended_ns))
+        return units
 
     def look_at(self, resource: Mapping[str, object]) -> None:
         """Takes attribution that nobody gives from this resource from now on."""
@@ -105,10 +117,23 @@ class CallTelemetry:
             content=content,
         )
 
+    def _refused_target(self, record: RequestRecord, refused: Refused, kind: str, began_ns: int, ended_ns: int) -> Span:
+        endpoint = refused.target.endpoint
+        asked, target = self._target(kind, endpoint.provider, endpoint.model, endpoint.host)
+        end_ns = min(began_ns + round(refused.ended_s * 1e9), ended_ns)
+        return Span(
+            name=f"{kind} {endpoint.model}",
+            kind="client",
+            start_ns=min(began_ns + round(refused.began_s * 1e9), end_ns),
+            end_ns=end_ns,
+            asked=asked,
+            content=partial(self._refusal_content, record, refused.error, target, end_ns),
+        )
+
     def _refusal(self, record: RequestRecord, error: BaseException, kind: str, began_ns: int, ended_ns: int) -> Span:
         last = record.attempts[-1] if record.attempts else None
         start_ns = began_ns if last is None else began_ns + round((last.started_s + last.duration_s) * 1e9)
-        provider, model = _meant(record, error)
+        provider, model = meant(record, error)
         asked, target = self._target(kind, provider, model, "")
         content = partial(self._refusal_content, record, error, target, min(start_ns, ended_ns))
         return Span(
@@ -119,13 +144,17 @@ class CallTelemetry:
     def _attempt_content(
         self, record: RequestRecord, attempt: Attempt, target: Attributes, start_ns: int, end_ns: int
     ) -> SpanContent:
-        attributes: Attributes = {**self._attribution(record.attribution), **target, **_ALLOWED}
+        reserved = record.reserved.get(attempt.request_id, _NOTHING)
+        decision = _WARNING if reserved.budget is not None and reserved.budget.is_exceeded else _ALLOWED
+        attributes: Attributes = {**self._attribution(record.attribution), **target, **decision}
         _request_attributes(attributes, record)
         _reply_attributes(attributes, attempt)
-        events = [SpanEvent(names.EVENT_POLICY, _ALLOWED, start_ns)]
-        events += accounted(attributes, attempt, self._currency, start_ns, end_ns)
+        events = [SpanEvent(names.EVENT_POLICY, decision, start_ns)]
+        events += accounted(attributes, attempt, self._currency, start_ns, end_ns, reserved.budget)
         service_level(attributes, record.request, attempt.duration_s)
         log, is_last = None, attempt is record.attempts[-1]
+        if is_last:
+            events += alerted(record.alerts, end_ns)
         error = attempt.error
         if error is None and is_last and record.error is not None:  # it answered, and the answer was of no use
             error = type(record.error).__name__
@@ -138,31 +167,9 @@ class CallTelemetry:
     def _refusal_content(
         self, record: RequestRecord, error: BaseException, target: Attributes, at_ns: int
     ) -> SpanContent:
-        refused = refusal_of(
-            error,
-            routed=record.routing is not None,
-            waited_for_budget=record.hold_limited and not record.held_pusd,
-        )
-        told: Attributes = {
-            names.GENOPS_POLICY_RESULT: refused.result,
-            names.GENOPS_POLICY_REASON_CODE: refused.code,
-        }
-        attributes: Attributes = {**self._attribution(record.attribution), **target, **told}
-        attributes[names.ERROR_TYPE] = type(error).__name__
+        attributes: Attributes = {**self._attribution(record.attribution), **target}
         _request_attributes(attributes, record)
-        events = []
-        if record.held_pusd and not record.attempts:
-            reserved = {
-                names.GENOPS_ACCOUNTING_RESERVED: self._currency.of(record.held_pusd),
-                names.GENOPS_ACCOUNTING_UNIT: self._currency.code,
-            }
-            attributes.update(reserved)
-            events.append(SpanEvent(names.EVENT_RESERVATION, reserved, at_ns))
-        if isinstance(error, BudgetExceededError):
-            attributes.update(_budget(error))
-        if isinstance(error, HeliconeError):
-            attributes[names.GENOPS_POLICY_REASON] = told[names.GENOPS_POLICY_REASON] = error.message
-        events.append(SpanEvent(names.EVENT_POLICY, told, at_ns))
+        events = refused(attributes, record, error, self._currency, at_ns)
         return SpanContent(attributes, tuple(events), type(error).__name__)
 
     def _captured(
@@ -195,25 +202,6 @@ class CallTelemetry:
                 self._targets.clear()
             known = self._targets[key] = _target_attributes(*key)
         return known
-
-
-def was_refused(record: RequestRecord, error: BaseException) -> bool:
-    """Whether the call ended with something that was never sent: an attempt's own error has the id it was sent by."""
-    if not record.attempts:
-        return True
-    last = record.attempts[-1]
-    if isinstance(error, BudgetExceededError | DeadlineExceededError) or type(error).__name__ == "LedgerError":
-        return getattr(error, "request_id", None) is None and last.error != type(error).__name__
-    return False
-
-
-def _meant(record: RequestRecord, error: BaseException) -> tuple[str, str]:
-    """The provider and model a refused call was meant for, as far as that is known; the first candidate's else."""
-    provider, model = getattr(error, "provider", None), getattr(error, "model", None)
-    if record.routing is not None and record.routing.candidates and provider is None:
-        first = record.routing.candidates[0]
-        provider, model = first.provider, model or first.model
-    return provider or record.request.provider or "", model or record.request.model or ""
 
 
 def _target_attributes(kind: str, provider: str, model: str, host: str) -> tuple[Attributes, Attributes]:
@@ -264,15 +252,4 @@ def _reply_attributes(attributes: Attributes, attempt: Attempt) -> None:
         attributes[names.RESPONSE_FINISH_REASONS] = (attempt.finish_reason,)
 
 
-def _budget(error: BudgetExceededError) -> Attributes:
-    told: dict[str, Any] = {
-        names.GENOPS_BUDGET_NAME: error.scope,
-        names.GENOPS_BUDGET_ALLOCATED: float(error.budget_limit),
-        names.GENOPS_BUDGET_CONSUMED: float(error.current_usage),
-        names.GENOPS_BUDGET_REMAINING: float(error.budget_limit - error.current_usage),
-        names.GENOPS_BUDGET_PERIOD: error.period,
-    }
-    return {name: value for name, value in told.items() if value not in (None, "")}
-
-
-__all__ = ["CallTelemetry", "was_refused"]
+__all__ = ["CallTelemetry"]

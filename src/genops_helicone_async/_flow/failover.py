@@ -160,6 +160,7 @@ class Failover:
         endpoint = target.endpoint
         gate = self._limits.gate(endpoint.provider)
         tokens = float(self._estimates.likely_tokens(ticket.request, target)) if gate.counts_tokens else 0.0
+        began = self._clock()
         turn = gate.enter(
             endpoint.model,
             tokens,
@@ -173,8 +174,9 @@ class Failover:
                 await turn
             elif not await self._queues.wait(endpoint.provider, turn, partial(self._has_other, targets, failures, at)):
                 return False
-        except DeadlineExceededError as exc:
-            if until >= ticket.deadline:
+        except (DeadlineExceededError, RateLimitExceededError) as exc:
+            ticket.refused(target, exc, began, self._clock())
+            if until >= ticket.deadline or isinstance(exc, RateLimitExceededError):
                 raise
             raise ProviderError(exc.message, code="no_turn", retry_safe=True, provider=endpoint.provider) from exc
         ticket.turn = Turn(gate=gate, model=endpoint.model, tokens=tokens, number=len(ticket.attempts))

@@ -96,7 +96,7 @@ class Metering:
             if attempts:
                 first = attempts[0]
                 cells.waits_ms.of((first.provider,)).add(first.started_s * 1000)
-            if len(attempts) > 1 or record.error is not None:
+            if len(attempts) > 1 or record.error is not None or record.refusals:
                 self._troubles(cells, record)
             if response is not None:
                 team = record.attribution.get("team", "")
@@ -117,7 +117,10 @@ class Metering:
         for attempt in attempts:
             if attempt.error == _RATE_LIMITED:
                 cells.count(names.RATE_LIMITED_CALLS, (attempt.provider, attempt.model, team))
-        if isinstance(error, RateLimitExceededError) and not attempts:  # our own limits: nothing was sent
+        for refused in record.refusals:  # our own limits had no turn for it
+            endpoint = refused.target.endpoint
+            cells.count(names.RATE_LIMITED_CALLS, (endpoint.provider, endpoint.model, team))
+        if isinstance(error, RateLimitExceededError) and not attempts and not record.refusals:
             cells.count(names.RATE_LIMITED_CALLS, (error.provider or "", error.model or "", team))
         elif isinstance(error, BudgetExceededError):
             scope = error.scope.partition(":")[0]  # a customer's name is no label

@@ -32,7 +32,7 @@ _SAMPLED, _NOT_SAMPLED = TraceFlags(TraceFlags.SAMPLED), TraceFlags(TraceFlags.D
 _RANDOM = 0x02
 _MOST_ATTRIBUTES = 64
 """More than a span of ours ever has."""
-_MOST_EVENTS = 8
+_MOST_EVENTS = 16
 
 
 class Asked(NamedTuple):
