@@ -1,3 +1,3 @@
 """Providers by their guide's names, one module each."""
 
-__all__ = ["helicone"]
+__all__ = ["helicone", "helicone_validation"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from .._providers import PROVIDERS
-from .._values import HttpRequest
+from .._values import HttpReply, HttpRequest
 from .._wire.dialects import Endpoint, default_model
 from .._wire.failures import read_error
 from ..errors import ConfigurationError, HeliconeError, PolicyDeniedError
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 _REFUSED = (401, 403)
 
 
-async def check_providers(pipeline: Pipeline) -> dict[str, ProviderCheck]:
-    """Checks every configured provider, all at once, each within the adapter's timeout; raises nothing."""
+async def check_providers(pipeline: Pipeline, limit_s: float | None = None) -> dict[str, ProviderCheck]:
+    """Checks every configured provider, all at once, each within the adapter's timeout or `limit_s`; raises nothing."""
+    limit_s = pipeline.settings.timeout_s if limit_s is None else limit_s
     checks: dict[str, ProviderCheck] = {}
 
     async def check(provider: str) -> None:
-        checks[provider] = await _check(pipeline, provider)
+        checks[provider] = await _check(pipeline, provider, limit_s)
 
     async with anyio.create_task_group() as group:
         for provider in pipeline.settings.candidates:
@@ -33,7 +34,7 @@ async def check_providers(pipeline: Pipeline) -> dict[str, ProviderCheck]:
     return {provider: checks[provider] for provider in pipeline.settings.candidates}
 
 
-async def _check(pipeline: Pipeline, provider: str) -> ProviderCheck:
+async def _check(pipeline: Pipeline, provider: str, limit_s: float) -> ProviderCheck:
     try:
         model = default_model(pipeline.settings, provider) if provider in PROVIDERS else "any"
         endpoint = permitted_endpoint(pipeline.settings, provider, model)
@@ -41,13 +42,13 @@ async def _check(pipeline: Pipeline, provider: str) -> ProviderCheck:
         return ProviderCheck(provider=provider, ok=False, status="denied", detail=exc.message)
     except ConfigurationError as exc:
         return ProviderCheck(provider=provider, ok=False, status="no_key", detail=exc.message)
-    request = _request(endpoint)
+    request = check_request(endpoint)
     started = pipeline.clock()
     try:
-        reply = await pipeline.transport.send(request, started + pipeline.settings.timeout_s)
+        reply = await pipeline.transport.send(request, started + limit_s)
     except HeliconeError as exc:
         return ProviderCheck(provider=provider, ok=False, status="unreachable", detail=exc.message, url=request.url)
-    status, detail = _verdict(endpoint, reply.status, read_error(reply.body).message)
+    status, detail = _verdict(endpoint, reply)
     return ProviderCheck(
         provider=provider,
         ok=status == "ok",
@@ -58,8 +59,11 @@ async def _check(pipeline: Pipeline, provider: str) -> ProviderCheck:
     )
 
 
-def _request(endpoint: Endpoint) -> HttpRequest:
-    """The AI Gateway lists models to anybody, but looks at the key before it complains of a missing model."""
+def check_request(endpoint: Endpoint) -> HttpRequest:
+    """A request that is never billed, and refused where the key is not accepted.
+
+    The AI Gateway lists models to anybody, but looks at the key before it complains of a missing model.
+    """
     if endpoint.is_gateway:
         headers = {**endpoint.headers, "Content-Type": "application/json"}
         return HttpRequest(
@@ -71,7 +75,10 @@ def _request(endpoint: Endpoint) -> HttpRequest:
     return HttpRequest(method="GET", url=url, headers=dict(endpoint.headers), credential=endpoint.credential)
 
 
-def _verdict(endpoint: Endpoint, status: int, message: str) -> tuple[str, str]:
+def _verdict(endpoint: Endpoint, reply: HttpReply) -> tuple[str, str]:
+    status, message = reply.status, read_error(reply.body).message
+    if reply.body.lstrip()[:1] == b"<":
+        return "error", f"answered {status} with a web page: {message}"
     if status in _REFUSED:
         which = "Helicone" if endpoint.is_gateway else endpoint.provider
         return "key_refused", f"the {which} key was refused ({status}): {message}"
@@ -84,4 +91,4 @@ def _verdict(endpoint: Endpoint, status: int, message: str) -> tuple[str, str]:
     return "error", f"answered {status}: {message}"
 
 
-__all__ = ["check_providers"]
+__all__ = ["check_providers", "check_request"]

@@ -25,7 +25,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    from . import audit, budgets, bulk, chat, compare, demo, ledger_report, migrate, prices, sandbox
+    from . import audit, budgets, bulk, chat, compare, demo, ledger_report, migrate, prices, sandbox, validate
 
     parser = _Parser(
         prog=program(),
@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"genops-helicone-async {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", title="commands", parser_class=_Parser)
-    for command in (demo, chat, bulk, compare, migrate, prices, budgets, ledger_report, audit, sandbox):
+    for command in (demo, chat, bulk, compare, migrate, prices, budgets, ledger_report, audit, sandbox, validate):
         command.add_to(commands)
     return parser
 
