@@ -65,7 +65,7 @@ class Hold:
         await asyncio.sleep(self.delay_s)
         self.held_pusd = max(self.held_pusd, total_pusd)
 
-    def settle(self, rows: list[LedgerRow], *, failed: bool, cached: bool) -> Durable:
+    def settle(self, rows: list[LedgerRow], *, failed: bool, cached: bool, saved_pusd: int = 0) -> Durable:
         """Notes the cost; it is on disk `write_s` later."""
         self.settled.append(sum(row.cost_pusd for row in rows))
         if asyncio._get_running_loop() is None:
