@@ -1,4 +1,4 @@
-"""Where providers and gateways keep and process what they are sent, by their own public statements. Facts only.
+"""Where providers and gateways process what they are sent, by their own public statements. Facts only.
 
 As of 2026-11 (`AS_OF`): check them against your contracts, and declare in `data_residency` what those say otherwise.
 An area is a jurisdiction, not a data centre: `us-east-1` stands for `US`. A provider that gives no promise of an area
@@ -16,14 +16,14 @@ AREAS = ("AU", "CA", "CH", "CN", "EU", "IN", "JP", "UK", "US")
 
 PROVIDER_AREAS: dict[str, str | None] = {
     "openai": "US",
-    "anthropic": "US",
+    "anthropic": None,  # anywhere, unless the workspace or each request sets `inference_geo`
     "groq": "US",
     "vertex": None,  # wherever its location is: the host tells
     "gemini": None,  # anywhere
-    "mistral": "EU",
-    "together": "US",
+    "mistral": None,  # its ordinary host is a global one; others are regional
+    "together": None,  # the same
     "deepseek": "CN",
-    "xai": "US",
+    "xai": None,  # the same
     "openrouter": None,  # anywhere, at its choice
     "perplexity": "US",
     "fireworks": "US",
@@ -41,19 +41,30 @@ HOST_AREAS = {
     "api.openai.com": "US",
     "us.api.openai.com": "US",
     "eu.api.openai.com": "EU",
-    "api.anthropic.com": "US",
+    "au.api.openai.com": "AU",
+    "in.api.openai.com": "IN",
+    "jp.api.openai.com": "JP",
     "api.groq.com": "US",
-    "api.mistral.ai": "EU",
+    "api.eu.mistral.ai": "EU",
+    "api.us.mistral.ai": "US",
     "api.deepseek.com": "CN",
-    "api.x.ai": "US",
+    "us.api.x.ai": "US",
     "us-east-1.api.x.ai": "US",
     "eu-west-1.api.x.ai": "EU",
     "api.perplexity.ai": "US",
-    "api.together.xyz": "US",
+    "us-api.together.ai": "US",
+    "ca-api.together.ai": "CA",
     "api.fireworks.ai": "US",
     "api.cerebras.ai": "US",
 }
 """Providers' own hosts, for entries of `provider_urls`."""
+
+HOSTS_ANYWHERE = frozenset({
+    "api.anthropic.com", "api.mistral.ai", "api.together.ai", "api.together.xyz", "api.x.ai",
+    "aiplatform.googleapis.com", "generativelanguage.googleapis.com", "api.hyperbolic.xyz", "api.novita.ai",
+    "openrouter.ai",
+})  # fmt: skip
+"""Public hosts that promise no area, so that they are not taken for a gateway of the user's own."""
 
 HELICONE_AREAS = {False: "US", True: "EU"}
 """Whether the key is an EU key (`sk-helicone-eu-…`) → where Helicone keeps data. The hosts are the same; what passes
@@ -114,6 +125,7 @@ __all__ = [
     "AREAS",
     "AS_OF",
     "HELICONE_AREAS",
+    "HOSTS_ANYWHERE",
     "HOST_AREAS",
     "PROVIDER_AREAS",
     "area_of_host",

@@ -176,6 +176,23 @@ async def test_a_function_of_the_caller_s_cannot_go_around_prices(server: Loopba
     assert server.exchanges == []
 
 
+@pytest.mark.parametrize("policy", [{"allowed_models": ["gpt-4o*"]}, {"data_residency": "US"}])
+@pytest.mark.parametrize("field", ["models", "provider", "Fallbacks", "prompt_id"])
+async def test_the_body_cannot_choose_past_the_policy(
+    server: LoopbackServer, policy: dict[str, Any], field: str
+) -> None:
+    """Fields by which gateways choose models are refused where there is a policy, and sent where there is none."""
+    call = {"provider": "openai", "model": "gpt-4o-mini", "extra_body": {field: ["gpt-4o"]}}
+    async with GenOpsHeliconeAsyncAdapter(**settings(server, **policy)) as adapter:
+        with pytest.raises(PolicyDeniedError, match=f"holds '{field.lower()}'"):
+            await adapter.chat_async("Hi", **call)
+        assert server.exchanges == []
+        await adapter.chat_async("Hi", **{**call, "extra_body": {"top_k": 3}})
+    async with GenOpsHeliconeAsyncAdapter(**settings(server)) as adapter:
+        await adapter.chat_async("Hi", **call)
+    assert [field in exchange.json for exchange in server.exchanges] == [False, True]
+
+
 async def test_residency_blocks_providers_elsewhere(server: LoopbackServer, tmp_path: Path) -> None:
     """Through a gateway of one's own a provider of another area is refused with POLICY_DENY_REGION."""
     given = {"helicone_api_key": KEY, "gateway_url": server.url, "prices": settings(server)["prices"]}
@@ -183,8 +200,8 @@ async def test_residency_blocks_providers_elsewhere(server: LoopbackServer, tmp_
         with pytest.raises(PolicyDeniedError) as denied:
             await adapter.chat_async("Hi", provider="openai")
         assert server.exchanges == []
-        assert (await adapter.chat_async("Hi", provider="mistral")).provider == "mistral"
-        assert (await adapter.chat_async("Hi", providers=["openai", "mistral"])).provider == "mistral"
+        assert (await adapter.chat_async("Hi", provider="nebius")).provider == "nebius"
+        assert (await adapter.chat_async("Hi", providers=["openai", "nebius"])).provider == "nebius"
     assert (denied.value.reason_code, denied.value.provider) == ("POLICY_DENY_REGION", "openai")
     assert "data_residency={'region': 'EU', 'providers': ['openai']}" in denied.value.message
     vouched = {"region": "EU", "providers": ["openai"]}
@@ -201,8 +218,8 @@ def way(provider: str, *hosts: str, own: str | None = None, eu: bool = False) ->
     "area, going, told",
     [
         ("US", way("openai", "oai.helicone.ai"), None),
-        ("EU", way("mistral", "mistral.helicone.ai"), "Helicone keeps the data of this key in US"),
-        ("EU", way("mistral", "mistral.helicone.ai", eu=True), None),
+        ("EU", way("nebius", "nebius.helicone.ai"), "Helicone keeps the data of this key in US"),
+        ("EU", way("nebius", "nebius.helicone.ai", eu=True), None),
         ("US", way("openai", "oai.helicone.ai", eu=True), "Helicone keeps the data of this key in EU"),
         ("EU", way("openai", "ai-gateway.helicone.ai", eu=True), "openai is in US"),
         ("EU", way("openai", "eu.api.openai.com"), None),
@@ -219,6 +236,12 @@ def way(provider: str, *hosts: str, own: str | None = None, eu: bool = False) ->
         ("EU", way("openai", "127.0.0.1", own="127.0.0.1"), "openai is in US"),
         ("EU", way("openai", "evilhelicone.ai"), "it is not known where evilhelicone.ai is"),
         ("CN", way("deepseek", "api.deepseek.com"), None),
+        ("EU", way("mistral", "api.eu.mistral.ai"), None),
+        ("EU", way("mistral", "mistral.helicone.ai", eu=True), "mistral promises no region"),
+        ("US", way("anthropic", "anthropic.helicone.ai"), "anthropic promises no region"),
+        ("US", way("anthropic", "api.anthropic.com"), "it is not known where api.anthropic.com is"),
+        ("US", way("openai", "openrouter.ai", own="openrouter.ai"), "it is not known where openrouter.ai is"),
+        ("US", way("openai", "eu.api.openai.com", own="eu.api.openai.com"), "is in EU, not in US"),
     ],
 )
 def test_where_data_would_go(area: str, going: Way, told: str | None) -> None:

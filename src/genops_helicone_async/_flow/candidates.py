@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from .._providers import ALIASES, PROVIDERS, canonical, maker_of
-from .._rules.policy import Way, denial_of, unpriced
+from .._rules.policy import Way, denial_of, denial_of_body, unpriced
 from .._rules.preferences import parse_preferences
 from .._rules.prices import Price, parse_override
 from .._wire.dialects import Endpoint, default_model, dialect_of, endpoint_for
@@ -45,6 +45,8 @@ class Candidates:
             DeadlineExceededError: a price was not found in time.
             PolicyDeniedError: the adapter's policy allows none of them.
         """
+        if request.extra_body and (denial := denial_of_body(self._settings.compliance, request.extra_body)):
+            raise denial
         if request.provider is not None and request.model is not None and request.provider in PROVIDERS:
             names = [(request.provider, request.model)]
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 import msgspec
@@ -11,6 +11,7 @@ from .._compliance_settings import Compliance, Residency
 from .._regions import (
     AS_OF,
     HELICONE_AREAS,
+    HOSTS_ANYWHERE,
     PROVIDER_AREAS,
     area_of_host,
     is_helicone_host,
@@ -20,6 +21,10 @@ from ..errors import PolicyDeniedError
 
 DENY_MODEL = "POLICY_DENY_MODEL"
 DENY_REGION = "POLICY_DENY_REGION"
+CHOOSING_FIELDS = frozenset(
+    {"fallback_models", "fallbacks", "models", "plugins", "prompt_id", "provider", "providers", "route", "version_id"}
+)
+"""Fields of a request by which OpenRouter, LiteLLM and Helicone's stored prompts choose a model or send data on."""
 
 
 class Way(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +47,23 @@ def denial_of(compliance: Compliance, way: Way) -> PolicyDeniedError | None:
         return None
     why = _out_of_area(compliance.residency, way)
     return None if why is None else _denied(way, DENY_REGION, why)
+
+
+def denial_of_body(compliance: Compliance, fields: Iterable[str]) -> PolicyDeniedError | None:
+    """Why a call may not have these fields of its own in its body: with them a gateway would choose past the policy."""
+    if (
+        compliance.allowed_models is compliance.allowed_providers is compliance.residency is None
+        and not compliance.mode
+    ):
+        return None
+    chosen = sorted(CHOOSING_FIELDS.intersection(field.lower() for field in fields))
+    if not chosen:
+        return None
+    return PolicyDeniedError(
+        f"`extra_body` holds {chosen[0]!r}, by which a gateway chooses models, providers or tools that the adapter's "
+        "policy would not see: leave it out",
+        reason_code=DENY_MODEL,
+    )
 
 
 def unpriced(provider: str, model: str) -> PolicyDeniedError:
@@ -77,7 +99,7 @@ def _out_of_area(residency: Residency, way: Way) -> str | None:
             if host_area != area:
                 return f"{host} is in {host_area}, not in {area}"
             provider_area = area
-        elif host != way.own_gateway:
+        elif host != way.own_gateway or host in HOSTS_ANYWHERE:
             return (
                 f"it is not known where {host} is: if it is in {area}, say so with "
                 f"data_residency={{'region': '{area}', 'hosts': ['{host}']}}"
@@ -95,4 +117,4 @@ def _denied(way: Way, reason_code: str, message: str) -> PolicyDeniedError:
     return PolicyDeniedError(message, reason_code=reason_code, provider=way.provider, model=way.model)
 
 
-__all__ = ["DENY_MODEL", "DENY_REGION", "Way", "denial_of", "unpriced"]
+__all__ = ["CHOOSING_FIELDS", "DENY_MODEL", "DENY_REGION", "Way", "denial_of", "denial_of_body", "unpriced"]
