@@ -263,7 +263,7 @@ async def test_a_probe_that_hangs_speaks_against_the_provider() -> None:
 @in_virtual_time
 async def test_the_first_content_of_a_stream_closes_the_circuit() -> None:
     """Who waits need not wait until a probe that is a long stream has ended."""
-    rig = Rig(playing(openai=[after(0.5, stream_answer("Hel", "lo")), chat_answer()]))
+    rig = Rig(playing(openai=[after(0.5, stream_answer("Hel", "lo")), *[after(1.0)] * 3]))
     open_circuit(rig)
     await asyncio.sleep(2)
 
@@ -271,12 +271,13 @@ async def test_the_first_content_of_a_stream_closes_the_circuit() -> None:
         await asyncio.sleep(0.1)
         await rig.chat(**ONE)
 
-    waiting = asyncio.create_task(wait_for_it())
+    waiting = [asyncio.create_task(wait_for_it()) for _ in range(3)]
     async with rig.stream(**ONE) as stream:
-        await waiting
-        assert round(now_s(), 6) == 2.5
+        assert rig.pipeline.health.is_closed(KEY)
+        await asyncio.gather(*waiting)
+        assert round(now_s(), 6) == 3.5
         assert [chunk.content async for chunk in stream if chunk.content] == ["Hel", "lo"]
-    rig.assert_settled(calls=2)
+    rig.assert_settled(calls=4)
 
 
 @in_virtual_time
