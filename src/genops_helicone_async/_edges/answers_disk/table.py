@@ -139,7 +139,9 @@ class Table:
             connection = sqlite3.connect(self._path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
             try:
                 _recognise(connection)
-                self._path.chmod(0o600)
+                for suffix in ("", "-wal", "-shm"):  # SQLite gives them the mode that the file had
+                    with contextlib.suppress(FileNotFoundError):
+                        self._path.with_name(self._path.name + suffix).chmod(0o600)
                 _settle_in(connection)
                 self._count(connection)
             except BaseException:
