@@ -14,6 +14,7 @@ from token_server import CLIENT_ID, CLIENT_SECRET, TokenServer, bearers
 from genops_helicone_async import (
     AuthenticationError,
     DeadlineExceededError,
+    GatewayError,
     GenOpsHeliconeAdapter,
     GenOpsHeliconeAsyncAdapter,
 )
@@ -95,6 +96,7 @@ async def test_a_revoked_token_is_replaced_and_the_call_sent_once_more(
     else:
         response = await adapter.chat_async("Hi", provider="openai")
     assert bearers(gateway) == ["token-1", "token-1", "token-2"]
+    assert adapter.statistics().http.in_flight == 0
     assert (len(response.attempts), len(gateway.bill.rows), len(server.asked)) == (1, 2, 2)
     assert adapter.get_usage_summary().total_cost == pytest.approx(gateway.bill.total_usd, abs=1e-12)
 
@@ -244,11 +246,30 @@ async def test_a_token_endpoint_that_stumbles_is_asked_again(
 
 
 async def test_a_token_endpoint_that_is_not_there(gateway: SandboxGateway, server: TokenServer) -> None:
-    """The endpoint is named, and the cause is not lost."""
+    """The endpoint is named, the cause is not lost, and it is tried again as often as the call may."""
     config = server.config(token_url="http://127.0.0.1:1/token")
-    async with adapter_for(gateway, server, oauth_config=config, retry_attempts=0) as adapter:
-        with pytest.raises(AuthenticationError, match=r"^no token from http://127\.0\.0\.1:1/token: no connection to"):
-            await adapter.chat_async("Hi")
+    told = r"^no token from http://127\.0\.0\.1:1/token: no connection to"
+    async with adapter_for(gateway, server, oauth_config=config, retry_attempts=1) as adapter:
+        with pytest.raises(AuthenticationError, match=told) as caught:
+            await adapter.chat_async("Hi", provider="openai")
+    assert (len(caught.value.attempts), isinstance(caught.value.__cause__, GatewayError)) == (2, True)
+
+
+async def test_a_call_cancelled_between_two_tokens_is_not_billed(
+    adapter: GenOpsHeliconeAsyncAdapter, gateway: SandboxGateway, server: TokenServer
+) -> None:
+    """What was refused has cost nothing, so that giving up while the next token is fetched costs nothing either."""
+    await adapter.chat_async("Hi", provider="openai")
+    before = adapter.get_usage_summary().total_cost
+    gateway.revoke("token-1")
+    server.hold.clear()
+    call = asyncio.ensure_future(adapter.chat_async("Hi", provider="openai"))
+    await server.until_asked(2)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    server.hold.set()
+    assert adapter.get_usage_summary().total_cost == before
 
 
 async def test_a_server_that_wants_the_client_in_the_form_gets_it_there(
