@@ -299,3 +299,13 @@ async def test_a_shared_rate_of_less_than_a_call_a_slice() -> None:
     assert await rate.reserve(1.0) == 0.0  # it is here already
     await asyncio.sleep(1.01)
     assert not rate.has(1.0)
+
+
+@in_virtual_time
+async def test_a_slice_that_is_still_to_come_is_not_reserved_again() -> None:
+    """Whoever asks before its moment is told how long it still takes."""
+    store = Store(0.0)
+    rate = SharedRate(store, "calls", 1.0, 1.0, asyncio.get_running_loop().time)
+    await store.reserve("calls", 3.0, capacity=1.0, rate_per_s=1.0)
+    assert [await rate.reserve(1.0), await rate.reserve(1.0)] == [3.0, 3.0]
+    assert len(store.asked) == 2
