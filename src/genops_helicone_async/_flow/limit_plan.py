@@ -53,7 +53,7 @@ def plan_of(
 
 
 def _without_burst(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Everyone's burst belongs to everyone's rate: a provider with a rate of its own, or with none, has the usual one."""
+    """Everyone's burst belongs to everyone's rate: one with a rate of its own, or with none, has the usual burst."""
     return {"burst_allowance": None} if "requests_per_minute" in given else {}
 
 
