@@ -24,6 +24,7 @@ HEADINGS = [
     "### 3. Budget Management",
     "### Common Issues",
     "### 1. Custom Routing Logic",
+    "### 2. Webhook Integration",
     "### 3. Enterprise Features",
     "### Custom Metrics",
     "### 2. Cost Optimization",
