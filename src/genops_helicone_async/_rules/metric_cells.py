@@ -136,6 +136,11 @@ class Line:
         self.input_usage = input_usage
         self.output_usage = output_usage
 
+    def point_at(self, other: Line) -> None:
+        """Counts in the other line's cells from now on."""
+        self.interval_ms, self.duration_s = other.interval_ms, other.duration_s
+        self.input_usage, self.output_usage = other.input_usage, other.output_usage
+
 
 LINE_LABELS: Final = ("operation", "provider", "model", "team", "project", "environment", "status")
 TARGET_LABELS: Final = ("provider", "model", "team")
@@ -218,16 +223,19 @@ class MetricCells:
             cell.value = value if definition.kind == "gauge" else cell.value + value
 
     def _new_line(self, labels: Labels) -> Line:
-        """The line of a label set not seen yet, or the overflow's."""
-        if len(self._lines) >= self.most:
-            known = self._lines.get(OVERFLOW)
-            if known is not None:
-                return known
-            line = self._lines[OVERFLOW] = self._line(OVERFLOW, OVERFLOW)
-            return line
+        """The line of a label set not seen yet, or the overflow's.
+
+        The overflow's is pointed at the coarser cells of this label set each time: they have caps of their own, and a
+        program with many teams still has all its latencies by model.
+        """
         operation, provider, model, team, _, _, status = labels
-        line = self._lines[labels] = self._line((provider, model, team), (operation, provider, model, status))
-        return line
+        line = self._line((provider, model, team), (operation, provider, model, status))
+        if len(self._lines) < self.most:
+            self._lines[labels] = line
+            return line
+        overflow = self._lines.setdefault(OVERFLOW, line)
+        overflow.point_at(line)
+        return overflow
 
     def _line(self, target: Labels, operation: Labels) -> Line:
         return Line(
