@@ -18,7 +18,7 @@ from .in_time import in_time
 from .ticket import RequestRecord, Target, Ticket
 
 _WHO = ("team", "project", "customer_id", "user_id", "environment", "cost_center", "feature", "session_id")
-_CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}|\d{1,6}")
 UNAVAILABLE = "x_audit_unavailable"
 
 
