@@ -17,6 +17,9 @@ async def adapter_to_talk_to(**settings: object) -> AsyncIterator[GenOpsHelicone
         return
     async with (
         SandboxGateway(latency_scale=0.1) as sandbox,
-        GenOpsHeliconeAsyncAdapter(sandbox.api_key, gateway_url=sandbox.url, **settings) as adapter,  # type: ignore[arg-type]
+        GenOpsHeliconeAsyncAdapter(
+            sandbox.api_key,
+            **{"gateway_url": sandbox.url, "helicone_api_url": sandbox.api_url, **settings},  # type: ignore[arg-type]
+        ) as adapter,
     ):
         yield adapter

@@ -22,6 +22,7 @@ from genops_helicone_async import (
     GenOpsHeliconeAdapter,
     GenOpsHeliconeAsyncAdapter,
     HeliconeError,
+    HeliconeLog,
     HeliconeResponse,
     HeliconeUsage,
     MultiProviderResponse,
@@ -196,6 +197,23 @@ async def other_verbs(adapter: GenOpsHeliconeAsyncAdapter) -> dict[str, str]:
     checks: dict[str, ProviderCheck] = await adapter.validate_providers_async()
     print(vectors, per_provider, fan.content, fan.cost, fan.primary_response.provider)
     return {provider: check.status for provider, check in checks.items()}
+
+
+async def afterwards(adapter: GenOpsHeliconeAsyncAdapter, blocking: GenOpsHeliconeAdapter) -> None:
+    """What is thought of an answer is told to Helicone, by its response or its id."""
+    response = await adapter.chat_async("Hello", session_id="s-1")
+    await adapter.feedback_async(response, True)
+    await adapter.feedback_async(response.request_id, False, timeout_seconds=60)
+    await adapter.score_async(response, {"accuracy": 92, "safe": True})
+    blocking.feedback(response, True)
+    blocking.score(response.request_id, {"accuracy": 92})
+
+
+def told_of_other_calls() -> GenOpsHeliconeAsyncAdapter:
+    """Calls that do not pass Helicone can be told to it."""
+    log = HeliconeLog(api_key="sk-helicone-key")
+    GenOpsHeliconeAdapter("endpoint-key", gateway_dialect="openai", helicone_log=log, helicone_api_url="https://api.x")
+    return GenOpsHeliconeAsyncAdapter("endpoint-key", gateway_dialect="openai", helicone_log=log)
 
 
 async def lifetime() -> str:
