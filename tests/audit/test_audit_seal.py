@@ -97,20 +97,24 @@ def test_a_log_that_was_moved_away_is_begun_anew(tmp_path: Path) -> None:
 
 def test_a_process_killed_while_it_wrote_does_no_harm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Wherever it was killed within a batch, the log is right and said to be unfinished, and the next goes on."""
-    for cut in range(4):
-        path = written(tmp_path / f"{cut}.jsonl", 2)
+    for cut, torn in ((0, 0), (0, 30), (1, 0), (2, 30), (3, 0)):
+        path = written(tmp_path / f"{cut}-{torn}.jsonl", 2)
         program = (
             "import os, sys; from pathlib import Path; from genops_helicone_async._edges.audit import file\n"
             "whole = file._write_all\n"
             "def some(descriptor, data):\n"
             "    is_seal = len(data) == 256\n"
-            "    whole(descriptor, data if is_seal else b''.join(data.splitlines(True)[:int(sys.argv[2])]))\n"
+            "    lines, cut = data.splitlines(True), int(sys.argv[2])\n"
+            "    begun = b''.join(lines[:cut]) + b''.join(lines[cut:])[:int(sys.argv[3])]\n"
+            "    whole(descriptor, data if is_seal else begun)\n"
             "    is_seal or os._exit(9)\n"
             "file._write_all = some\n"
             "file.AuditFile(Path(sys.argv[1]), 10**6).append([{'n': 1}, {'n': 2}, {'n': 3}], sync=False)\n"
         )
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        done = subprocess.run([sys.executable, "-c", program, str(path), str(cut)], env=environment, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(path), str(cut), str(torn)], env=environment, check=False
+        )
         assert done.returncode == 9
         verdict = verify(path)
         assert (verdict.problem, verdict.lines, verdict.unsealed) == (None, 2 + cut, cut)

@@ -55,6 +55,8 @@ class _Walk:
     def read(self, files: list[Path]) -> None:
         for file in files:
             for number, line in enumerate(_lines(file), 1):
+                if not line.endswith(b"\n") and file == files[-1] and self._is_unfinished():
+                    break
                 try:
                     self._take(line)
                 except Broken as exc:
@@ -70,6 +72,11 @@ class _Walk:
         self.lines += 1
         if self.seal is not None and link.seq == self.seal.seq and link.hash != self.seal.hash:
             raise Broken("the seal knows another line of this number: the log was rewritten")
+
+    def _is_unfinished(self) -> bool:
+        """Whether the seal waits for more lines than there are, so that half a one is what a killed process left."""
+        end = self.link.seq if self.link is not None else 0
+        return self.seal is not None and self.seal.next_seq is not None and self.seal.seq <= end < self.seal.next_seq
 
     def _check_end(self, last: Path) -> None:
         problem = self.seal.problem_with(self.link or Link()) if self.seal is not None else None
