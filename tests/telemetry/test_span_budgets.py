@@ -10,7 +10,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan
 
-from genops_helicone_async import GenOpsHeliconeAsyncAdapter, HeliconeError
+from genops_helicone_async import BudgetExceededError, GenOpsHeliconeAsyncAdapter, HeliconeError
 from genops_helicone_async.testing import Fault, SandboxGateway
 
 pytestmark = pytest.mark.anyio
@@ -74,6 +74,24 @@ async def test_an_awu_tells_of_its_tightest_budget(gateway: SandboxGateway, span
     assert of_event(one, "genops.budget.reservation")["genops.budget.remaining"] == 2.0 - reserved
     assert of_event(one, "genops.budget.reconciliation")["genops.budget.name"] == "team:research"
     assert told(one)["genops.policy.result"] == "ALLOWED"
+
+
+async def test_a_refusal_names_who_was_meant(gateway: SandboxGateway, spans: Spans) -> None:
+    """Before a choice was made that is the first candidate, with the model it would have been asked for."""
+    async with adapter_for(gateway, spans) as adapter:
+        adapter.set_budget_limits(daily_limit=0.0000001)
+        for options in (
+            {"provider": "openai"},
+            {"providers": ["groq", "openai"]},
+            {"provider": "groq", "max_cost": 1e-9},
+        ):
+            with pytest.raises(BudgetExceededError):
+                await adapter.chat_async("Hello", **options)
+    assert [(span.name, told(span)["gen_ai.provider.name"]) for span in spans.awus()] == [
+        ("chat gpt-4o-mini", "openai"),
+        ("chat llama-3.1-8b-instant", "groq"),
+        ("chat llama-3.1-8b-instant", "groq"),
+    ]
 
 
 async def test_a_budget_that_refuses_nobody_warns(gateway: SandboxGateway, spans: Spans) -> None:

@@ -62,6 +62,7 @@ class Admission:
         try:
             ticket.hold = pipeline.budget.open(merged, enforce=request.enforce_budget)
             self.targets = await pipeline.candidates.of(request, ticket.deadline)
+            ticket.meant = self.targets[0].endpoint
             if caching and not isinstance(request, EmbedRequest):
                 self.replay = await pipeline.replays.find(ticket, self.targets, streamed=self._streamed)
             if self.replay is None and (ticket.hold.is_limited or request.max_cost is not None):

@@ -38,6 +38,8 @@ def meant(record: RequestRecord, error: BaseException) -> tuple[str, str]:
     if record.routing is not None and record.routing.candidates and provider is None:
         first = record.routing.candidates[0]
         provider, model = first.provider, model or first.model
+    elif record.meant is not None and provider in (None, record.meant.provider):
+        provider, model = record.meant.provider, model or record.meant.model
     return provider or record.request.provider or "", model or record.request.model or ""
 
 

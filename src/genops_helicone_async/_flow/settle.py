@@ -185,6 +185,7 @@ def record_of(
         response=response,
         error=error,
         refusals=tuple(ticket.refusals),
+        meant=ticket.meant,
         reserved=ticket.reserved,
         alerts=ticket.hold.alerts,
         audit_id=ticket.audit_id,

@@ -109,7 +109,8 @@ class Exchange(msgspec.Struct, kw_only=True):
 class Ticket(msgspec.Struct, kw_only=True):
     """One call that has begun. Times are seconds on the loop's clock; `failed_pusd` what failed attempts may cost.
 
-    `turn` is that of the attempt under way, `lead` what the call does for others that ask the same.
+    `meant` is the first candidate, `turn` that of the attempt under way, `lead` what the call does for others that ask
+    the same.
     """
 
     request: ChatRequest
@@ -121,6 +122,7 @@ class Ticket(msgspec.Struct, kw_only=True):
     context: Context = msgspec.field(default_factory=copy_context)
     reserved: dict[str, Reserved] = msgspec.field(default_factory=dict)
     refusals: list[Refused] = msgspec.field(default_factory=list)
+    meant: Endpoint | None = None
     streamed: bool = False
     attempts: list[Attempt] = msgspec.field(default_factory=list)
     rows: list[LedgerRow] = msgspec.field(default_factory=list)
@@ -201,6 +203,7 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     response: HeliconeResponse | EmbeddingResponse | None = None
     error: BaseException | None = None
     refusals: tuple[Refused, ...] = ()
+    meant: Endpoint | None = None
     reserved: Mapping[str, Reserved] = {}
     alerts: tuple[BudgetAlert, ...] = ()
     audit_id: str = ""
