@@ -103,7 +103,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]
 def blocking_calls() -> Iterator[BlockBuster]:
     """Raise where our own code blocks a running event loop; a test may allow more with `can_block_in`."""
     # The sync facade blocks its caller by design, also one that runs a loop.
-    facade = [f"{PACKAGE}.blocking", f"{PACKAGE}._edges.loop_thread"]
+    facade = [f"{PACKAGE}.blocking", f"{PACKAGE}._edges.loop_thread", f"{PACKAGE}.validation.blocking"]
     # Alerts are delivered on a loop of a thread of their own, where using their file holds nobody up.
     own_thread = [f"{PACKAGE}._edges.webhooks"]
     excluded = [module for module in facade + own_thread if importlib.util.find_spec(module)]

@@ -22,6 +22,7 @@ HEADINGS = [
     "### 1. Provider Cost Comparison",
     "### 2. Migration Cost Analysis",
     "### 3. Budget Management",
+    "### Setup Validation",
     "### Common Issues",
     "### 1. Custom Routing Logic",
     "### 2. Webhook Integration",
@@ -30,6 +31,7 @@ HEADINGS = [
     "### 2. Cost Optimization",
     "### 3. Error Handling",
     "### Async Support",
+    "### Caching",
 ]
 
 
@@ -45,11 +47,19 @@ PRINTED = {
     ),
     "### 2. Migration Cost Analysis": r"Current monthly cost: \$\d+\.\d\d\nProjected savings: \$\d+\.\d\d\n",
     "### Async Support": r"100\n",
+    "### Setup Validation": (
+        r"GenOps Helicone Setup Validation\n\n\[ok\] Helicone API Key: Valid\n(?s:.*)\n\nQuick Performance Test:\n"
+        r"(\[ok\] \w+ via Helicone: [\d.]+m?s \(cost: \$0\.\d+\)\n(   .*\n)?){3}\n"
+        r"\[ok\] Overall Status: PASSED\n\nRecommendations:\n(- .*\n)+"
+    ),
 }
 
 
 # What they log: `validate_pricing` wants LiteLLM's table, which the tests do not install.
 LOGGED = {
+    "### Setup Validation": (
+        "Performance test: one small billed call (16 output tokens at most) to each of OpenAI, Anthropic, Groq.\n"
+    ),
     "### Common Issues": "prices cannot be validated: no second source is installed (pip install litellm)\n",
 }
 

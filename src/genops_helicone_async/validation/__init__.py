@@ -3,9 +3,10 @@
 `run.py` asks, one file a question; `recommendations.py` says what follows, `layout.py` shows it.
 """
 
+from .blocking import validate_setup
 from .layout import print_validation_result
 from .results import PerformanceMeasurement, ValidationCheck, ValidationResult
-from .run import validate_setup, validate_setup_async
+from .run import validate_setup_async
 
 __all__ = [
     "PerformanceMeasurement",

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,47 +25,6 @@ CHECK_LIMIT_S = 10.0
 """Longest a check may take, unless the adapter's own timeout is shorter."""
 _BILLED_LIMIT_S = 30.0
 _TCP_LIMIT_S = 2.0
-
-
-def validate_setup(
-    include_performance_tests: bool = False,
-    *,
-    helicone_api_key: str | None = None,
-    provider_keys: Mapping[str, str] | None = None,
-    announce: Callable[[str], object] | None = None,
-    **settings: Any,
-) -> ValidationResult:
-    """Whether calls would work with these settings: keys, gateway, prices, store, clock and telemetry are tried.
-
-    Nothing is billed, unless `include_performance_tests` is set: then each provider gets one small billed call, which
-    is said first, on standard error. Callable from a thread that runs an event loop, which it then blocks.
-
-    Args:
-        include_performance_tests: Whether to make the billed calls.
-        helicone_api_key: As in `GenOpsHeliconeAdapter`; unset, from the environment, as everything else.
-        provider_keys: The same.
-        announce: Told in one line what will be billed, instead of standard error.
-        **settings: The other settings of `GenOpsHeliconeAdapter`.
-
-    Raises:
-        TypeError: a setting that an adapter does not have.
-    """
-
-    async def run() -> ValidationResult:
-        return await validate_setup_async(
-            include_performance_tests,
-            helicone_api_key=helicone_api_key,
-            provider_keys=provider_keys,
-            announce=announce,
-            **settings,
-        )
-
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(run())
-    with ThreadPoolExecutor(1, "genops-validation") as thread:
-        return thread.submit(asyncio.run, run()).result()
 
 
 async def validate_setup_async(
@@ -160,4 +117,4 @@ def _to_standard_error(line: str) -> None:
     sys.stderr.write(f"{line}\n")
 
 
-__all__ = ["CHECK_LIMIT_S", "validate_setup", "validate_setup_async"]
+__all__ = ["CHECK_LIMIT_S", "validate_setup_async"]
