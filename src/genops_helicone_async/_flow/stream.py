@@ -216,6 +216,8 @@ class ChatStream:
         if isinstance(cause, DeadlineExceededError):
             error = cause
             cause.billed = "maybe"
+        else:  # that it had begun well does not make a provider well that breaks its streams
+            self._pipeline.health.observe_failure(stream.key, self._pipeline.clock(), stream.started)
         self._abandon(error)
         return error
 
