@@ -8,6 +8,13 @@ from genops_helicone_async.testing import Fault, SandboxGateway
 pytestmark = pytest.mark.anyio
 
 
+async def read(adapter: GenOpsHeliconeAsyncAdapter) -> None:
+    """Reads a whole stream."""
+    async with adapter.stream_async("Tell a long story", provider="openai") as stream:
+        async for _chunk in stream:
+            pass
+
+
 async def test_broken_streams_open_the_circuit() -> None:
     """After five in a row the next call goes to the other provider at once."""
     async with (
@@ -17,9 +24,7 @@ async def test_broken_streams_open_the_circuit() -> None:
         gateway.faults.add(Fault(kind="error_event", provider="openai", at_chunk=2))
         for _ in range(5):
             with pytest.raises(StreamInterruptedError):
-                async with adapter.stream_async("Tell a long story", provider="openai") as stream:
-                    async for _chunk in stream:
-                        pass
+                await read(adapter)
         (health,) = [each for each in adapter.statistics().health if each.provider == "openai"]
         assert (health.circuit, health.failures, health.in_flight) == ("open", 5, 0)
         response = await adapter.chat_async("Hello", providers=["openai", "groq"])
