@@ -74,7 +74,7 @@ async def test_an_answer_lives_exactly_as_long_as_it_was_said() -> None:
 
 @in_virtual_time
 async def test_a_shorter_time_holds_for_what_was_kept_before() -> None:
-    """Whoever wants nothing older than ten seconds gets nothing older, from a store where it could stay for a minute."""
+    """Whoever wants nothing older than ten seconds gets nothing older, where others keep it for a minute."""
     loop = asyncio.get_running_loop()
     store = SlowStore()
     long, short = CacheRig(counting(), store, ttl_s=60), CacheRig(counting(), store, ttl_s=10)

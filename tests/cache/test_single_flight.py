@@ -266,6 +266,20 @@ async def test_an_answer_is_there_while_it_is_being_kept() -> None:
     assert len(store.held) == 1
 
 
+@in_virtual_time
+async def test_a_stream_is_there_while_it_is_being_kept() -> None:
+    """Read to its end and begun again at once, it is not asked for again, however slow the store."""
+    store = SlowStore(delay_s=0.2)
+    transport = counting()
+    rig = CacheRig(transport, store)
+    for _ in range(2):
+        async with rig.stream(provider="openai") as stream:
+            text = "".join([chunk.content async for chunk in stream])
+    assert (text, stream.response.cached, len(transport.requests), store.held) == ("answer 1", True, 1, {})
+    await rig.kept()
+    assert rig.pipeline.replays._flights == {}
+
+
 async def test_streams_do_not_wait_for_each_other() -> None:
     """Two identical streams, one read inside the other, both get their answers: nobody waits for a reader."""
     transport = counting()

@@ -103,7 +103,7 @@ class Replays:
         if key is None:
             return None
         flight = self._flights.get(key)
-        if flight is None or streamed:
+        if flight is None:
             return await self._look_up(cache, key, ticket, streamed=streamed)
         if flight.landed is not None:
             return self._given(cache, key, ticket, flight.landed, "hit")
@@ -131,6 +131,9 @@ class Replays:
             if flight is not None:
                 flight.end()
             return
+        if flight is None and answer.key not in self._flights:  # a stream, which nobody waits for
+            flight = Flight(self._flights, answer.key)
+            flight.land(answer)
         # A context of its own: the caller's span must not live on in here.
         task = asyncio.get_running_loop().create_task(cache.keep(answer.key, value), context=Context())
         self._writing.add(task)
