@@ -44,6 +44,7 @@ class ConfigurationVerbs:
         Raises:
             ConfigurationError: a limit, a threshold or the time zone makes no sense.
         """
+        self._parts.shared.estimates.get_ready()
         self._parts.budgets.configure(
             limits_of(
                 self._parts.shared.settings.currency,
