@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from genops_helicone_async import ValidationResult, validate_setup_async
+from genops_helicone_async._values import HttpReply
 from genops_helicone_async._wire.dialects import endpoint_for
 from genops_helicone_async.config import GivenSettings, resolve
 from genops_helicone_async.testing import Fault, SandboxGateway
-from genops_helicone_async.validation.gateway import Probe, connectivity
+from genops_helicone_async.validation.gateway import Probe, connectivity, helicone_key
 from genops_helicone_async.validation.results import ValidationCheck
 from loopback import Exchange, LoopbackServer
 from valkey_server import ValkeyServer, program_or_skip
@@ -85,6 +86,80 @@ async def test_a_key_that_the_gateway_does_not_take_fails(gateway: SandboxGatewa
     assert check.remedy == "Check HELICONE_API_KEY: the gateway does not take it"
     assert result.check("gateway").status == "ok"
     assert key not in repr(result)
+
+
+async def test_a_key_that_goes_to_providers_hosts_only_is_not_called_valid(gateway: SandboxGateway) -> None:
+    """They take calls with any key of Helicone's, so that nothing is known of this one; the cloud is not asked."""
+    urls, keys = {"groq": gateway.provider_urls["groq"]}, {"groq": gateway.provider_keys["groq"]}
+    more: dict[str, Any] = {"helicone_api_key": "nonsense", "gateway_url": None}
+    result = await validated(gateway, provider_urls=urls, provider_keys=keys, **more)
+    assert found(result.check("helicone_key")) == (
+        "info", "Set, but not checked: providers' own hosts take calls with any",
+    )  # fmt: skip
+    assert found(result.check("provider_keys")) == ("ok", "1/1 configured (Groq)")
+    assert result.check("gateway").status == "ok"
+
+
+async def test_the_gateway_is_asked_a_few_times_for_its_latency(gateway: SandboxGateway) -> None:
+    """The first request opens the connection and is left out of the mean."""
+    result = await validated(gateway)
+    asked = [seen for seen in gateway.requests if seen.path == "/v1/chat/completions"]
+    assert len(asked) == 4 + len(result.providers)
+
+
+@pytest.mark.parametrize(
+    "token_status, gateway_status, expected, gateway_check",
+    [
+        (200, 400, ("ok", "Valid"), "ok"),
+        (200, 401, ("failed", "Refused (401): who are you?"), "ok"),
+        (403, 400, ("failed", "no token from {url}/token: it answered 403 (no: such client)"), "warning"),
+    ],
+)
+async def test_oauth_is_tried_to_its_end(
+    token_status: int, gateway_status: int, expected: tuple[str, str], gateway_check: str
+) -> None:
+    """A token is fetched and shown to the gateway; the secret shows nowhere."""
+
+    async def answer(exchange: Exchange) -> None:
+        if exchange.path == "/token":
+            told = (
+                b'{"access_token": "hush-token", "expires_in": 60, "error": "no", "error_description": "such client"}'
+            )
+            await exchange.reply(token_status, told)
+        else:
+            await exchange.reply(gateway_status, b"who are you?" if gateway_status == 401 else b"missing model")
+
+    async with LoopbackServer(answer) as server:
+        config = {"token_url": f"{server.url}/token", "client_id": "me", "client_secret": "hush-secret"}
+        result = await validate_setup_async(gateway_url=server.url, auth_mode="oauth2", oauth_config=config)
+        url = server.url
+    check = result.check("helicone_key")
+    assert check.title == "OAuth Token"
+    assert found(check) == (expected[0], expected[1].format(url=url))
+    assert result.check("gateway").status == gateway_check
+    assert result.ok is (expected[0] == "ok")
+    assert "hush" not in repr(result)
+
+
+@pytest.mark.parametrize(
+    "given, status, summary",
+    [
+        ({"helicone_api_key": "sk-helicone-abc"}, "ok", "Valid"),
+        ({"helicone_api_key": "pk-helicone-eu-abc"}, "ok", "Valid"),
+        (
+            {"helicone_api_key": "gsk_1234567890"}, "warning",
+            "Accepted, but it does not look like a key of Helicone's (sk-helicone-…)",
+        ),
+        ({"helicone_api_key": "anything", "gateway_url": "https://gw.test"}, "ok", "Valid"),
+        ({"gateway_url": "https://gw.test", "gateway_dialect": "openai"}, "ok", "Not needed"),
+    ],
+)  # fmt: skip
+def test_the_key_s_shape_matters_at_helicone_s_cloud(given: dict[str, str], status: str, summary: str) -> None:
+    """A gateway of one's own may have keys of any shape, or none."""
+    settings = resolve(GivenSettings(**given), {}, 1024)  # type: ignore[arg-type]
+    endpoint = endpoint_for(settings, "openai", "gpt-4o-mini")
+    probe = Probe(endpoint=endpoint, reply=HttpReply(status=400, headers={}, body=b"missing model"), latency_s=0.1)
+    assert found(helicone_key(settings, probe)) == (status, summary)
 
 
 async def test_own_keys_without_helicone_s_are_a_warning(gateway: SandboxGateway) -> None:
@@ -165,8 +240,6 @@ async def test_what_answers_but_is_no_gateway_fails(
 )
 def test_slowness_is_a_warning(latency_s: float, status: str, summary: str) -> None:
     """Above a second for an answer to an empty request."""
-    from genops_helicone_async._values import HttpReply
-
     settings = resolve(GivenSettings(helicone_api_key="sk-x"), {}, 1024)
     endpoint = endpoint_for(settings, "openai", "gpt-4o-mini")
     reply = HttpReply(status=400, headers={}, body=b"missing model")

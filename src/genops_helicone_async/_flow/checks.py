@@ -80,8 +80,7 @@ def _verdict(endpoint: Endpoint, reply: HttpReply) -> tuple[str, str]:
     if reply.body.lstrip()[:1] == b"<":
         return "error", f"answered {status} with a web page: {message}"
     if status in _REFUSED:
-        which = "Helicone" if endpoint.is_gateway else endpoint.provider
-        return "key_refused", f"the {which} key was refused ({status}): {message}"
+        return "key_refused", f"the {_key_of(endpoint)} was refused ({status}): {message}"
     if endpoint.is_gateway and status == 400:  # "missing model": the key was accepted
         return "ok", "the gateway accepts the Helicone key"
     if 200 <= status < 300:
@@ -89,6 +88,13 @@ def _verdict(endpoint: Endpoint, reply: HttpReply) -> tuple[str, str]:
     if status in (404, 405):
         return "unsupported", f"reachable, but it offers no list of models ({status}), so the key was not checked"
     return "error", f"answered {status}: {message}"
+
+
+def _key_of(endpoint: Endpoint) -> str:
+    """Which key a refusal is about: a provider's host takes calls with any key of Helicone's."""
+    if endpoint.credential == "oauth2":
+        return "OAuth token"
+    return "Helicone key" if endpoint.is_gateway else f"{endpoint.provider} key"
 
 
 __all__ = ["check_providers", "check_request"]

@@ -23,7 +23,7 @@ from ..models import ProviderCheck
 from .results import ValidationCheck
 
 OLD_PRICES_DAYS = 90
-_SCOPE, _HELD_PUSD = Scope(name="setup-check", limit_pusd=1_000_000), 1_000_000
+_SCOPE, _HELD_PUSD = Scope(name="setup-check", limit_pusd=10**15), 1_000_000
 _OTLP = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PORTS = {"https": 443, "http": 80}
 
@@ -105,8 +105,8 @@ async def state_store(settings: Settings, ledger: Ledger, limit_s: float) -> Val
     kind, began = _kind(url), time.monotonic()
     try:
         async with asyncio.timeout(limit_s):
-            await ledger.hold([_SCOPE], _HELD_PUSD, enforce=True)
-            written = ledger.settle([_SCOPE], _HELD_PUSD, [], lambda _: None)
+            refusal = await ledger.hold([_SCOPE], _HELD_PUSD, enforce=True)
+            written = None if refusal is not None else ledger.settle([_SCOPE], _HELD_PUSD, [], lambda _: None)
             if written is not None:
                 await written
             await ledger.refresh([_SCOPE])

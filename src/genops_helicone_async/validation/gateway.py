@@ -64,8 +64,9 @@ async def probe(pipeline: Pipeline, limit_s: float) -> Probe:
 
 
 def _endpoint(settings: Settings) -> Endpoint:
-    """Where the gateway is asked: the AI Gateway where its key is there, else the first provider's own host."""
-    if settings.gateway_dialect == "auto" and settings.helicone_api_key is not None:
+    """Where the gateway is asked: the AI Gateway where calls may go there with its key, else a provider's own host."""
+    own_hosts = all(provider in settings.provider_urls for provider in settings.candidates)
+    if settings.gateway_dialect == "auto" and settings.helicone_api_key is not None and not own_hosts:
         settings = msgspec.structs.replace(settings, gateway_dialect="helicone", provider_urls={})
         return endpoint_for(settings, "openai", default_model(settings, "openai"))
     missing: ConfigurationError | None = None
@@ -137,7 +138,9 @@ def helicone_key(settings: Settings, found: Probe) -> ValidationCheck:
         )  # fmt: skip
     if found.reply is None:
         return told("warning", "Set, but not checked: the gateway did not answer")
-    if found.reply.status in (401, 403) and found.endpoint is not None and found.endpoint.dialect != "proxy":
+    if found.endpoint is not None and found.endpoint.dialect == "proxy":
+        return told("info", "Set, but not checked: providers' own hosts take calls with any")
+    if found.reply.status in (401, 403):
         said = read_error(found.reply.body).message
         remedy = (
             "Check the gateway's OAuth settings: it does not take the token"
