@@ -119,6 +119,7 @@ class ConfigurationVerbs:
     ) -> None:
         """Answers calls that were made before, at no cost; identical calls at the same time make one.
 
+        The latter on each event loop (the synchronous adapter has one for all threads), and not for streams.
         Calls are the same where all that can change an answer is: what is said, every setting, who may answer and how
         that is decided, and the whole attribution but for the session. A temperature changes nothing of that: the same
         answer comes again. Kept are whole answers and streams (those cut by `max_tokens` are whole), no errors, and

@@ -9,6 +9,7 @@ import pytest
 from cache_parts import CacheRig, SlowStore, counting
 from virtual_time import in_virtual_time
 
+from genops_helicone_async import DeadlineExceededError
 from genops_helicone_async._edges.answers_disk import DiskAnswers
 from genops_helicone_async._edges.answers_redis import RedisAnswers
 from genops_helicone_async._flow import caching
@@ -86,6 +87,18 @@ async def test_a_slow_store_adds_a_bounded_wait() -> None:
     assert rig.told.is_resting is False
     await rig.chat("Hi again", provider="openai")
     assert store.steps == ["get", "get"]
+
+
+@in_virtual_time
+async def test_a_look_up_keeps_the_deadline() -> None:
+    """A call with less time than a look-up may take ends at its own deadline; that is no failure of the store's."""
+    rig = CacheRig(counting(), SlowStore(delay_s=100))
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    with pytest.raises(DeadlineExceededError):
+        await rig.chat(provider="openai", timeout_seconds=0.1)
+    assert round(loop.time() - began, 3) == 0.1
+    assert (rig.told.failures, rig.told.is_resting) == (0, False)
 
 
 @in_virtual_time

@@ -196,6 +196,14 @@ def test_a_short_lived_token_is_no_part_of_the_key() -> None:
     assert [key(place) == key(tokens[0]) for place in tokens] == [True, True, False, False]
 
 
+def test_what_a_body_may_leave_out_is_in_the_key_itself() -> None:
+    """Fields that a provider's shape drops, the class of an answer, whether it streams: with one body."""
+    options: list[dict[str, Any]] = [{}, {"seed": 7}, {"reasoning_effort": "low"}, {"response_model": Legs}]
+    options.append({"response_model": Arms})
+    keys = {key(PLACE, request=make_request("Hi", each)) for each in options} | {key(PLACE, streamed=True)}
+    assert len(keys) == len(options) + 1
+
+
 def test_parts_do_not_run_into_each_other() -> None:
     """What ends one value cannot begin the next."""
     one = msgspec.structs.replace(PLACE, provider="ab", model="c")

@@ -96,7 +96,7 @@ class RedisAnswers:
         """
         if "redis.asyncio" not in sys.modules:
             try:
-                await anyio.to_thread.run_sync(importlib.import_module, "redis.asyncio")
+                await anyio.to_thread.run_sync(importlib.import_module, "redis.asyncio", abandon_on_cancel=True)
             except ImportError as exc:
                 raise AnswersUnavailable(f"redis cannot be imported: {exc}") from exc
 

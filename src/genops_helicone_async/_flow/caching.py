@@ -109,26 +109,28 @@ class AnswerCache:
 
     def find_nowait(self, key: bytes) -> Answer | Later | None:
         """The answer kept under the key, None where there is none; `LATER` where that takes a wait: then use `find`."""
-        if self._steady() < self._rests_until_s:
+        if self._is_retired or self._steady() < self._rests_until_s:
             return None
         found = self.store.get_nowait(key)
         return LATER if isinstance(found, Later) else self._read(key, found)
 
-    async def find(self, key: bytes) -> Answer | None:
-        """The same, waiting a moment at most; a store that cannot be used has nothing."""
+    async def find(self, key: bytes, left_s: float) -> Answer | None:
+        """The same, waiting a moment at most; a store that cannot be used, or not in the time left, has nothing."""
         try:
-            await self.store.prepare()
-            async with asyncio.timeout(LOOK_UP_S):
+            async with asyncio.timeout(left_s):
+                await self.store.prepare()
+            async with asyncio.timeout(min(LOOK_UP_S, left_s)):
                 found = await self.store.get(key)
         except (AnswersUnavailable, TimeoutError) as exc:
-            self._failed(exc, LOOK_UP_S)
+            if isinstance(exc, AnswersUnavailable) or left_s >= LOOK_UP_S:
+                self._failed(exc, LOOK_UP_S)
             return None
         self._did("get")
         return self._read(key, found)
 
     def keep_nowait(self, answer: Answer) -> bytes | None:
         """Keeps an answer; where that takes a wait, gives the bytes for `keep`."""
-        value = encode_answer(answer)
+        value = None if self._is_retired else encode_answer(answer)
         if value is None:
             return None
         if self.store.put_nowait(answer.key, value, self.ttl_s):

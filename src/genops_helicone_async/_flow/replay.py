@@ -163,7 +163,7 @@ class Replays:
         if isinstance(found, Later):
             flight = None if streamed else Flight(self._flights, key)
             ticket.lead = Lead(self, cache, key, flight)
-            found = await cache.find(key)
+            found = await cache.find(key, max(0.0, ticket.deadline - self._clock()))
             if found is not None and flight is not None:
                 flight.land(found)
                 flight.end()
