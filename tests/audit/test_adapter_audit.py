@@ -84,6 +84,18 @@ async def test_neither_prompts_nor_keys_are_in_it(
         assert secret not in shown + caplog.text
 
 
+async def test_an_answer_from_the_cache_says_so(server: LoopbackServer, tmp_path: Path) -> None:
+    """It has its lines like any call, and cost nothing."""
+    async with GenOpsHeliconeAsyncAdapter(**settings(server, audit_logging=tmp_path / "audit.jsonl")) as adapter:
+        adapter.enable_caching()
+        for _ in range(2):
+            await adapter.chat_async("Hi", provider="openai", model="gpt-4o-mini", team="t")
+    ended = [line for line in lines(tmp_path / "audit.jsonl") if line["event"] == "ended"]
+    assert [line.get("cached") for line in ended] == [None, True]
+    assert [len(line["attempts"]) for line in ended] == [1, 0]
+    assert (ended[1]["who"], ended[1]["cost"]) == ({"team": "t"}, 0.0)
+
+
 async def test_a_refusal_has_its_reason(server: LoopbackServer, tmp_path: Path) -> None:
     """A budget without room is BUDGET_EXCEEDED; nothing was sent, nothing was admitted."""
     path = tmp_path / "audit.jsonl"

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from .._rules.policy_results import refusal_of
 from .._values import Currency
 from ..errors import Attempt, HeliconeError, PolicyDeniedError
+from ..models import HeliconeResponse
 from .in_time import in_time
 from .ticket import RequestRecord, Target, Ticket
 
@@ -134,9 +135,10 @@ def _outcome(record: RequestRecord) -> dict[str, Any]:
         response = record.response
         if response is None:
             return {"status": "abandoned"}
+        cached = {"cached": True} if isinstance(response, HeliconeResponse) and response.cached else {}
         return {
             "status": "ok", "request_id": response.request_id, "provider": response.provider, "model": response.model,
-            "strategy": response.routing.strategy,
+            "strategy": response.routing.strategy, **cached,
         }  # fmt: skip
     facts: dict[str, Any] = {"status": "error", "error": type(error).__name__}
     if isinstance(error, HeliconeError):
