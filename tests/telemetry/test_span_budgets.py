@@ -11,6 +11,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan
 
 from genops_helicone_async import BudgetExceededError, GenOpsHeliconeAsyncAdapter, HeliconeError
+from genops_helicone_async._flow.budget_standing import tightest
+from genops_helicone_async._rules.ledger import Account, Scope
 from genops_helicone_async.testing import Fault, SandboxGateway
 
 pytestmark = pytest.mark.anyio
@@ -175,3 +177,20 @@ async def test_a_refusal_is_told_once(gateway: SandboxGateway, spans: Spans) -> 
     ]
     limited = named(provider="openai", model="gpt-4o-mini", team="research")
     assert points(reader, "genops_helicone_rate_limited_total") == {limited: 2}
+
+
+async def test_the_attempt_that_failed_passed_no_threshold(gateway: SandboxGateway, spans: Spans) -> None:
+    """A call settles once, at its end: the alert is its last attempt's."""
+    gateway.faults.add(Fault(kind="status", provider="openai", status=500))
+    async with adapter_for(gateway, spans, retry_attempts=1) as adapter:
+        adapter.set_budget_limits(daily_limit=0.01, alert_thresholds=(1e-6,))
+        await adapter.chat_async("Hello", providers=["openai", "groq"], routing_strategy="failover", max_tokens=50)
+    assert ["genops.budget.alert" in events(unit) for unit in spans.awus()] == [False, True]
+
+
+def test_an_enforced_budget_never_warns() -> None:
+    """Where others have spent more than they had set aside, whoever was granted room before is allowed all the same."""
+    scope, account = Scope(name="daily", limit_pusd=5), Account(settled_pusd=4, held_pusd=2)
+    told = [tightest([scope], [account], enforced=enforced) for enforced in (True, False)]
+    assert [(each.left_pusd, each.is_exceeded) for each in told if each is not None] == [(-1, False), (-1, True)]
+    assert tightest([], [], enforced=False) is None
