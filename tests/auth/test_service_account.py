@@ -121,6 +121,8 @@ async def test_a_file_that_is_no_key_leaves_the_other_providers(tmp_path: Path, 
         response = await adapter.chat_async("Hi", providers=["vertex", "groq"])
         with pytest.raises(AuthenticationError, match=told) as caught:
             await adapter.chat_async("Hi", provider="vertex")
+        checked = (await adapter.validate_providers_async())["vertex"]
+    assert (checked.status, checked.detail) == ("key_refused", caught.value.message)
     assert (response.provider, caught.value.which, caught.value.provider) == ("groq", "provider", "vertex")
     assert str(path) not in str(caught.value)
 

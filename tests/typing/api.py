@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import msgspec
 from opentelemetry.metrics import MeterProvider
 
+import genops
 from genops.providers.helicone import GenOpsHeliconeAdapter as GuideAdapter
 from genops.providers.helicone import HeliconeError as GuideError
 from genops.providers.helicone import instrument_helicone
@@ -33,6 +34,9 @@ from genops_helicone_async import (
     RoutingDecision,
     StreamChunk,
     StreamInterruptedError,
+    ValidationResult,
+    print_validation_result,
+    validate_setup,
 )
 
 
@@ -48,6 +52,17 @@ class Verdict:
     """A reply's shape as a dataclass."""
 
     verdict: str
+
+
+def behind_an_identity_provider() -> str:
+    """A gateway that takes OAuth tokens, and a look at whether it all works."""
+    config = {"token_url": "https://auth.example/token", "client_id": "me", "client_secret": "…", "scopes": ["chat"]}
+    adapter = GenOpsHeliconeAdapter(gateway_url="https://gateway.example", auth_mode="oauth2", oauth_config=config)
+    result: ValidationResult = validate_setup(include_performance_tests=True, timeout_seconds=5.0)
+    print_validation_result(result, detailed=True)
+    served_s: float | None = adapter.statistics().tokens["oauth2"].serves_s
+    first: str | None = result.checks[0].remedy if result.failures else result.performance[0].error
+    return f"{served_s} {first} {result.ok} {result.check('gateway').summary}"
 
 
 def hold_to_account() -> str:
@@ -273,6 +288,17 @@ def guide_names() -> str:
         return same.chat(message="Hi", provider="openai", model="gpt-4", team="research-team").content
     except GuideError as error:
         return error.error_message
+
+
+def other_clients() -> float:
+    """Auto-instrumentation, and what it came to."""
+    watched = genops.init(team="research", enforce=True, budget_limits={"daily_limit": 5.0}, state_url="sqlite:///l.db")
+    with genops.attributes(customer_id="acme", feature="search"):
+        active: bool = watched.is_active
+    watched.governance.configure_rate_limits(requests_per_minute=60)
+    spent = watched.governance.get_usage_summary().total_cost
+    genops.uninstrument()
+    return spent if active else 0.0
 
 
 def own_metrics(meter_provider: MeterProvider) -> float:

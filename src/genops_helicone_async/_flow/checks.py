@@ -10,7 +10,7 @@ from .._providers import PROVIDERS
 from .._values import HttpReply, HttpRequest
 from .._wire.dialects import Endpoint, default_model
 from .._wire.failures import read_error
-from ..errors import ConfigurationError, HeliconeError, PolicyDeniedError
+from ..errors import AuthenticationError, ConfigurationError, HeliconeError, PolicyDeniedError
 from ..models import ProviderCheck
 from .candidates import permitted_endpoint
 
@@ -46,6 +46,8 @@ async def _check(pipeline: Pipeline, provider: str, limit_s: float) -> ProviderC
     started = pipeline.clock()
     try:
         reply = await pipeline.transport.send(request, started + limit_s)
+    except AuthenticationError as exc:  # there is no token to ask with
+        return ProviderCheck(provider=provider, ok=False, status="key_refused", detail=exc.message, url=request.url)
     except HeliconeError as exc:
         return ProviderCheck(provider=provider, ok=False, status="unreachable", detail=exc.message, url=request.url)
     status, detail = _verdict(endpoint, reply)
