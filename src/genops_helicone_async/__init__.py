@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ._flow.ambient import attributes
     from ._flow.many import ChatMany
     from ._flow.stream import ChatStream
     from ._flow.tally import SessionSummary
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         RoutingError,
         StreamInterruptedError,
     )
+    from .instrumentation import Instrumentation, init, uninstrument
     from .models import (
         BudgetAlert,
         BudgetOverrun,
@@ -73,6 +75,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "_flow.ambient": ("attributes",),
     "_flow.many": ("ChatMany",),
     "_flow.stream": ("ChatStream",),
     "_flow.tally": ("SessionSummary",),
@@ -108,6 +111,7 @@ _HOMES = {
         "RoutingError",
         "StreamInterruptedError",
     ),
+    "instrumentation": ("Instrumentation", "init", "uninstrument"),
     "models": (
         "BudgetAlert",
         "BudgetOverrun",
@@ -169,6 +173,7 @@ __all__ = [
     "HeliconeLog",
     "HeliconeResponse",
     "HeliconeUsage",
+    "Instrumentation",
     "InsufficientCreditsError",
     "LedgerError",
     "MigrationAnalysis",
@@ -191,11 +196,14 @@ __all__ = [
     "ToolCallDelta",
     "ValidationCheck",
     "ValidationResult",
+    "attributes",
     "compare_provider_costs",
     "estimate_migration_costs",
+    "init",
     "instrument_helicone",
     "multi_provider_cost_tracking",
     "print_validation_result",
+    "uninstrument",
     "validate_setup",
     "validate_setup_async",
 ]

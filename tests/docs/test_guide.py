@@ -14,6 +14,7 @@ from genops_helicone_async.testing import SandboxGateway
 # Headings of the guide whose blocks run today; the others need what later versions bring.
 HEADINGS = [
     "### Basic Setup",
+    "### Auto-Instrumentation (Recommended)",
     "### 1. Multi-Provider Chat Completion",
     "### 2. Intelligent Routing Strategies",
     "### 3. Real-time Cost Aggregation",
@@ -96,7 +97,8 @@ def test_a_block_of_the_guide_runs_as_written(
     """The block ends well and logs nothing unexpected; what it does not define comes from a block further up."""
     found = blocks(shared_dir / "reference" / "guide.md")
     code = found[heading]
-    if "from genops" not in code or "adapter = " not in code:  # it goes on from a block further up
+    needs_adapter = "adapter." in code and "adapter = " not in code
+    if "from genops" not in code or needs_adapter:  # it goes on from a block further up
         before = "### Manual Configuration" if "GenOpsHeliconeAdapter(" in code else "### Basic Setup"
         code = found[before] + "\n" + code
     if heading == "### Async Support":

@@ -7,7 +7,7 @@ import atexit
 import contextlib
 import os
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -21,12 +21,13 @@ _LONGEST_GOODBYE_S = 5.0
 class LoopThread:
     """An event loop on a daemon thread: started when first needed, ended with the process, new after a fork."""
 
-    __slots__ = ("_lock", "_portal", "_thread")
+    __slots__ = ("_lock", "_loop", "_portal", "_thread")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._portal: BlockingPortal
+        self._loop: asyncio.AbstractEventLoop
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forget)
 
@@ -56,9 +57,15 @@ class LoopThread:
             raise result.reason
         return result
 
-    def begin(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        """Has the loop run a function or coroutine function soon, in the order asked; its future can be cancelled."""
-        return self._running_portal().start_task_soon(function, *arguments)
+    def begin(self, function: Callable[..., Coroutine[Any, Any, Result]], *arguments: Any) -> Future[Result]:
+        """Has the loop run a coroutine function, without waiting for it; its future can be cancelled."""
+        self._running_portal()
+        return asyncio.run_coroutine_threadsafe(function(*arguments), self._loop)
+
+    def post(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Has the loop call a function soon, in the order asked."""
+        self._running_portal()
+        self._loop.call_soon_threadsafe(function, *arguments)
 
     @property
     def is_here(self) -> bool:
@@ -88,6 +95,7 @@ class LoopThread:
 
         async def main() -> None:
             async with BlockingPortal() as portal:
+                self._loop = asyncio.get_running_loop()
                 ready.set_result(portal)
                 await portal.sleep_until_stopped()
 

@@ -8,8 +8,9 @@ from concurrent.futures import Future
 import anyio.to_thread
 
 from ..errors import HeliconeError
-from .foreign_call import ForeignCall, report_once
+from .foreign_call import ForeignCall
 from .governor import Governor, loop_thread
+from .reporting import report_once
 
 
 def admit_here(governor: Governor, call: ForeignCall) -> HeliconeError | None:

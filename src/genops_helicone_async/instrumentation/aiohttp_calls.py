@@ -11,14 +11,16 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-from .admission import admit_async
-from .foreign_call import ForeignCall, report_once
 from .places import Url
+from .reporting import report_once
 from .requested import Requested, Watch
+
+if TYPE_CHECKING:
+    from .foreign_call import ForeignCall
 
 
 class Aiohttp:
@@ -52,7 +54,7 @@ class Aiohttp:
         if asked is None:
             return await handler(request)
         call = asked.call
-        if call is not None and (refusal := await admit_async(asked.governor, call)) is not None:
+        if (refusal := await asked.admit_async()) is not None:
             raise refusal
         try:
             response = await handler(asked.sendable())

@@ -7,7 +7,6 @@ ended, or was left, the call is settled exactly once: as an answer, as a failure
 from __future__ import annotations
 
 import functools
-import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
@@ -25,20 +24,12 @@ from .asked import Asked, endpoint_at
 from .failures import translated
 from .places import known_provider
 from .replying import Replying
+from .reporting import report_once
 
 if TYPE_CHECKING:
     from .governor import Governor
 
 P = ParamSpec("P")
-_log = logging.getLogger("genops_helicone_async.instrumentation")
-_reported: set[str] = set()
-
-
-def report_once(where: str) -> None:
-    """Logs the exception being handled, the first time that this step fails."""
-    if where not in _reported:
-        _reported.add(where)
-        _log.exception("instrumentation failed in %s; the call itself is unharmed, and this is reported once", where)
 
 
 def _harmless(
@@ -307,4 +298,4 @@ class ForeignCall:
             report_once("giving up")
 
 
-__all__ = ["ForeignCall", "report_once"]
+__all__ = ["ForeignCall"]

@@ -77,7 +77,7 @@ class Governor:
 
     def post(self, step: Callable[..., Any], *arguments: Any) -> None:
         """Has the loop thread do something soon, in the order asked."""
-        _thread.begin(step, *arguments)
+        _thread.post(step, *arguments)
 
     @staticmethod
     def end_turn(ticket: Ticket, error: BaseException | None) -> None:

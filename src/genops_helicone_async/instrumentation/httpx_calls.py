@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import HeliconeError
-from .admission import admit_async, admit_here
-from .foreign_call import ForeignCall, report_once
 from .places import Url
+from .reporting import report_once
 from .requested import Requested, Watch
+
+if TYPE_CHECKING:
+    from .foreign_call import ForeignCall
 
 _REFUSED = 402
 """Payment Required: no status that any client repeats a request for."""
@@ -41,7 +43,7 @@ class Httpx:
         if asked is None:
             return wrapped(*args, **kwargs)
         call = asked.call
-        if call is not None and (refusal := admit_here(asked.governor, call)) is not None:
+        if (refusal := asked.admit_here()) is not None:
             return self._refuse(asked.request, refusal)
         try:
             response = wrapped(asked.sendable())
@@ -62,7 +64,7 @@ class Httpx:
         if asked is None:
             return await wrapped(*args, **kwargs)
         call = asked.call
-        if call is not None and (refusal := await admit_async(asked.governor, call)) is not None:
+        if (refusal := await asked.admit_async()) is not None:
             return self._refuse(asked.request, refusal)
         try:
             response = await wrapped(asked.sendable())

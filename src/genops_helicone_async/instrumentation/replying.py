@@ -18,7 +18,7 @@ from .._wire.google_shape import GoogleStream
 from .._wire.replies import ReplyStream, decode_reply
 from .._wire.responses_shape import ResponsesStream, decode_response
 from .._wire.usage import ABSENT, decode_openai_usage, openai_counts, read_usage
-from ..errors import HeliconeError, StreamInterruptedError
+from ..errors import GatewayError, HeliconeError, StreamInterruptedError
 from ..models import EmbeddingResponse, HeliconeResponse
 from .asked import Asked
 from .bodies import Unreadable, inflater_of
@@ -127,8 +127,8 @@ class Replying:
                 ticket, self.target, self._request_id, started, reply, known, first_chunk_s=self.first_content_s
             )
             return None
-        if error is None and self._is_whole and self._stream is not None:
-            error = self._interrupted()
+        if self._stream is not None and (isinstance(error, GatewayError) or (error is None and self._is_whole)):
+            error = self._interrupted(error)
         said, charge = self._charge_so_far(estimates, ticket)
         attempts.note(
             error, ticket, self.target, http, started, charge, "maybe" if charge.source == "estimated" else "yes",
@@ -174,10 +174,11 @@ class Replying:
             raise undecodable(what, self.status, endpoint, request_id=self._request_id) from exc
         return reply if reply is not None else decode_reply(body, self.status, endpoint, self._request_id)
 
-    def _interrupted(self) -> HeliconeError:
+    def _interrupted(self, cause: HeliconeError | None) -> HeliconeError:
         """The error of a stream that ended before its answer did."""
         assert self._stream is not None
-        endpoint, cause = self.target.endpoint, error_of(self._stream)
+        endpoint, told = self.target.endpoint, error_of(self._stream)
+        cause = told if told is not None else cause
         why = cause.message if cause is not None else self._unreadable or "it ended without a finish reason"
         return StreamInterruptedError(
             f"the stream was interrupted: {why}", partial=self._stream.text, http_status=self.status, billed="maybe",

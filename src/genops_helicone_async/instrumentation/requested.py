@@ -9,6 +9,7 @@ from .places import Places, Url
 from .routes import Routes
 
 if TYPE_CHECKING:
+    from ..errors import HeliconeError
     from .foreign_call import ForeignCall
     from .governor import Governor
 
@@ -31,6 +32,22 @@ class Requested:
         self._elsewhere = elsewhere
         self._headers = headers
         self._send_elsewhere = send_elsewhere
+
+    def admit_here(self) -> HeliconeError | None:
+        """Lets the call through, waiting in this thread where it must; gives the refusal of one that may not go."""
+        if self.call is None:
+            return None
+        from .admission import admit_here
+
+        return admit_here(self.governor, self.call)
+
+    async def admit_async(self) -> HeliconeError | None:
+        """The same for a caller in an event loop."""
+        if self.call is None:
+            return None
+        from .admission import admit_async
+
+        return await admit_async(self.governor, self.call)
 
     def sendable(self) -> Any:
         """The request to send: the caller's own, or its copy for another host."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-from .admission import admit_here
-from .foreign_call import ForeignCall, report_once
 from .places import url_of
+from .reporting import report_once
 from .requested import Requested, Watch
+
+if TYPE_CHECKING:
+    from .foreign_call import ForeignCall
 
 _inside: ContextVar[bool] = ContextVar("genops_helicone_requests", default=False)
 """A redirect is followed by another `send` inside the first."""
@@ -31,7 +33,7 @@ class Requests:
         if asked is None:
             return wrapped(*args, **kwargs)
         call = asked.call
-        if call is not None and (refusal := admit_here(asked.governor, call)) is not None:
+        if (refusal := asked.admit_here()) is not None:
             raise refusal
         options = {name: value for name, value in kwargs.items() if name != "request"}
         marked = _inside.set(True)

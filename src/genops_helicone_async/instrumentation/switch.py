@@ -13,6 +13,7 @@ import msgspec
 from ..config import GivenSettings, Settings, resolve
 from ..errors import ConfigurationError
 from .places import Places
+from .reporting import report_once
 from .routes import Routes, no_routes, routes_of
 
 if TYPE_CHECKING:
@@ -201,8 +202,6 @@ def _found(library: str, module: ModuleType) -> None:
             try:
                 _current._found(library, module)
             except Exception:  # noqa: BLE001  the program works without us
-                from .foreign_call import report_once
-
                 report_once(f"instrumenting {library}")
 
 
