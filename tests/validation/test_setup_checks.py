@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 
 from genops_helicone_async import ValidationResult, validate_setup_async
+from genops_helicone_async._assembly import open_ledger
+from genops_helicone_async._rules.ledger import Scope
 from genops_helicone_async._values import HttpReply
 from genops_helicone_async._wire.dialects import endpoint_for
 from genops_helicone_async.config import GivenSettings, resolve
 from genops_helicone_async.testing import Fault, SandboxGateway
+from genops_helicone_async.validation.checks import state_store
 from genops_helicone_async.validation.gateway import Probe, connectivity, helicone_key
 from genops_helicone_async.validation.results import ValidationCheck
 from loopback import Exchange, LoopbackServer
@@ -290,6 +293,23 @@ async def test_a_file_for_budgets_is_really_written(gateway: SandboxGateway, tmp
         booked = database.execute("select (select count(*) from entries), (select count(*) from accounts)").fetchone()
     database.close()
     assert booked == (0, 0)
+
+
+async def test_what_was_held_for_the_check_is_given_back(gateway: SandboxGateway, tmp_path: Path) -> None:
+    """At once, not only when the ledger is closed; and what another's hold refused is not given back."""
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    settings = resolve(GivenSettings(helicone_api_key="sk-x", state_url=url), {}, 1024)
+    ledger = open_ledger(url)
+    scope = Scope(name="setup-check", limit_pusd=10**15)
+    try:
+        assert (await state_store(settings, ledger, 10.0)).status == "ok"
+        assert [account.held_pusd for account in await ledger.refresh([scope])] == [0]
+        assert await ledger.hold([scope], 10**15, enforce=True) is None
+        assert (await state_store(settings, ledger, 10.0)).status == "ok"
+        assert [account.held_pusd for account in await ledger.refresh([scope])] == [10**15]
+        ledger.settle([scope], 10**15, [], lambda _: None)
+    finally:
+        await ledger.aclose()
 
 
 @pytest.mark.parametrize("broken", ["no-folder", "a-folder", "no-database"])
