@@ -13,6 +13,8 @@ from .failures import WRONG_USAGE, CommandError
 from .options import add_json_option, count
 
 _UNITS_S = {"m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
+_STRETCH = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)([smhd]?)")
+_LONGEST_S = 86_400
 _AGO = re.compile(r"(\d{1,6})([mhdw])")
 
 Point = timedelta | datetime
@@ -95,6 +97,15 @@ def at(given: Point | None, zone: tzinfo, now: datetime) -> datetime | None:
     return given.replace(tzinfo=zone)
 
 
+def seconds(text: str) -> float:
+    """An option's stretch of time, as seconds: `90`, `0.5s`, `5m`, `1h`."""
+    found = _STRETCH.fullmatch(text)
+    stretch_s = float(found[1]) * _UNITS_S.get(found[2], 1) if found else 0.0
+    if not 0 < stretch_s <= _LONGEST_S:
+        raise argparse.ArgumentTypeError(f"{text!r} is no stretch of time: write 90s, 5m or 1h, a day at most")
+    return stretch_s
+
+
 def dollars(text: str) -> float:
     """An option's limit in dollars."""
     try:
@@ -120,6 +131,7 @@ __all__ = [
     "at",
     "dollars",
     "point",
+    "seconds",
     "state_url_of",
     "without_secrets",
 ]

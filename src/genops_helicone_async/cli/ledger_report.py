@@ -1,4 +1,4 @@
-"""`report`: a ledger as a self-contained HTML page, with its main figures on the screen."""
+"""`report`: a ledger as a self-contained HTML page, with its main figures on the screen; `--live`, see `live.py`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from .budgets import others
 from .cost_options import show
 from .failures import WRONG_USAGE, CommandError
 from .ledger_options import add_ledger_options, add_limit_options, at, point, state_url_of, without_secrets
+from .live import add_live_options, check_live_options, run_live
 from .money import digits_of, exact_usd
 from .summary import counted
 from .tables import Table
@@ -32,7 +33,7 @@ def add_to(commands: Any) -> None:
         help="what a ledger's calls cost, as an HTML page",
         description="Writes what a ledger's calls cost as one HTML page that loads nothing from elsewhere: over time, "
         "by provider, model, team, project and customer, with latency, errors and what is left of the budgets you "
-        "name. The main figures are printed, too.",
+        "name. The main figures are printed, too. With --live it shows a running process's last minutes instead.",
     )
     parser.add_argument(
         "--since", metavar="WHEN", type=point, help="from then on: 7d, 12h, 2026-11-23, 2026-11-23T08:00"
@@ -43,6 +44,7 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("--title", metavar="TEXT", default="What the calls cost", help="the page's title")
     add_limit_options(parser)
+    add_live_options(parser)
     add_ledger_options(parser, "the figures")
     parser.set_defaults(run=run)
 
@@ -52,6 +54,9 @@ def run(arguments: argparse.Namespace) -> int:
     from ..report import MOST_NAMES, check_readable, checked_zone, figures_of, ledger_rows, write_report
     from .budget_lines import as_status, budget_lines, has_limit, limits_from
 
+    check_live_options(arguments)
+    if arguments.live:
+        return run_live(arguments)
     url, limits = state_url_of(arguments), limits_from(arguments)
     zone = checked_zone(arguments.timezone)
     now = datetime.now(zone)

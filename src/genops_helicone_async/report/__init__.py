@@ -18,7 +18,7 @@ from .._rules.report_figures import Figures, ReportFigures
 from ..errors import ConfigurationError
 from ..models import BudgetStatus
 from .page import Heading, page_of
-from .sources import check_readable, ledger_rows
+from .sources import check_readable, ledger_rows, recent_rows
 from .written import write_whole
 
 MOST_NAMES = 10
@@ -124,5 +124,6 @@ __all__ = [
     "checked_zone",
     "figures_of",
     "ledger_rows",
+    "recent_rows",
     "write_report",
 ]

@@ -26,6 +26,12 @@ class _Store(Protocol):
     async def aclose(self) -> None: ...
 
 
+class _SharedStore(Protocol):
+    def rows(self, *, since_s: float | None = None, clock_lag_s: float) -> AsyncIterator[LedgerRow]: ...
+
+    async def aclose(self) -> None: ...
+
+
 def ledger_rows(
     state_url: str, *, since_s: float | None = None, until_s: float | None = None
 ) -> Generator[LedgerRow, None, None]:
@@ -41,6 +47,27 @@ def ledger_rows(
     if not state_url or checked_state_url(state_url) is None:
         raise ConfigurationError("`state_url` is empty: a ledger in memory cannot be read from outside")
     return _between(cast(_Store, open_ledger(state_url)), since_s, until_s)
+
+
+def recent_rows(state_url: str, *, since_s: float, clocks_apart_s: float) -> Generator[LedgerRow, None, None]:
+    """The rows since then, as `ledger_rows` gives them, of a ledger that is written now.
+
+    In a shared store whose clock is further than `clocks_apart_s` from those of the writers, some may be missing; the
+    closer the clocks, the less is read.
+
+    Raises:
+        ConfigurationError: the URL is wrong, or names no durable ledger.
+        LedgerError: at the first row: there is no ledger, or it cannot be read.
+    """
+    if state_url.startswith("sqlite:"):
+        yield from ledger_rows(state_url, since_s=since_s)
+        return
+    if not state_url or checked_state_url(state_url) is None:
+        raise ConfigurationError("`state_url` is empty: a ledger in memory cannot be read from outside")
+    store = cast(_SharedStore, open_ledger(state_url))
+    for row in _waited_for(store, store.rows(since_s=since_s, clock_lag_s=clocks_apart_s)):
+        if row.at_s >= since_s:
+            yield row
 
 
 def check_readable(state_url: str) -> None:
@@ -65,7 +92,7 @@ def _between(store: _Store, since_s: float | None, until_s: float | None) -> Gen
             yield row
 
 
-def _waited_for(store: _Store, rows: AsyncIterator[LedgerRow]) -> Iterator[LedgerRow]:
+def _waited_for(store: _Store | _SharedStore, rows: AsyncIterator[LedgerRow]) -> Iterator[LedgerRow]:
     with asyncio.Runner() as runner:
         try:
             while page := runner.run(_page(rows)):
@@ -74,7 +101,7 @@ def _waited_for(store: _Store, rows: AsyncIterator[LedgerRow]) -> Iterator[Ledge
             runner.run(_close(store, rows))
 
 
-async def _close(store: _Store, rows: AsyncIterator[LedgerRow]) -> None:
+async def _close(store: _Store | _SharedStore, rows: AsyncIterator[LedgerRow]) -> None:
     if isinstance(rows, AsyncGenerator):
         await rows.aclose()
     await store.aclose()
@@ -90,4 +117,4 @@ async def _page(rows: AsyncIterator[LedgerRow]) -> list[LedgerRow]:
     return page
 
 
-__all__ = ["check_readable", "ledger_rows"]
+__all__ = ["check_readable", "ledger_rows", "recent_rows"]

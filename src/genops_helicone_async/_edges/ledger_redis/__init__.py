@@ -198,17 +198,20 @@ class RedisLedger:
         await heard
         return self.accounts(scopes)
 
-    async def rows(self, since_s: float | None = None, until_s: float | None = None) -> AsyncIterator[LedgerRow]:
+    async def rows(
+        self, since_s: float | None = None, until_s: float | None = None, *, clock_lag_s: float = CLOCK_LAG_S
+    ) -> AsyncIterator[LedgerRow]:
         """All processes' rows from `since_s` up to and without `until_s` (Unix seconds), in the order of booking.
 
-        Rows are kept for 40 days.
+        Rows are kept for 40 days. `clock_lag_s` is by how much the server's clock may lag behind those of the machines;
+        the less, the fewer rows are read.
 
         Raises:
             LedgerError: the server cannot be used.
         """
         earliest, latest = since_s or -math.inf, math.inf if until_s is None else until_s
         # The stream is in order of the server's clock, which may lag behind the one a row was dated with.
-        after, start = "", "-" if since_s is None else str(max(0, int((since_s - CLOCK_LAG_S) * 1000)))
+        after, start = "", "-" if since_s is None else str(max(0, int((since_s - clock_lag_s) * 1000)))
         async with self._server.connection() as connection:
             while page := await connection.page(f"{self._key}:rows", after, start):
                 for _, body in page:
