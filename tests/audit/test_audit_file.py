@@ -228,6 +228,7 @@ def test_a_full_disk_leaves_no_half_a_line(tmp_path: Path) -> None:
     with no_room(len(before) + 50), pytest.raises(OSError, match="File too large"):
         file.append([{"event": "ended"}], sync=True)
     assert path.read_bytes() == before
+    assert b"next" not in seal_of(path).read_bytes()
     file.append([{"event": "ended"}], sync=True)
     assert verify(path).lines == 6
 
