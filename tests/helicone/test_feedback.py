@@ -165,6 +165,22 @@ async def test_what_may_pass_is_tried_again(sandbox: SandboxGateway) -> None:
     assert [seen.status for seen in sandbox.requests] == [503, 429, 201]
 
 
+async def test_a_connection_that_broke_is_tried_again() -> None:
+    """Also after the request went out: what was perhaps told is told once more."""
+
+    async def handle(exchange: Exchange) -> None:
+        if len(server.exchanges) == 1:
+            exchange.close()
+        else:
+            await exchange.reply(201, b'{"data": null, "error": null}')
+
+    async with LoopbackServer(handle) as server:
+        given = {"gateway_url": server.url, "helicone_api_url": server.url}
+        async with GenOpsHeliconeAsyncAdapter(KEY, **given) as helicone:  # type: ignore[arg-type]
+            await helicone.feedback_async(ID, True)
+    assert len(server.exchanges) == 2
+
+
 async def test_an_envelope_with_an_error_is_the_last_word(sandbox: SandboxGateway) -> None:
     """What Helicone itself calls an error is not tried again, whatever status it has."""
     for status in (500, 200):
