@@ -28,6 +28,7 @@ def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[SandboxGateway]:
     with SandboxGateway.in_thread(latency_scale=0) as running:
         monkeypatch.setenv("HELICONE_GATEWAY_URL", running.url)
         monkeypatch.setenv("HELICONE_API_KEY", running.api_key)
+        monkeypatch.setenv("HELICONE_API_URL", running.api_url)
         yield running
 
 
@@ -50,10 +51,12 @@ def test_every_function_shown_works(gateway: SandboxGateway, capsys: pytest.Capt
             await names["careful"](adapter)
             await names["tell"](adapter)
             await names["within_limits"](adapter)
+            await names["rated"](adapter)
             await names["outage"]()
             return await names["largest"](adapter)
 
     assert isinstance(asyncio.run(call_all()), int)
+    assert (list(gateway.feedback.values()), len(gateway.scores)) == ([True], 1)
     assert names["ask"]().startswith("About 'Hello'")
     printed = capsys.readouterr().out
     assert re.findall(r"^([012]) About", printed, re.MULTILINE) == ["0", "1", "2"]
