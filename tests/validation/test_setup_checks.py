@@ -6,18 +6,19 @@ from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from genops_helicone_async import ValidationResult, validate_setup_async
+from genops_helicone_async import GenOpsHeliconeAsyncAdapter, ValidationResult, validate_setup_async
 from genops_helicone_async._assembly import open_ledger
 from genops_helicone_async._rules.ledger import Scope
 from genops_helicone_async._values import HttpReply
 from genops_helicone_async._wire.dialects import endpoint_for
 from genops_helicone_async.config import GivenSettings, resolve
 from genops_helicone_async.testing import Fault, SandboxGateway
-from genops_helicone_async.validation.checks import state_store
+from genops_helicone_async.validation.checks import cost_tracking, state_store
 from genops_helicone_async.validation.gateway import Probe, connectivity, helicone_key
 from genops_helicone_async.validation.results import ValidationCheck
 from loopback import Exchange, LoopbackServer
@@ -359,11 +360,39 @@ async def test_budgets_in_memory_are_worth_a_hint(gateway: SandboxGateway) -> No
     assert found(check) == ("info", "In memory (budgets end with the process)")
 
 
-async def test_models_without_a_price_are_a_warning(gateway: SandboxGateway) -> None:
-    """With the argument that gives one."""
-    from genops_helicone_async import GenOpsHeliconeAsyncAdapter
-    from genops_helicone_async.validation.checks import cost_tracking
+async def test_a_default_model_without_a_price_is_a_warning() -> None:
+    """Named, with the argument that gives one."""
 
+    class NoPrices:
+        async def target(self, provider: str, model: str) -> Any:
+            return SimpleNamespace(price=None)
+
+    settings = resolve(GivenSettings(provider_keys={"openai": "sk-x"}), {}, 1024)
+    pipeline: Any = SimpleNamespace(settings=settings, candidates=NoPrices())
+    check = await cost_tracking(pipeline, date(2026, 11, 23))
+    assert found(check) == ("warning", "Enabled, but without a price for openai/gpt-4o-mini")
+    assert check.remedy == "Give prices={'openai/gpt-4o-mini': {'input': …, 'output': …}}"
+
+
+async def test_an_own_gateway_is_asked_whatever_hosts_providers_have(gateway: SandboxGateway) -> None:
+    """`provider_urls` lead elsewhere, which does not make the gateway any more reachable."""
+    urls, keys = {"groq": gateway.provider_urls["groq"]}, {"groq": gateway.provider_keys["groq"]}
+    result = await validated(gateway, gateway_url=CLOSED, provider_urls=urls, provider_keys=keys)
+    assert result.check("gateway").status == "failed"
+    assert found(result.check("provider_keys")) == ("ok", "1/1 configured (Groq)")
+
+
+async def test_a_provider_outside_the_directory_is_asked_at_its_own_url(gateway: SandboxGateway) -> None:
+    """It has no default model and no price, and is no less reachable for it."""
+    urls, keys = {"my-own": gateway.openai_url}, {"my-own": gateway.api_key}
+    more: dict[str, Any] = {"helicone_api_key": None, "gateway_url": None}
+    result = await validated(gateway, provider_urls=urls, provider_keys=keys, **more)
+    assert result.check("gateway").status == "ok"
+    assert found(result.check("provider_keys")) == ("ok", "1/1 configured (my-own)")
+
+
+async def test_old_prices_and_none_at_all_are_warnings(gateway: SandboxGateway) -> None:
+    """Three months are old for a price list; without cost tracking budgets hold nothing."""
     async with GenOpsHeliconeAsyncAdapter(gateway.api_key, gateway_url=gateway.url) as adapter:
         pipeline = adapter._pipeline()
         fresh = await cost_tracking(pipeline, date(2026, 11, 23))
@@ -414,6 +443,33 @@ async def test_a_provider_that_does_not_answer_fails_the_measurement(gateway: Sa
     assert [one.ok for one in result.performance] == [True, True, False]
     assert (result.status, result.failures) == ("failed", ())
     assert any(advice.startswith("Groq did not answer: ") for advice in result.recommendations)
+
+
+async def test_a_provider_whose_key_is_refused_is_not_called_for_a_measurement(gateway: SandboxGateway) -> None:
+    """Its answer is known already."""
+    names = ("openai", "groq")
+    urls = {name: gateway.provider_urls[name] for name in names}
+    said: list[str] = []
+    keys = {"openai": "bad-key", "groq": "groq-key"}
+    result = await validated(
+        gateway, provider_urls=urls, provider_keys=keys, include_performance_tests=True, announce=said.append
+    )
+    assert [one.provider for one in result.performance] == ["groq"]
+    assert [line.rpartition(" of ")[2] for line in said] == ["Groq."]
+
+
+async def test_a_host_without_a_list_of_models_counts_as_configured() -> None:
+    """Some have none: that says nothing against the key."""
+
+    async def answer(exchange: Exchange) -> None:
+        await exchange.reply(404, b'{"error": "no such path"}')
+
+    async with LoopbackServer(answer) as server:
+        result = await validate_setup_async(
+            provider_urls=server.provider_urls("perplexity"), provider_keys={"perplexity": "pplx-x"}
+        )
+    assert found(result.check("provider_keys")) == ("ok", "1/1 configured (Perplexity)")
+    assert result.check("gateway").status == "ok"
 
 
 async def test_settings_that_are_refused_are_a_finding_and_no_exception() -> None:

@@ -114,6 +114,18 @@ def test_a_terminal_sees_the_guide_s_signs(gateway: SandboxGateway) -> None:
     assert "ℹ️  Telemetry Export: No OpenTelemetry SDK configured\n" in shown  # noqa: RUF001
 
 
+def test_an_otlp_endpoint_that_nobody_sends_to_is_a_warning(gateway: SandboxGateway) -> None:
+    """The variable is set and no SDK is there to heed it; in a process of its own, for these tests have an SDK."""
+    environment = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector.test:4318"}
+    command = [sys.executable, "-W", "error", "-m", "genops_helicone_async", "validate", "--json"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    (check,) = [check for check in json.loads(done.stdout)["checks"] if check["name"] == "telemetry"]
+    assert (check["status"], check["summary"]) == (
+        "warning", "No OpenTelemetry SDK configured, though http://collector.test:4318 is set",
+    )  # fmt: skip
+    assert done.stderr == ""
+
+
 def test_the_guide_s_module_has_the_same_objects() -> None:
     """`genops.providers.helicone_validation` and the package offer one thing."""
     import genops_helicone_async

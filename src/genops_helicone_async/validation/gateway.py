@@ -11,6 +11,7 @@ import msgspec
 
 from .._flow.checks import check_request
 from .._flow.pipeline import Pipeline
+from .._providers import PROVIDERS
 from .._values import HttpReply
 from .._wire.dialects import Endpoint, default_model, endpoint_for
 from .._wire.failures import read_error
@@ -65,14 +66,17 @@ async def probe(pipeline: Pipeline, limit_s: float) -> Probe:
 
 def _endpoint(settings: Settings) -> Endpoint:
     """Where the gateway is asked: the AI Gateway where calls may go there with its key, else a provider's own host."""
-    own_hosts = all(provider in settings.provider_urls for provider in settings.candidates)
-    if settings.gateway_dialect == "auto" and settings.helicone_api_key is not None and not own_hosts:
-        settings = msgspec.structs.replace(settings, gateway_dialect="helicone", provider_urls={})
+    dialect, urls = settings.gateway_dialect, settings.provider_urls
+    asks_cloud = settings.helicone_api_key is not None and any(name not in urls for name in settings.candidates)
+    if dialect not in ("auto", "proxy") or (dialect == "auto" and asks_cloud):
+        dialect = "helicone" if dialect == "auto" else dialect
+        settings = msgspec.structs.replace(settings, gateway_dialect=dialect, provider_urls={})
         return endpoint_for(settings, "openai", default_model(settings, "openai"))
     missing: ConfigurationError | None = None
     for provider in settings.candidates:
         try:
-            return endpoint_for(settings, provider, default_model(settings, provider))
+            model = default_model(settings, provider) if provider in PROVIDERS else "any"
+            return endpoint_for(settings, provider, model)
         except ConfigurationError as exc:
             missing = exc
     raise missing or ConfigurationError("no provider is configured")
