@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,22 @@ async def test_a_look_up_keeps_the_deadline() -> None:
     assert (rig.told.failures, rig.told.is_resting) == (0, False)
 
 
+async def test_a_loop_that_was_held_up_is_not_the_store_s_fault() -> None:
+    """A store whose answer came while the loop did something else for longer than a look-up may take has answered."""
+    store = SlowStore()
+    rig = CacheRig(counting(), store)
+    await rig.chat(provider="openai")
+    await rig.kept()
+    store.delay_s = LOOK_UP_S / 2
+
+    task = asyncio.create_task(rig.chat(provider="openai"))
+    while store.steps[-1] != "get" or len(store.steps) < 3:
+        await asyncio.sleep(0)
+    time.sleep(LOOK_UP_S + 0.2)
+    assert (await task).cached is True
+    assert rig.told.failures == 0
+
+
 @in_virtual_time
 async def test_a_slow_write_is_given_up_and_keeps_nobody() -> None:
     """The call has its answer long before; the write ends in its own time."""
@@ -153,7 +170,7 @@ async def test_one_warning_an_outage() -> None:
 
 
 @in_virtual_time
-async def test_a_store_that_only_reads_warns_once() -> None:
+async def test_a_store_that_only_reads_warns_once(caplog: pytest.LogCaptureFixture) -> None:
     """A disk that is full or may not be written to gives what it has, and is complained of once."""
     store = SlowStore()
     rig = CacheRig(counting(), store)
@@ -170,6 +187,7 @@ async def test_a_store_that_only_reads_warns_once() -> None:
         await rig.kept()
         await asyncio.sleep(REST_S)
     assert (rig.told.hits, rig.told.stored, rig.told.failures) == (5, 1, 5)
+    assert len(warnings(caplog)) == 1
 
 
 @in_virtual_time

@@ -1,8 +1,11 @@
 """`enable_caching` and `disable_caching` on both adapters: arguments, statistics, replacing, closing."""
 
 import asyncio
+import json
 import math
+import os
 import re
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -282,3 +285,40 @@ async def test_a_closed_adapter_leaves_nothing(gateway: SandboxGateway, tmp_path
     async with adapter_for(gateway) as other:
         other.enable_caching("disk", path=tmp_path / "a.db")
         assert (await other.chat_async("Hi", provider="openai")).cached is True
+
+
+ASKING = """
+import asyncio, json, sys
+from genops_helicone_async import GenOpsHeliconeAsyncAdapter
+async def main():
+    given = json.loads(sys.argv[1])
+    async with GenOpsHeliconeAsyncAdapter(given["key"], gateway_url=given["gateway"]) as adapter:
+        adapter.enable_caching(given["kind"], **given["where"])
+        calls = (adapter.chat_async(given["text"], provider="openai") for _ in range(100))
+        responses = await asyncio.gather(*calls)
+        print(len({response.content for response in responses}), sum(not response.cached for response in responses))
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("kind", ["disk", "redis"])
+async def test_processes_ask_once_each_at_most(kind: str, gateway: SandboxGateway, tmp_path: Path) -> None:
+    """Three at the same moment with a hundred identical calls each; who comes later asks nobody."""
+    where = {"disk": {"path": str(tmp_path / "a.db")}, "redis": {"url": valkey_server.shared_url()}}[kind]
+    given = {"key": gateway.api_key, "gateway": gateway.url, "kind": kind, "where": where, "text": f"Hi {tmp_path}"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    async def process() -> tuple[int, int]:
+        running = await asyncio.create_subprocess_exec(
+            sys.executable, "-W", "error", "-c", ASKING, json.dumps(given), env=environment,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        out, err = await running.communicate()
+        assert (running.returncode, err) == (0, b""), err.decode()
+        contents, asked = map(int, out.split())
+        return contents, asked
+
+    together = await asyncio.gather(*(process() for _ in range(3)))
+    assert all(contents == 1 and asked <= 1 for contents, asked in together)
+    assert len(gateway.bill.rows) == sum(asked for _, asked in together) <= 3
+    assert await process() == (1, 0)

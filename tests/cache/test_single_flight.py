@@ -161,16 +161,24 @@ async def test_an_error_is_not_shared() -> None:
     rig.assert_settled(calls=5)
 
 
+@in_virtual_time
 async def test_after_two_failures_everybody_asks_at_once() -> None:
-    """A hundred that wait do not fail one after the other, each taking its time."""
-    done = asyncio.Event()
-    transport = ScriptedTransport(lambda _request: at(error_answer(400), done))
+    """A hundred that wait do not fail one after the other, each taking its second: they are done in three."""
+    loop = asyncio.get_running_loop()
+
+    def refused_in_a_second(_request: Any) -> Answer:
+        event = asyncio.Event()
+        loop.call_later(1, event.set)
+        return at(error_answer(400), event)
+
+    transport = ScriptedTransport(refused_in_a_second)
     rig = CacheRig(transport)
+    began = loop.time()
     tasks = [asyncio.create_task(rig.chat(provider="openai")) for _ in range(100)]
     await turns()
     assert len(transport.requests) == 1
-    done.set()
     results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert round(loop.time() - began, 3) == 3
     assert {type(result) for result in results} == {ProviderError}
     assert len(transport.requests) == 100
     assert MOST_FAILURES == 2

@@ -355,6 +355,7 @@ async def test_a_server_that_is_not_there_is_unavailable_and_keeps_its_secret() 
         await store.get(KEYS[0])
     assert "hunter2" not in str(raised.value)
     assert "hunter2" not in repr(store)
+    assert str(store._unavailable(ValueError("hunter2 is no password."))).endswith("*** is no password")
     await store.aclose()
 
 
