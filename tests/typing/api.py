@@ -89,6 +89,17 @@ def hold_to_account() -> str:
     return f"{statistics.webhooks.dropped} {lost}"
 
 
+def ask_once() -> str:
+    """A cache, what it did, and what an answer from it was worth."""
+    adapter = GenOpsHeliconeAdapter()
+    adapter.enable_caching("disk", 60, "exact_match", path=Path("answers.db"), max_bytes=10_000_000)
+    response = adapter.chat("Hi", cache=True)
+    told = adapter.statistics().cache
+    adapter.disable_caching()
+    saved: float = response.usage.saved_cost + adapter.get_usage_summary().saved_cost
+    return f"{response.cached} {saved} {told.hits if told is not None else 0}"
+
+
 def construct() -> GenOpsHeliconeAsyncAdapter:
     """Keys alone are enough; every other setting has a name."""
     GenOpsHeliconeAsyncAdapter()
