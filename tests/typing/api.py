@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import msgspec
 from opentelemetry.metrics import MeterProvider
