@@ -431,6 +431,7 @@ async def test_a_measurement_is_announced_before_anything_is_billed(gateway: San
     assert said == [(line, 0)]
     assert [one.title for one in result.performance] == ["OpenAI", "Anthropic", "Groq"]
     assert all(one.ok and one.latency_s for one in result.performance)
+    assert [one.output_tokens for one in result.performance] == [16, 16, 16]
     assert sum(round(one.cost * 10**12) for one in result.performance) == gateway.bill.total_pusd
     assert len(gateway.bill.rows) == 3
     assert result.recommendations[-1].endswith("shows best cost/performance ratio for this test")
@@ -456,6 +457,20 @@ async def test_a_provider_whose_key_is_refused_is_not_called_for_a_measurement(g
     )
     assert [one.provider for one in result.performance] == ["groq"]
     assert [line.rpartition(" of ")[2] for line in said] == ["Groq."]
+
+
+async def test_a_web_page_is_no_provider() -> None:
+    """A captive portal answers 200 to everything, which accepts no key."""
+
+    async def answer(exchange: Exchange) -> None:
+        await exchange.reply(200, b"<html><title>Hotel</title></html>")
+
+    async with LoopbackServer(answer) as server:
+        result = await validate_setup_async(provider_urls=server.provider_urls("groq"), provider_keys={"groq": "gsk-x"})
+    assert found(result.check("provider_keys")) == (
+        "failed", "0/1 usable; Groq: answered 200 with a web page: Hotel",
+    )  # fmt: skip
+    assert result.check("gateway").status == "failed"
 
 
 async def test_a_host_without_a_list_of_models_counts_as_configured() -> None:
