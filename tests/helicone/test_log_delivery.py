@@ -18,7 +18,7 @@ from loopback import Exchange, LoopbackServer
 
 pytestmark = pytest.mark.anyio
 
-KEY = "sk-helicone-aaaaaaa-bbbbbbb-ccccccc-ddddddd"
+KEY = "a key that looks like no other".replace(" ", "-")
 SOON = LogPolicy(base_s=0.001)
 
 
