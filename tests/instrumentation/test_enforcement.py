@@ -1,6 +1,8 @@
 """With `enforce=True` budgets and limits hold for other clients' calls, too; without it nothing is ever refused."""
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 from threading import Barrier, Thread
 from typing import Any
@@ -101,7 +103,7 @@ def test_a_plain_client_raises_our_error(gateway: SandboxGateway, ask: Any) -> N
     assert watched.usage.total_cost == 0
 
 
-def test_nothing_is_refused_without_enforce(gateway: SandboxGateway) -> None:
+def test_nothing_is_refused_without_enforce(gateway: SandboxGateway, caplog: pytest.LogCaptureFixture) -> None:
     """Budgets count and warn, and every call goes through."""
     with watching(gateway, budget_limits={"daily_limit": 1e-9}) as watched:
         ask_by_httpx(gateway)
@@ -109,6 +111,7 @@ def test_nothing_is_refused_without_enforce(gateway: SandboxGateway) -> None:
     assert len(gateway.bill) == 1
     assert round(daily.settled * 1e12) == gateway.bill.total_pusd
     assert daily.held == 0
+    assert {record.name.rpartition(".")[2] for record in caplog.records} == {"budgets"}
 
 
 def test_no_interleaving_passes_the_limit(gateway: SandboxGateway) -> None:
@@ -169,6 +172,20 @@ def test_a_durable_ledger_has_the_rows(gateway: SandboxGateway, tmp_path: Path, 
     rows = list(SqliteLedger(path).rows())
     assert [row.status for row in rows] == ["ok", "ok"]
     assert sum(row.cost_pusd for row in rows) == gateway.bill.total_pusd
+
+
+def test_a_program_that_just_ends_has_written_its_rows(gateway: SandboxGateway, tmp_path: Path) -> None:
+    """Nobody called `uninstrument()`: the end of the process waits for what was settled."""
+    path = tmp_path / "ledger.db"
+    code = (
+        "import genops, requests\n"
+        f"genops.init(provider_urls={gateway.provider_urls!r}, state_url='sqlite:///{path}')\n"
+        f"for _ in range(20):\n    requests.post({gateway.provider_urls['openai'] + '/chat/completions'!r}, "
+        f"json={ASK!r}, headers={BEARER!r}).raise_for_status()\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sum(row.cost_pusd for row in SqliteLedger(path).rows()) == gateway.bill.total_pusd > 0
 
 
 @pytest.mark.parametrize("ask", [ask_by_httpx, ask_by_requests, ask_by_aiohttp])

@@ -108,6 +108,17 @@ def test_embeddings(gateway: SandboxGateway) -> None:
     assert unit.attributes["genops.operation.type"] == "embedding"
 
 
+def test_a_hit_of_helicones_cache_costs_nothing(gateway: SandboxGateway) -> None:
+    """The second of two equal calls comes out of the gateway's cache, and is counted as that."""
+    with watching(gateway) as watched, openai_at(gateway) as client:
+        for _ in range(2):
+            client.chat.completions.create(
+                model="gpt-4o-mini", messages=MESSAGES, extra_headers={"Helicone-Cache-Enabled": "true"}
+            )
+    assert (watched.usage.request_count, watched.usage.cache_hits, len(gateway.bill)) == (2, 1, 1)
+    assert round(watched.usage.total_cost * 1e12) == gateway.bill.total_pusd
+
+
 def test_an_error_is_the_sdks_own_and_ours_to_tell(gateway: SandboxGateway) -> None:
     """The SDK raises and repeats as ever; each of its attempts is a unit, those that failed with their error."""
     gateway.faults.add(Fault(kind="status", status=503, times=1, retry_after_ms=1))

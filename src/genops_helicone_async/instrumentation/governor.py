@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .._assembly import Parts, assemble, open_ledger
+from .._assembly import Parts, assemble, close, open_ledger
 from .._edges.limits import Limits
 from .._edges.loop_thread import LoopThread
 from .._edges.price_book import PriceBook
@@ -99,18 +99,9 @@ class Governor:
         _thread.call(self._aclose)
 
     async def _aclose(self) -> None:
-        parts = self.parts
         if self._limits is not None:
             self._limits.close()
-        try:
-            if parts.shared_rates is not None:
-                await parts.shared_rates.aclose()
-            await parts.ledger.aclose()
-        finally:
-            try:
-                await parts.side.aclose()
-            finally:
-                await parts.metrics.aclose()
+        await close(self.parts)
 
 
 class _NoTransport:

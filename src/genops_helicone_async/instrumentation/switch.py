@@ -223,7 +223,11 @@ def _resolved(given: Mapping[str, Any]) -> tuple[Settings, Routes]:
     for name in ("enforce", "route_through_gateway"):
         if not isinstance(given[name], bool):
             raise TypeError(f"`{name}` must be True or False, not {type(given[name]).__name__}")
-    routed, environ = given["route_through_gateway"], dict(os.environ)
+    routed, environ, is_plain = (
+        given["route_through_gateway"],
+        dict(os.environ),
+        given.get("allow_insecure_http", False),
+    )
     key = options.get("helicone_api_key") or environ.get("HELICONE_API_KEY")
     if not routed:  # nothing is sent anywhere on our account, so there is nothing to authenticate with or to protect
         options = {**options, "allow_insecure_http": True}
@@ -231,7 +235,7 @@ def _resolved(given: Mapping[str, Any]) -> tuple[Settings, Routes]:
         **{**options, "helicone_api_key": key or _NOBODY}, default_attributes=given["default_attributes"],
         provider_keys={},
     )  # fmt: skip
-    settings = resolve(asked, environ, _OPEN_FILES)
+    settings = msgspec.structs.replace(resolve(asked, environ, _OPEN_FILES), allow_insecure_http=is_plain)
     if not key:
         settings = msgspec.structs.replace(settings, helicone_api_key=None)
     return settings, routes_of(settings) if routed else no_routes()
