@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 from cache_parts import CacheRig, SlowStore, counting
-from virtual_time import in_virtual_time
+from virtual_time import in_virtual_time, run_virtually
 
 from genops_helicone_async import DeadlineExceededError
 from genops_helicone_async._edges.answers_disk import DiskAnswers
 from genops_helicone_async._edges.answers_redis import RedisAnswers
 from genops_helicone_async._flow import caching
 from genops_helicone_async._flow.caching import LOOK_UP_S, REST_S, WRITE_S
+from genops_helicone_async._flow.replay import GOODBYE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -108,10 +109,17 @@ async def test_a_loop_that_was_held_up_is_not_the_store_s_fault() -> None:
     rig = CacheRig(counting(), store)
     await rig.chat(provider="openai")
     await rig.kept()
-    store.delay_s = LOOK_UP_S / 2
+    at_once = store.get
 
+    async def get(key: bytes) -> bytes | None:
+        await asyncio.sleep(LOOK_UP_S / 2)
+        for _ in range(5):  # a reply takes some turns of the loop to get through a library
+            await asyncio.sleep(0)
+        return await at_once(key)
+
+    store.get = get  # type: ignore[method-assign]
     task = asyncio.create_task(rig.chat(provider="openai"))
-    while store.steps[-1] != "get" or len(store.steps) < 3:
+    for _ in range(20):
         await asyncio.sleep(0)
     time.sleep(LOOK_UP_S + 0.2)
     assert (await task).cached is True
@@ -218,3 +226,24 @@ async def test_a_store_that_was_replaced_complains_no_more(caplog: pytest.LogCap
     assert (await task).cached is False
     await rig.kept()
     assert (warnings(caplog), store.closed) == ([], 1)
+
+
+@pytest.mark.parametrize(("delay_s", "held", "took_s"), [(0.2, 1, 0.2), (100, 0, GOODBYE_S)])
+def test_closing_waits_a_moment_for_what_is_being_kept(delay_s: float, held: int, took_s: float) -> None:
+    """An answer that is being kept is there for the next process; a store that hangs holds nobody up."""
+
+    async def run() -> tuple[int, float]:
+        store = SlowStore()
+        rig = CacheRig(counting(), store)
+        task = asyncio.create_task(rig.chat(provider="openai"))
+        while not store.steps:
+            await asyncio.sleep(0)
+        store.delay_s = delay_s
+        await task
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await rig.pipeline.aclose()
+        return len(store.held), round(loop.time() - began, 3)
+
+    result, _ = run_virtually(run())
+    assert result == (held, took_s)
