@@ -18,7 +18,7 @@ from loopback import Exchange, LoopbackServer
 
 pytestmark = pytest.mark.anyio
 
-KEY = "a key that looks like no other".replace(" ", "-")
+KEY = "opaqueword1234"
 SOON = LogPolicy(base_s=0.001)
 
 
