@@ -44,6 +44,7 @@ KNOWN = [
     (f"http://127.0.0.1:8080/gw{CHAT}", {}, "gpt-4o-mini/openai", "chat", "helicone", [("openai", "gpt-4o-mini")]),
     ("http://127.0.0.1:8080/gw/ai/chat/completions", {}, "anthropic/claude-3-7-sonnet", "chat", "rust",
      [("anthropic", "claude-3-7-sonnet")]),
+    ("http://127.0.0.1:8080/gw/groq/openai/v1/chat/completions", {}, "llama", "chat", "proxy", [("groq", "llama")]),
     ("https://proxy.test/g/v1/chat/completions", {}, "llama", "chat", "proxy", [("groq", "llama")]),
     ("https://proxy.test/g/v1/embeddings", {}, "e", "embeddings", "proxy", [("groq", "e")]),
 ]  # fmt: skip

@@ -98,6 +98,19 @@ def test_the_ai_gateway(gateway: SandboxGateway) -> None:
     ]  # fmt: skip
 
 
+def test_a_gateway_that_only_the_environment_names(gateway: SandboxGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`init()` without arguments knows the gateway, and reads in the path whom it passes a call on to."""
+    monkeypatch.setenv("HELICONE_GATEWAY_URL", gateway.url)
+    base = gateway.provider_urls["groq"].removesuffix("/openai/v1")
+    with watching() as watched, openai_at(gateway) as client, anthropic_at(gateway) as claude:
+        client.chat.completions.create(model="gpt-4o-mini", messages=MESSAGES)
+        claude.messages.create(model=CLAUDE, max_tokens=50, messages=MESSAGES)
+        with groq.Groq(base_url=base, api_key="key") as fast:
+            fast.chat.completions.create(model="llama-3.1-8b-instant", messages=MESSAGES)
+    billed_as(gateway, watched.usage)
+    assert set(watched.usage.cost_by_provider) == {"openai", "anthropic", "groq"}
+
+
 def test_embeddings(gateway: SandboxGateway) -> None:
     """Embeddings are units of their own kind."""
     with watching(gateway) as watched, openai_at(gateway) as client:

@@ -82,7 +82,8 @@ class Places:
         if url.netloc in self._netlocs:
             for netloc, prefix, provider, dialect in self._known:
                 if url.netloc == netloc and (not prefix or url.path.startswith(prefix)):
-                    return _place(url, provider or _named_target(headers), dialect)
+                    named = provider or _named_target(headers) or _passed_to(url.path.removeprefix(prefix))
+                    return _place(url, named, dialect if named is None else "proxy")
         if url.host.endswith(_CLOUD) and url.host not in _NO_CALLS:
             if url.host == _AI_GATEWAY:
                 return _place(url, None, "helicone")
@@ -149,6 +150,11 @@ def _named_target(headers: Mapping[str, str]) -> str | None:
     if host.endswith(".openai.azure.com"):
         return "azure"
     return _TARGETS.get(host) or host or None
+
+
+def _passed_to(path: str) -> str | None:
+    """The provider whose name is in the path: gateways of one's own pass `/groq/…` on to Groq as it is."""
+    return next((part for part in path.split("/") if part in PROVIDERS), None)
 
 
 def known_provider(name: str) -> str | None:
