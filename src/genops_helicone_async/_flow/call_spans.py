@@ -2,8 +2,9 @@
 
 A decision is never changed afterwards: an attempt that was let through stays ALLOWED whatever the provider made of
 it, which `error.type` tells. What was stopped before it was sent is a unit that never ran, without a reconciliation.
-Spans are made when the call has ended, with the times it had: nothing of them has to wait for an end that may never
-come, and a call nobody records costs nothing.
+What our own cache answered is a unit that ran without a provider, and for nothing. Spans are made when the call has
+ended, with the times it had: nothing of them has to wait for an end that may never come, and a call nobody records
+costs nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ..errors import Attempt
 from ..models import HeliconeResponse, RoutingDecision
 from .awu_accounting import accounted, alerted, service_level
 from .awu_refusals import meant, refused, was_refused
+from .replayed import is_replay, replayed_attempt
 from .ticket import Refused, RequestRecord, Reserved
 
 _MOST_REMEMBERED = 2048
@@ -63,6 +65,8 @@ class CallTelemetry:
         began_ns = ended_ns - round(record.duration_s * 1e9)
         kind = names.EMBEDDINGS if isinstance(record.request, EmbedRequest) else names.CHAT
         units = self._units(record, kind, began_ns, ended_ns)
+        if is_replay(record):
+            units.append(self._replay(record, kind, began_ns, ended_ns))
         error = record.error
         if error is not None and was_refused(record, error):
             units.append(self._refusal(record, error, kind, began_ns, ended_ns))
@@ -140,6 +144,34 @@ class CallTelemetry:
             name=f"{kind} {model}" if model else kind, kind="client", start_ns=min(start_ns, ended_ns), end_ns=ended_ns,
             asked=asked, content=content,
         )  # fmt: skip
+
+    def _replay(self, record: RequestRecord, kind: str, began_ns: int, ended_ns: int) -> Span:
+        """A unit that ran without a provider: nothing was set aside for it, and it cost nothing."""
+        response = record.response
+        assert isinstance(response, HeliconeResponse)
+        asked, target = self._target(kind, response.provider, response.model, "")
+        content = partial(self._replay_content, record, response, target, began_ns, ended_ns)
+        return Span(
+            name=f"{kind} {response.model}", kind="internal", start_ns=began_ns, end_ns=ended_ns, asked=asked,
+            content=content,
+        )  # fmt: skip
+
+    def _replay_content(
+        self, record: RequestRecord, response: HeliconeResponse, target: Attributes, began_ns: int, ended_ns: int
+    ) -> SpanContent:
+        attributes: Attributes = {**self._attribution(record.attribution), **target, **_ALLOWED}
+        attempt = replayed_attempt(response, record.duration_s)
+        _request_attributes(attributes, record)
+        _reply_attributes(attributes, attempt)
+        attributes[names.GENOPS_CACHE_RESULT] = response.metadata["cache"]
+        attributes[names.GENOPS_CACHE_SAVED] = response.usage.saved_cost
+        events = [SpanEvent(names.EVENT_POLICY, _ALLOWED, began_ns)]
+        events += accounted(attributes, attempt, self._currency, began_ns, ended_ns)
+        service_level(attributes, record.request, record.duration_s)
+        log = None
+        if self._capture != "NO_CONTENT":
+            log = self._captured(attributes, record, is_answer=True, at_ns=ended_ns)
+        return SpanContent(attributes, tuple(events), None, log)
 
     def _attempt_content(
         self, record: RequestRecord, attempt: Attempt, target: Attributes, start_ns: int, end_ns: int
