@@ -7,6 +7,7 @@ ended, or was left, the call is settled exactly once: as an answer, as a failure
 from __future__ import annotations
 
 import functools
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
@@ -82,7 +83,8 @@ class ForeignCall:
         return f"ForeignCall({self.targets[0].endpoint!r}, ended={self._ended})"
 
     def __del__(self) -> None:
-        if not getattr(self, "_ended", True):  # a response that nobody read to its end, nor closed
+        # A response that nobody read to its end, nor closed; while the interpreter ends nothing can be told any more.
+        if not getattr(self, "_ended", True) and not sys.is_finalizing():
             self.leave()
 
     @property
