@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ SUPPORTED_PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 # What the tests may see besides the installed wheel. `src/` is left out on purpose.
 BESIDE_THE_TESTS = [
     "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "README.md",
-    "benchmarks", "changelog.d", "docs", "examples", "pyproject.toml", "tests",
+    "benchmarks", "changelog.d", "docs", "examples", "mkdocs.yml", "pyproject.toml", "tests",
 ]  # fmt: skip
 
 WHERE_FROM = """
@@ -82,10 +83,10 @@ def tests_min(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Every code block of the README and the docs, run as written."""
-    wheel = _build_wheel(session)
-    session.install(f"genops-helicone-async[cli,tokens,test,docs] @ {wheel.as_uri()}")
-    _run_tests(session, "tests/docs")
+    """The site in `site/`, warnings as errors; the reference is read from src/, and the blocks are run by `tests`."""
+    extra = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    session.install(*extra["docs"])
+    session.run("mkdocs", "build", "--strict", "--clean", *session.posargs)
 
 
 @nox.session
