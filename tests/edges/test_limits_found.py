@@ -156,6 +156,7 @@ class Provider:
         while now_s < until_s and len(self.ok_s) < calls:
             wait_s = found.wait_s("model", 0.0, now_s)
             while wait_s == 0 and under_way < self.in_flight:
+                now_s += 1e-6  # no two calls are sent at one moment
                 found.take("model", 0.0, now_s)
                 under_way, number = under_way + 1, number + 1
                 found.in_flight = under_way
@@ -229,3 +230,16 @@ def test_pauses_that_keep_refusals_few_are_no_accidents(rate_per_s: float, burst
     used, refused_share = provider.measured(30.0, 90.0)
     assert used >= 0.9
     assert refused_share < 0.05
+
+
+@pytest.mark.parametrize("retry_after_s", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("rate_per_s, burst, in_flight", [(20, 5, 3), (100, 20, 12)])
+def test_few_calls_at_a_time_find_a_limit_that_asks_for_pauses(
+    rate_per_s: float, burst: float, in_flight: int, retry_after_s: float
+) -> None:
+    """Each pause fills the limit up again, so that few are refused; that they come regularly gives the limit away."""
+    provider = Provider(rate_per_s, burst, in_flight=in_flight, takes_s=(0.05, 0.05))
+    provider.run(200.0, retry_after_s=retry_after_s)
+    used, refused_share = provider.measured(60.0, 200.0)
+    assert used >= 0.85
+    assert refused_share < 0.03

@@ -2,7 +2,8 @@
 
 The increase is CUBIC's curve (RFC 9438): after a refusal the rate falls to 90 %, comes back fast, stays long near the
 rate at which it was refused, and only then looks beyond it. Unlike TCP's the curve is stretched to the limit it is
-about, to 30 s, or to 120 calls where those take longer, so that refusals stay rare at any rate.
+about, to 30 s, or to 120 calls where those take longer, so that refusals stay rare at any rate, and to twenty times
+the pause that the provider asks for after each, so that little time is lost in pauses.
 
 Not every refusal is about the rate. Where lowering it three times did not help, so that a few calls are refused at
 a third of the rate as they were before, it is put back, and only many refusals count for the next minute.
@@ -38,6 +39,8 @@ _BEYOND = 1.5
 """From this multiple of the last refusal's rate on the limit must be another, and the rate doubles again."""
 _CURVE_S = 30.0
 _CURVE_CALLS = 120.0
+_CURVE_PAUSES = 20.0
+_LONGEST_CURVE_S = 600.0
 _DOUBLING_S = 1.0
 _DOUBLING_CALLS = 4.0
 _LEAST_PER_S = 0.05
@@ -141,11 +144,12 @@ class RateController:
             self._is_searching = rate > _BEYOND * self._refused_at_per_s
         self.rate_per_s = min(rate, self.ceiling_per_s)
 
-    def observe_throttled(self, started_s: float, now_s: float, under_way: int = 0) -> bool:
+    def observe_throttled(self, started_s: float, now_s: float, under_way: int = 0, *, pause_s: float = 0.0) -> bool:
         """A call sent at `started_s` was refused: lowers the rate, once per round; tells whether it did.
 
         Calls that were already under way when it was lowered last bring no news. Where the rate was free, the search
         starts from what was accepted lately; `under_way` calls that are not refused yet count as accepted.
+        `pause_s` is the pause that the refusal asked for.
         """
         self._share += _SHARE_STEP * (1.0 - self._share)
         if started_s <= self._lowered_s:
@@ -175,7 +179,8 @@ class RateController:
         self._refused_at_per_s = max(rate, _LEAST_PER_S)
         self.rate_per_s = min(self.rate_per_s, max(rate * factor, _LEAST_PER_S))
         self._depth = 1.0 - factor
-        self._curve_s = max(_CURVE_S, _CURVE_CALLS / self._refused_at_per_s)
+        pauses_s = min(_CURVE_PAUSES * pause_s, _LONGEST_CURVE_S)
+        self._curve_s = max(_CURVE_S, _CURVE_CALLS / self._refused_at_per_s, pauses_s)
         self._grown_s = 0.0
         self._is_searching = search
         self._lowered_s = now_s

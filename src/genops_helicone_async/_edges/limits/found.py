@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from ..._rules.adaptive import RateController, RateStatistics
 from ..._rules.buckets import Bucket
@@ -20,10 +22,28 @@ _EVIDENCE = 3
 _EVIDENCE_SHARE = 0.2
 _EVIDENCE_CALLS = 64
 """While the rate is free, so many refusals, and this share of the last calls, are a limit; fewer are accidents."""
+_EVIDENCE_ROUNDS = 8
+_EVIDENCE_ALIKE = 1.6
+_EVIDENCE_TIME = 0.1
+"""So are so many pauses that the provider asked for, if they took this part of the time and came regularly.
+
+Where few calls at a time find a limit, the pause after each refusal fills it up again: refusals stay rare, but cost
+time. A limit then refuses after about as many calls each time, none more than this multiple of another; accidents
+come after a few calls or after many: eight of them so alike happen by chance once in some ten thousand times.
+"""
+_MOST_SENT = 1024
 _SETTLE_S = 0.25
 """After that, nothing is sent for so long, in which other refusals come in; what is under way then counts as taken."""
 _LOOK_EVERY_S = 0.05
 _MOST_MODELS = 256
+
+
+class _Round(NamedTuple):
+    """A pause that the provider asked for, and how many calls were sent since the one before, up to its refusal."""
+
+    began_s: float
+    pause_s: float
+    sent: int
 
 
 class FoundLimits:
@@ -31,7 +51,7 @@ class FoundLimits:
 
     __slots__ = (
         *("_accepted", "_controller", "_is_adaptive", "_limits", "_looked_s", "_pace", "_paused_until_s", "_pressed_s"),
-        *("_refused", "_settled_s", "_told", "in_flight", "is_unlimited", "throttled"),
+        *("_refused", "_rounds", "_sent_s", "_settled_s", "_told", "in_flight", "is_unlimited", "throttled"),
     )
 
     def __init__(self, limits: RateLimits, now_s: float) -> None:
@@ -40,6 +60,8 @@ class FoundLimits:
         self._controller = RateController(now_s, ceiling_per_s=limits.requests_per_s)
         self._pressed_s = now_s
         self._accepted = self._refused = 0.0
+        self._rounds: deque[_Round] = deque(maxlen=_EVIDENCE_ROUNDS)
+        self._sent_s: deque[float] = deque(maxlen=_MOST_SENT)
         self._settled_s = math.inf
         self.in_flight = 0
         self._pace: Bucket | None = None
@@ -77,7 +99,9 @@ class FoundLimits:
 
     def take(self, model: str, tokens: float, now_s: float) -> None:
         """A call is sent."""
-        if self._pace is not None:
+        if self._pace is None:
+            self._sent_s.append(now_s)
+        else:
             self._pace.take(1.0, now_s)
         told = self._told.get(model)
         if told is not None:
@@ -130,13 +154,11 @@ class FoundLimits:
         self._pressed_s = now_s
         self._refused += 1
         if self._pace is None:
-            known = self._accepted + self._refused + self.in_flight
-            is_enough = self._refused >= max(_EVIDENCE, _EVIDENCE_SHARE * known)
-            if is_enough and self._settled_s == math.inf:
+            if self._is_enough(started_s, now_s, retry_after_s or 0.0) and self._settled_s == math.inf:
                 self._settled_s = now_s + _SETTLE_S
                 self._pause(_SETTLE_S, now_s)
             return
-        if self._controller.observe_throttled(started_s, now_s):
+        if self._controller.observe_throttled(started_s, now_s, pause_s=retry_after_s or 0.0):
             self._follow(now_s)
             self.is_unlimited = False
 
@@ -155,6 +177,30 @@ class FoundLimits:
     def told(self) -> dict[str, tuple[ToldStatistics, ...]]:
         """The limits it tells, by model."""
         return {model: told.statistics() for model, told in self._told.items()}
+
+    def _is_enough(self, started_s: float, now_s: float, pause_s: float) -> bool:
+        """Whether what was refused shows a limit: too many of the last calls, or pauses that come regularly."""
+        if pause_s > 0:
+            self._count_round(started_s, now_s, pause_s)
+        known = self._accepted + self._refused + self.in_flight
+        if self._refused >= max(_EVIDENCE, _EVIDENCE_SHARE * known):
+            return True
+        rounds = self._rounds
+        if len(rounds) < _EVIDENCE_ROUNDS:
+            return False
+        counts = [one.sent for one in rounds]
+        paused_s, passed_s = sum(one.pause_s for one in rounds), now_s + pause_s - rounds[0].began_s
+        return max(counts) <= _EVIDENCE_ALIKE * min(counts) and paused_s >= _EVIDENCE_TIME * passed_s
+
+    def _count_round(self, started_s: float, now_s: float, pause_s: float) -> None:
+        """How many calls were sent from the last pause to the first one that was refused."""
+        rounds, sent_s = self._rounds, self._sent_s
+        if rounds and started_s <= rounds[-1].began_s:
+            return  # it was on its way when that pause began
+        if len(sent_s) == _MOST_SENT:  # more than can be told
+            rounds.clear()
+        rounds.append(_Round(now_s, pause_s, sum(1 for at_s in sent_s if at_s <= started_s)))
+        sent_s.clear()
 
     def _begin_pace(self, now_s: float) -> None:
         """Enough was refused: from now on calls are paced, by what was accepted of the last ones."""
