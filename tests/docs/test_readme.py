@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from genops_helicone_async import GenOpsHeliconeAsyncAdapter
+from genops_helicone_async.cli import main
 from genops_helicone_async.testing import SandboxGateway
 
 README = Path(__file__).parents[2] / "README.md"
@@ -39,8 +40,14 @@ def test_the_first_answer_is_printed_with_its_cost(gateway: SandboxGateway, caps
     assert printed.endswith(f" openai ${gateway.bill.total_usd:.6f}\n")
 
 
-def test_every_function_shown_works(gateway: SandboxGateway, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_function_shown_works(
+    gateway: SandboxGateway,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Each function on the page does what its text says."""
+    monkeypatch.chdir(tmp_path)  # where the audit log goes
     names: dict[str, Any] = {}
     for block in BLOCKS[1:]:
         run(block, names)
@@ -53,9 +60,17 @@ def test_every_function_shown_works(gateway: SandboxGateway, capsys: pytest.Capt
             await names["within_limits"](adapter)
             await names["rated"](adapter)
             await names["outage"]()
+            await names["at_a_steady_rate"](adapter, ["one", "two"])
+            await names["several"](adapter, "What is the capital of France?")
+            await names["watched"](gateway.api_key)
+            capsys.readouterr()
+            await names["asked_twice"](adapter)
+            assert capsys.readouterr().out == "True 0.0 True\n"
+            names["instrumented"]()
             return await names["largest"](adapter)
 
     assert isinstance(asyncio.run(call_all()), int)
+    assert main(["audit", "verify", "audit.jsonl"]) == 0
     assert (list(gateway.feedback.values()), len(gateway.scores)) == ([True], 1)
     assert names["ask"]().startswith("About 'Hello'")
     printed = capsys.readouterr().out
