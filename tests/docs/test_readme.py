@@ -62,7 +62,6 @@ def test_every_function_shown_works(
             await names["outage"]()
             await names["at_a_steady_rate"](adapter, ["one", "two"])
             await names["several"](adapter, "What is the capital of France?")
-            await names["watched"](gateway.api_key)
             capsys.readouterr()
             await names["asked_twice"](adapter)
             assert capsys.readouterr().out == "True 0.0 True\n"
@@ -70,6 +69,7 @@ def test_every_function_shown_works(
             return await names["largest"](adapter)
 
     assert isinstance(asyncio.run(call_all()), int)
+    names["watched"]()
     assert main(["audit", "verify", "audit.jsonl"]) == 0
     assert (list(gateway.feedback.values()), len(gateway.scores)) == ([True], 1)
     assert names["ask"]().startswith("About 'Hello'")
