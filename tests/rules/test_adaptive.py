@@ -314,3 +314,17 @@ def test_it_recovers_from_a_minute_of_refusals() -> None:
     simulation.is_down = False
     simulation.run(420.0)
     assert simulation.measure(420.0, 720.0).used >= 0.9
+
+
+@pytest.mark.parametrize("pause_s, back_s", [(0.0, 30), (1.0, 30), (3.0, 60), (20.0, 400), (60.0, 600)])
+def test_the_longer_the_pause_asked_for_the_later_the_limit_is_tried_again(pause_s: float, back_s: int) -> None:
+    """The way back to the rate of a refusal takes twenty pauses, so that a twentieth of the time is lost in them."""
+    controller = RateController(0.0, start_per_s=100.0)
+    assert controller.observe_throttled(1.0, 1.0, pause_s=pause_s)
+    refused_at = 100.0
+    for second in range(2, back_s):
+        controller.observe_accepted(float(second), is_limited=True)
+        assert controller.rate_per_s < refused_at
+    for second in range(back_s, back_s + 4):
+        controller.observe_accepted(float(second), is_limited=True)
+    assert controller.rate_per_s >= refused_at
