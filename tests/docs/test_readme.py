@@ -62,9 +62,7 @@ def test_every_function_shown_works(
             await names["outage"]()
             await names["at_a_steady_rate"](adapter, ["one", "two"])
             await names["several"](adapter, "What is the capital of France?")
-            capsys.readouterr()
             await names["asked_twice"](adapter)
-            assert capsys.readouterr().out == "True 0.0 True\n"
             names["instrumented"]()
             return await names["largest"](adapter)
 
@@ -76,3 +74,4 @@ def test_every_function_shown_works(
     printed = capsys.readouterr().out
     assert re.findall(r"^([012]) About", printed, re.MULTILINE) == ["0", "1", "2"]
     assert re.search(r"^openai 200 None \S+$", printed, re.MULTILINE)
+    assert "\nTrue 0.0 True\n" in printed
