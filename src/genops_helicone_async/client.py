@@ -241,6 +241,8 @@ class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
             on_progress=on_progress,
         )
 
+    chat_many_async = chat_many  # the same by the rule that names every other verb here
+
     async def embed_async(
         self, texts: str | Sequence[str], *, provider: str = "openai", model: str | None = None, **options: Any
     ) -> EmbeddingResponse:
