@@ -28,7 +28,10 @@ def open_cache(plan: CachePlan, settings: Settings) -> AnswerCache:
             "'memory'"
         )
     store = _store(plan, settings)
-    return AnswerCache(store, ttl_s=plan.ttl_s, strategy=plan.strategy, clock=time.time, steady=time.monotonic)
+    account = () if settings.oauth is None else settings.oauth.account
+    return AnswerCache(
+        store, ttl_s=plan.ttl_s, strategy=plan.strategy, clock=time.time, steady=time.monotonic, account=account
+    )
 
 
 def _store(plan: CachePlan, settings: Settings) -> AnswerStore:

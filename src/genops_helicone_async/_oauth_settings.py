@@ -32,6 +32,12 @@ class OAuth(msgspec.Struct, frozen=True, kw_only=True):
     parameters: Mapping[str, str] = {}
     auth_method: ClientAuth = "auto"
 
+    @property
+    def account(self) -> tuple[str, ...]:
+        """Who asks, as the gateway will see it: tokens change every hour, this does not. Holds no secret."""
+        fields = (part for pair in sorted(self.parameters.items()) for part in pair)
+        return (self.token_url, self.client_id, *fields)
+
     def __repr__(self) -> str:
         return f"OAuth({self.token_url}, client_id={self.client_id!r}, client_secret=<secret>)"
 

@@ -5,6 +5,7 @@ import logging
 import pickle
 import threading
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -447,3 +448,17 @@ def run_calls(adapter: GenOpsHeliconeAsyncAdapter) -> None:
         await asyncio.gather(*(adapter.chat_async("Hi", provider="openai") for _ in range(3)))
 
     asyncio.run(calls())
+
+
+@pytest.mark.parametrize("other", [{"client_id": "another-client"}, {"audience": "another"}])
+async def test_a_shared_cache_gives_no_client_the_answer_of_another(
+    gateway: SandboxGateway, server: TokenServer, tmp_path: Path, other: dict[str, str]
+) -> None:
+    """Tokens are in no key of the cache, as they change; whose they are is: who asked gets the answer again."""
+    ours = server.config()
+    cached = []
+    for config in (ours, {**ours, **other}, ours):
+        async with adapter_for(gateway, server, oauth_config=config) as adapter:
+            adapter.enable_caching("disk", path=tmp_path / "answers.db")
+            cached.append((await adapter.chat_async("Hi", provider="openai")).cached)
+    assert cached == [False, False, True]

@@ -63,11 +63,14 @@ class CacheStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AnswerCache:
-    """One cache as it was enabled. `clock` gives Unix seconds, `steady` seconds that never go back."""
+    """One cache as it was enabled. `clock` gives Unix seconds, `steady` seconds that never go back.
+
+    `account` is who asks, where no key of a provider or of Helicone says so.
+    """
 
     __slots__ = (
         "_clock", "_counts", "_is_armed", "_is_retired", "_lock", "_pending_bytes", "_rests_until_s", "_saved_pusd",
-        "_steady", "_worked", "store", "strategy", "ttl_s",
+        "_steady", "_worked", "account", "store", "strategy", "ttl_s",
     )  # fmt: skip
 
     def __init__(
@@ -78,8 +81,10 @@ class AnswerCache:
         strategy: KeyStrategy,
         clock: Callable[[], float],
         steady: Callable[[], float],
+        account: tuple[str, ...] = (),
     ) -> None:
         self.store = store
+        self.account = account
         self.ttl_s = ttl_s
         self.strategy: KeyStrategy = strategy
         self._clock = clock

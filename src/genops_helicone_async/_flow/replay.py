@@ -207,7 +207,7 @@ def key_of(cache: AnswerCache, ticket: Ticket, targets: Sequence[Target], *, str
     try:
         seen = normalised(request) if cache.strategy == "content_hash" else request
         places = [_place(seen, target, streamed=streamed) for target in targets]
-        return call_key(cache.strategy, seen, ticket.attribution, places, streamed=streamed)
+        return call_key(cache.strategy, seen, ticket.attribution, places, streamed=streamed, account=cache.account)
     except (HeliconeError, TypeError, ValueError, OverflowError, RecursionError):
         return None
 

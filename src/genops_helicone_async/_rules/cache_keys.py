@@ -8,7 +8,8 @@ A key covers all that can change an answer, so a wrong hit would take two calls 
 - for whom: the whole attribution but for the session. Tenants never see each other's answers;
 - how it is asked: streamed or not, and the strategy of the keys.
 
-The account is among the headers, but for access tokens of Google's, which change every hour.
+The account is among the headers, but for access tokens, which change every hour: an OAuth client is named beside them,
+and Google's project is in the URL.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ WITHOUT_EFFECT: Final[Mapping[str, str]] = {
 """Fields that cannot change an answer, each with the reason."""
 
 _SESSION: Final = frozenset({"session_id", "session_path", "session_name"})
-_VERSION: Final = 1
+_VERSION: Final = 2
 _ASKED: Final = tuple(name for name in CONTENT if name not in ("message", "system_prompt", "response_model"))
 _SHORT_LIVED: Final = "Bearer ya29."
 
@@ -92,8 +93,11 @@ def call_key(
     places: Sequence[Place],
     *,
     streamed: bool,
+    account: Sequence[str] = (),
 ) -> bytes:
     """The 32 bytes that name a call's answer; `attribution` is the merged one, `places` the candidates in order.
+
+    `account` says who asks, where the headers of the places do not.
 
     Raises:
         TypeError: a field holds something that has no bytes.
@@ -112,6 +116,7 @@ def call_key(
         [getattr(request, name) for name in ROUTING if name != "prices"],
         None if request.prices is None else sorted((repr(key), repr(price)) for key, price in request.prices.items()),
         [_place(place) for place in places],
+        account,
     )
     return hashlib.blake2b(_encode(parts), digest_size=32).digest()
 
