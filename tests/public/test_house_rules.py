@@ -141,6 +141,12 @@ def test_every_test_states_a_behaviour() -> None:
     assert mute == []
 
 
+def test_no_two_test_files_have_one_name() -> None:
+    """Pytest imports them by their names alone: the second would not run."""
+    names = [path.name for path in TESTS.rglob("*.py") if path.name != "conftest.py"]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
 def test_nothing_of_ours_is_patched_away() -> None:
     """Tests use real parts and public fakes: no `mock`, no `mocker`, no replaced part of our own modules."""
     mocking = re.compile(r"^\s*(from|import) (unittest\.mock|unittest import mock|pytest_mock)\b|\bmocker\b[.,)]")
