@@ -1,8 +1,11 @@
-"""Runs the blocks of one documentation page in order, in a process of its own: `page_runner.py PAGE`.
+"""Runs the blocks of documentation pages in order, each page in a forked process of its own that has imported already.
 
 Python blocks share their names and one event loop; top-level `await` works, as in a notebook. In `bash` blocks the
 lines that call our own command line are run. A `text` block right after one of them is what it prints, where `…` stands
 for anything on the line. The blocks talk to the gateway that the environment names.
+
+Lines of JSON come on standard input, `{"page": …, "folder": …, "printed": …, "complaints": …}`: the page, the folder to
+run it in, and the files for standard output and error. The exit status of each is answered in a line.
 """
 
 import ast
@@ -10,6 +13,8 @@ import asyncio
 import contextlib
 import inspect
 import io
+import json
+import os
 import re
 import shlex
 import sys
@@ -69,5 +74,25 @@ def check(expected: str, printed: str, where: str) -> None:
     assert re.fullmatch(pattern, printed), f"{where} says\n{expected}\nbut this was printed:\n{printed}"
 
 
+def serve() -> None:
+    """Forks a process for each page asked for; the forked one leaves through the interpreter's own end."""
+    from genops_helicone_async import blocking, cli, instrumentation, testing  # noqa: F401  imported once, for all
+    from genops_helicone_async._edges.price_book import PriceBook
+    from genops_helicone_async.testing import gateway  # noqa: F401
+
+    PriceBook(None).resolve_now("openai", "gpt-4o-mini")  # reads the price list
+
+    for line in sys.stdin:
+        asked = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            os.chdir(asked["folder"])
+            for number, place in ((0, os.devnull), (1, asked["printed"]), (2, asked["complaints"])):
+                os.dup2(os.open(place, os.O_RDWR | os.O_CREAT), number)
+            print(run_page(Path(asked["page"])))
+            return
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
 if __name__ == "__main__":
-    print(run_page(Path(sys.argv[1])))
+    serve()

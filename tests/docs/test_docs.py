@@ -1,5 +1,6 @@
 """The pages of docs/: every block runs as it stands, every link leads somewhere, and nothing public is left out."""
 
+import json
 import os
 import re
 import subprocess
@@ -31,26 +32,37 @@ def without_blocks(page: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def gateway() -> Iterator[SandboxGateway]:
-    """A gateway that the environment of every page points to."""
-    with SandboxGateway.in_thread(latency_scale=0) as running:
-        yield running
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
+    """What runs pages, in an environment that points to a gateway."""
+    with SandboxGateway.in_thread(latency_scale=0) as gateway:
+        environment = {
+            **os.environ,
+            "HELICONE_GATEWAY_URL": gateway.url,
+            "HELICONE_API_KEY": gateway.api_key,
+            "HELICONE_API_URL": gateway.api_url,
+            "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")),
+        }
+        command = [sys.executable, "-W", "error", str(Path(__file__).with_name("page_runner.py"))]
+        with subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            yield process
+            assert process.stdin is not None
+            process.stdin.close()
 
 
 @pytest.mark.parametrize("page", RUNNABLE, ids=name)
-def test_every_block_of_a_page_runs(gateway: SandboxGateway, tmp_path: Path, page: Path) -> None:
+def test_every_block_of_a_page_runs(runner: subprocess.Popen[str], tmp_path: Path, page: Path) -> None:
     """In order, in a process of its own with warnings as errors, and nothing is said on standard error."""
-    environment = {
-        **os.environ,
-        "HELICONE_GATEWAY_URL": gateway.url,
-        "HELICONE_API_KEY": gateway.api_key,
-        "HELICONE_API_URL": gateway.api_url,
-        "XDG_CACHE_HOME": str(tmp_path / "cache"),
-    }
-    command = [sys.executable, "-W", "error", str(Path(__file__).with_name("page_runner.py")), str(page)]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, ""), done.stderr
-    assert int(done.stdout.splitlines()[-1]) > 0
+    printed, complaints, folder = tmp_path / "printed", tmp_path / "complaints", tmp_path / "folder"
+    folder.mkdir()
+    asked = {"page": str(page), "folder": str(folder), "printed": str(printed), "complaints": str(complaints)}
+    assert runner.stdin is not None and runner.stdout is not None  # noqa: PT018
+    runner.stdin.write(json.dumps(asked) + "\n")
+    runner.stdin.flush()
+    status = int(runner.stdout.readline())
+    assert (status, complaints.read_text(encoding="utf-8")) == (0, ""), complaints.read_text(encoding="utf-8")
+    assert int(printed.read_text(encoding="utf-8").splitlines()[-1]) > 0
 
 
 @pytest.mark.parametrize("page", [*PAGES, REPOSITORY / "README.md"], ids=lambda page: page.name)
