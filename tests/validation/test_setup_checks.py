@@ -234,6 +234,43 @@ async def test_what_answers_but_is_no_gateway_fails(
     assert not result.ok
 
 
+@pytest.mark.parametrize("body", [b"", b"OK", b"{}", b'{"error": {"message": "nope"}}'])
+async def test_what_lists_no_models_is_no_openai_endpoint(body: bytes) -> None:
+    """A 200 alone says nothing: a proxy, or another program, answers so as well."""
+
+    async def answer(exchange: Exchange) -> None:
+        await exchange.reply(200, body)
+
+    async with LoopbackServer(answer) as server:
+        result = await validate_setup_async(helicone_api_key="x", gateway_url=server.url, gateway_dialect="openai")
+    assert found(result.check("gateway")) == ("failed", "Wrong answer: it answered 200 with no list of models")
+    assert found(result.check("helicone_key")) == ("warning", "Set, but not checked: the gateway gave a wrong answer")
+
+
+@pytest.mark.parametrize("dialect", ["openai", "rust"])
+async def test_a_gateway_that_hides_what_it_is_passes_with_a_warning(dialect: str) -> None:
+    """No list of models, no health page: calls may work, and the key was not looked at."""
+
+    async def answer(exchange: Exchange) -> None:
+        await exchange.reply(404, b"not here")
+
+    async with LoopbackServer(answer) as server:
+        result = await validate_setup_async(helicone_api_key="x", gateway_url=server.url, gateway_dialect=dialect)
+    summary = "Answers, but cannot be told to be a gateway: 404 where one tells of itself"
+    assert found(result.check("gateway")) == ("warning", summary)
+    assert result.check("helicone_key").status == "info"
+    assert result.ok
+
+
+async def test_a_key_that_nobody_looked_at_is_not_called_valid(gateway: SandboxGateway) -> None:
+    """The Rust gateway's health page is open to all."""
+    result = await validated(
+        gateway, gateway_url=gateway.rust_url, gateway_dialect="rust", helicone_api_key="sk-helicone-wrong"
+    )
+    summary = "Set, but not checked: only a billed call would tell whether the gateway takes it"
+    assert found(result.check("helicone_key")) == ("info", summary)
+
+
 @pytest.mark.parametrize(
     "latency_s, status, summary",
     [
@@ -444,6 +481,14 @@ async def test_a_provider_that_does_not_answer_fails_the_measurement(gateway: Sa
     assert [one.ok for one in result.performance] == [True, True, False]
     assert (result.status, result.failures) == ("failed", ())
     assert any(advice.startswith("Groq did not answer: ") for advice in result.recommendations)
+
+
+async def test_a_measurement_is_waited_for_no_longer_than_the_timeout(gateway: SandboxGateway) -> None:
+    """A provider that hangs has failed by then."""
+    gateway.faults.add(Fault(kind="hang"))
+    async with asyncio.timeout(20):  # a billed call's own limit is 30 s
+        result = await validated(gateway, timeout_seconds=0.5, include_performance_tests=True, announce=lambda _: None)
+    assert [one.ok for one in result.performance] == [False, False, False]
 
 
 async def test_a_provider_whose_key_is_refused_is_not_called_for_a_measurement(gateway: SandboxGateway) -> None:

@@ -24,6 +24,7 @@ _MORE_REQUESTS = 3
 _CLOUD_KEY = re.compile(r"[sp]k-helicone-\S+")
 _MOST_SKEW_S = 30.0
 _CLOCK = "Clock"
+_NOTHING_THERE = (404, 405)
 
 
 class Probe(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +100,11 @@ def connectivity(found: Probe) -> ValidationCheck:
         remedy = f"Check gateway_url and gateway_dialect: {where} {wrong}"
         return ValidationCheck(name=name, title=title, status="failed", summary=f"Wrong answer: it {wrong}",
                                remedy=remedy, **facts)  # type: ignore[arg-type]  # fmt: skip
+    if found.endpoint is not None and not _is_recognised(found.endpoint, found.reply):
+        summary = f"Answers, but cannot be told to be a gateway: {found.reply.status} where one tells of itself"
+        remedy = f"Make sure that {where} is the gateway: include_performance_tests (--performance) makes billed calls"
+        return ValidationCheck(name=name, title=title, status="warning", summary=summary, remedy=remedy,
+                               **facts)  # type: ignore[arg-type]  # fmt: skip
     if (found.latency_s or 0.0) > SLOW_S:
         remedy = "Use a gateway nearer to you: its answer to an empty request takes longer than a second"
         return ValidationCheck(name=name, title=title, status="warning", summary=f"Slow ({told})", remedy=remedy,
@@ -120,7 +126,32 @@ def _why_wrong(found: Probe) -> str | None:
     expected = (400, 401, 403, 429) if endpoint.is_gateway else (*range(200, 300), 401, 403, 404, 405, 429)
     if reply.status not in expected:
         return f"answered {reply.status} where the {endpoint.dialect} dialect does not"
+    if endpoint.dialect == "openai" and reply.status < 300 and not _lists_models(reply.body):
+        return f"answered {reply.status} with no list of models"
     return None
+
+
+def _lists_models(body: bytes) -> bool:
+    """Whether it is a JSON document with a list in it, or a bare one: endpoints differ in what they call it."""
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return False
+    if isinstance(document, dict):
+        return any(isinstance(value, list) for value in document.values())
+    return isinstance(document, list)
+
+
+def _is_recognised(endpoint: Endpoint, reply: HttpReply) -> bool:
+    """False where a gateway's page about itself is missing, which some hide; providers' own hosts are known."""
+    return endpoint.dialect == "proxy" or reply.status not in _NOTHING_THERE
+
+
+def _tells_of_the_key(endpoint: Endpoint, reply: HttpReply) -> bool:
+    """Whether an answer that is no refusal means that the key was looked at; the Rust gateway's `/health` is open."""
+    if endpoint.dialect == "rust":
+        return False
+    return reply.status == 400 if endpoint.is_gateway else reply.status < 300
 
 
 def helicone_key(settings: Settings, found: Probe) -> ValidationCheck:
@@ -159,6 +190,8 @@ def helicone_key(settings: Settings, found: Probe) -> ValidationCheck:
         )  # fmt: skip
     if _why_wrong(found):
         return told("warning", "Set, but not checked: the gateway gave a wrong answer")
+    if found.endpoint is not None and not _tells_of_the_key(found.endpoint, found.reply):
+        return told("info", "Set, but not checked: only a billed call would tell whether the gateway takes it")
     return told("ok", "Valid")
 
 

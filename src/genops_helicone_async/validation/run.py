@@ -24,6 +24,7 @@ from .results import PerformanceMeasurement, ValidationCheck, ValidationResult
 CHECK_LIMIT_S = 10.0
 """Longest a check may take, unless the adapter's own timeout is shorter."""
 _BILLED_LIMIT_S = 30.0
+"""The same for a billed call."""
 _TCP_LIMIT_S = 2.0
 
 
@@ -46,8 +47,9 @@ async def validate_setup_async(
         checks, providers = await _checked(adapter)
         performance: tuple[PerformanceMeasurement, ...] = ()
         if include_performance_tests:
+            limit_s = min(_BILLED_LIMIT_S, adapter.settings.timeout_s)
             asked = [name for name, check in providers.items() if check.status in ("ok", "unsupported")]
-            performance = await measure(adapter, asked, _BILLED_LIMIT_S, announce or _to_standard_error)
+            performance = await measure(adapter, asked, limit_s, announce or _to_standard_error)
     finally:
         await _closed(adapter)
     return _result(checks, providers, performance, adapter.settings.gateway_url, started_at, began)
