@@ -25,7 +25,7 @@ class HeliconeLog(msgspec.Struct, frozen=True, kw_only=True):
 
     Such are all calls with `gateway_dialect="openai"`, and those to hosts in `provider_urls` that are not Helicone's.
 
-    Args:
+    Attributes:
         api_key: A Helicone key; unset, the adapter's own, which `gateway_dialect="openai"` gives to somebody else.
         url: Helicone's cloud, or the log of a Helicone of your own, with its whole path.
     """
