@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import logging
 import sqlite3
 import time
@@ -263,7 +264,8 @@ async def test_an_alert_survives_a_restart(tmp_path: Path) -> None:
         await alive.until(lambda: len(alive.exchanges) == 1)
         await second.aclose()
     assert alive.exchanges[0].headers["webhook-id"] == "msg_1"
-    assert len(FileOutbox(path)) == 0
+    with contextlib.closing(FileOutbox(path)) as left:
+        assert len(left) == 0
 
 
 async def test_an_alert_under_way_at_the_end_is_free_for_the_next_process(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ class Queues:
         """The provider asked for a pause: who waits for it and has another goes there."""
         now_s = asyncio.get_running_loop().time()
         for leaving, has_other in tuple(self._waiting.get(provider, {}).items()):
-            if has_other():
+            if not leaving.expired() and has_other():  # two refusals may come in one turn of the loop
                 leaving.reschedule(now_s)
 
 
