@@ -1,11 +1,14 @@
 """The house rules that a machine can check, over the installed packages and the tests themselves."""
 
 import ast
+import functools
 import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+import pytest
 
 MAX_FILE_LINES = 320
 MAX_BODY_LINES = 40
@@ -41,13 +44,21 @@ class Source(NamedTuple):
                 yield node
 
 
+@functools.cache
 def sources(folder: Path) -> list[Source]:
-    """All Python files under a folder, parsed."""
+    """All Python files under a folder, parsed once."""
     found = []
     for path in sorted(folder.rglob("*.py")):
         text = path.read_text(encoding="utf-8")
         found.append(Source(path.relative_to(folder.parent).as_posix(), text, ast.parse(text)))
     return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forgotten() -> Iterator[None]:
+    """Forgets the parsed files at the end: so much in memory would slow every later test's garbage collection."""
+    yield
+    sources.cache_clear()
 
 
 def shipped() -> list[Source]:
