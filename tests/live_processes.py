@@ -26,8 +26,9 @@ class Process:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.process.kill()
-        self.process.communicate()
+        if self.process.returncode is None:
+            self.process.kill()
+            self.process.communicate()
 
     def line(self) -> str:
         """The next line it prints; waits for it."""
