@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from genops_helicone_async.bulk.lines import BLOCK_BYTES, MAX_LINE_BYTES, LineSource, batches, count_rows
+from genops_helicone_async.bulk.rows import BadLine, Row, RowReader
 from genops_helicone_async.cli.bulk import rows_of
-from genops_helicone_async.cli.bulk_rows import BadLine, Row, RowReader
-from genops_helicone_async.cli.bulk_source import BLOCK_BYTES, MAX_LINE_BYTES, LineSource, batches, count_rows
 
 Item = Row | BadLine | None
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from genops_helicone_async import Attempt, BulkResult, HeliconeResponse, HeliconeUsage, ProviderError, RoutingDecision
-from genops_helicone_async.cli.money import about_usd, digits_of, exact_usd, pico, short_usd
+from genops_helicone_async.bulk.receipts import label_of, pico
+from genops_helicone_async.bulk.tally import Latencies, Tally
+from genops_helicone_async.cli.money import about_usd, digits_of, exact_usd, short_usd
 from genops_helicone_async.cli.progress import progress_line
-from genops_helicone_async.cli.receipts import label_of
 from genops_helicone_async.cli.summary import doubt_line, failure_table, rows_line, tables_of
 from genops_helicone_async.cli.tables import Table, plain, print_table
-from genops_helicone_async.cli.tally import Latencies, Tally
 
 
 @pytest.mark.parametrize(

@@ -24,10 +24,10 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from ..bulk.lines import LineSource
+    from ..bulk.rows import BadLine, Row, RowReader
     from ..client import GenOpsHeliconeAsyncAdapter
-    from .bulk_rows import BadLine, Row, RowReader
     from .bulk_sink import JsonlSink
-    from .bulk_source import LineSource
     from .progress import View
 
 TIMEOUT_S = 120.0
@@ -68,8 +68,8 @@ def add_to(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Does the job; 0 if every row was answered, 1 if one failed or was skipped, 130 if it was interrupted."""
     from .. import ChatRequest
+    from ..bulk.lines import LineSource
     from .bulk_sink import JsonlSink, check_output
-    from .bulk_source import LineSource
 
     output = None if arguments.output == "-" else Path(arguments.output)
     inputs = () if arguments.input == "-" else (Path(arguments.input),)
@@ -106,12 +106,12 @@ def errors_path(output: Path | None) -> Path | None:
 
 
 async def _job(arguments: argparse.Namespace, job: Job) -> int:
+    from ..bulk.rows import RowReader
+    from ..bulk.tally import Tally
     from .bulk_report import print_summary
-    from .bulk_rows import RowReader
     from .bulk_run import BulkRun, Outlets
     from .bulk_sink import JsonlSink
     from .progress import view_for
-    from .tally import Tally
 
     view, tally = view_for("bulk", quiet=arguments.quiet), Tally()
     bad = JsonlSink(job.bad_lines, overwrite=True) if job.bad_lines is not None else None
@@ -134,7 +134,7 @@ async def _job(arguments: argparse.Namespace, job: Job) -> int:
 
 def _count_beside(arguments: argparse.Namespace, view: View) -> None:
     """Counts the rows while the first are sent, for the bar; a pipe cannot be counted."""
-    from .bulk_source import count_rows
+    from ..bulk.lines import count_rows
 
     def run() -> None:
         with contextlib.suppress(OSError):
@@ -148,7 +148,7 @@ def _count_beside(arguments: argparse.Namespace, view: View) -> None:
 
 async def rows_of(source: LineSource, reader: RowReader, first_line: int = 1) -> AsyncIterator[Row | BadLine]:
     """The rows and bad lines of a source; blank lines are none."""
-    from .bulk_rows import bad_line
+    from ..bulk.rows import bad_line
 
     async for line in source.lines():
         if line.number < first_line:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import msgspec
 
+from ..bulk.tally import Tally
 from .bulk_run import BulkRun
 from .program import program
 from .summary import doubt_line, rows_line, tables_of
 from .tables import print_table
-from .tally import Tally
 
 
 def print_summary(

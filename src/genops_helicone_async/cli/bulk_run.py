@@ -9,13 +9,13 @@ from functools import partial
 import msgspec
 
 from .. import BulkResult, ChatRequest, ConfigurationError, GenOpsHeliconeAsyncAdapter
-from .bulk_output import interrupted_line, output_line
-from .bulk_rows import BadLine, Row
+from ..bulk.output_lines import interrupted_line, output_line
+from ..bulk.rows import BadLine, Row
+from ..bulk.tally import Tally
 from .bulk_sink import JsonlSink
 from .failures import WRONG_USAGE, CommandError, reason
 from .interrupts import Interrupts
 from .progress import NOTES_SHOWN, View
-from .tally import Tally
 
 Items = AsyncIterator[Row | BadLine]
 

@@ -7,10 +7,10 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING, Any
 
+from ..bulk.receipts import label_of, pico, whole_time_s
 from .failures import WRONG_USAGE, CommandError
-from .money import exact_usd, pico
+from .money import exact_usd
 from .options import adapter_from, add_connection_options, add_json_option, add_target_options, chat_keywords
-from .receipts import label_of, whole_time_s
 
 if TYPE_CHECKING:
     from ..models import HeliconeResponse

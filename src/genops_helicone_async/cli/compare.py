@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from ..bulk.receipts import pico
 from .cost_options import add_price_option, failing_as_a_command, moment, origins, show
 from .failures import WRONG_USAGE, CommandError
-from .money import digits_of, exact_usd, pico
+from .money import digits_of, exact_usd
 from .options import add_json_option
 from .tables import Table
 

@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 
 from .. import GenOpsHeliconeAsyncAdapter
+from ..bulk.rows import Row, RowReader
+from ..bulk.tally import Tally
 from ..testing import SandboxGateway
-from .bulk_rows import Row, RowReader
 from .bulk_run import BulkRun, Outlets
 from .bulk_sink import JsonlSink
 from .demo_script import PROVIDERS, FaultScript
-from .tally import Tally
 
 MAX_IN_FLIGHT = 24
 LATENCY_SCALE = 0.4

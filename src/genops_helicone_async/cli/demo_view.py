@@ -7,12 +7,12 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from ..bulk.receipts import label_of, moves
+from ..bulk.tally import Tally, attempts_of
 from .demo_script import PROVIDERS, FaultScript
 from .money import short_usd
 from .progress import Lines, progress_line
-from .receipts import label_of, moves
 from .tables import RICH_HINT, has_rich
-from .tally import Tally, attempts_of
 
 if TYPE_CHECKING:
     from ..models import BulkResult

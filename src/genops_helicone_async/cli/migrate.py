@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from ..bulk.receipts import pico
 from .cost_options import add_price_option, failing_as_a_command, moment, money, origins, show, target
-from .money import digits_of, pico
+from .money import digits_of
 from .options import add_json_option
 from .tables import Table
 

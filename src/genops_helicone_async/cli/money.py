@@ -10,11 +10,6 @@ PUSD_PER_USD = 1_000_000_000_000
 LEAST_DIGITS = 4
 
 
-def pico(dollars: float) -> int:
-    """Pico-dollars of a receipt, which is a float made from such an integer."""
-    return round(dollars * PUSD_PER_USD)
-
-
 def digits_of(amounts_pusd: Collection[int]) -> int:
     """How many digits after the point show all these amounts exactly; at least four."""
     digits = PICO_DIGITS
@@ -42,4 +37,4 @@ def about_usd(amount_pusd: int) -> str:
     return f"${amount_pusd / PUSD_PER_USD:,.{shown}f}"
 
 
-__all__ = ["PUSD_PER_USD", "about_usd", "digits_of", "exact_usd", "pico", "short_usd"]
+__all__ = ["PUSD_PER_USD", "about_usd", "digits_of", "exact_usd", "short_usd"]

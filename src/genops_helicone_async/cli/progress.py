@@ -8,10 +8,10 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..bulk.tally import Tally
 from .money import short_usd
 from .summary import counted
 from .tables import RICH_HINT, has_rich
-from .tally import Tally
 
 if TYPE_CHECKING:
     from ..models import BulkResult

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..bulk.tally import PERCENTILES, Latencies, Tally
 from .failures import one_line
 from .money import about_usd, digits_of, exact_usd
 from .tables import Table
-from .tally import PERCENTILES, Latencies, Tally
 
 _SHOWN_CHARS = 60
 """How much of an error's message fits beside its name."""

@@ -6,10 +6,15 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from .money import pico
+from ..models import PUSD_PER_USD
 
 if TYPE_CHECKING:
     from ..errors import Attempt
+
+
+def pico(dollars: float) -> int:
+    """Pico-dollars of a receipt, which is a float made from such an integer."""
+    return round(dollars * PUSD_PER_USD)
 
 
 def label_of(attempt: Attempt) -> str:
@@ -41,4 +46,4 @@ def moves(attempts: Sequence[Attempt]) -> Iterator[tuple[Attempt, Attempt]]:
     return pairwise(attempts)
 
 
-__all__ = ["cost_pusd", "in_doubt_pusd", "label_of", "moves", "whole_time_s"]
+__all__ = ["cost_pusd", "in_doubt_pusd", "label_of", "moves", "pico", "whole_time_s"]

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from .. import BulkResult, HeliconeError, HeliconeResponse
-from .bulk_rows import Row
-from .money import PUSD_PER_USD
+from ..models import PUSD_PER_USD
 from .receipts import cost_pusd, in_doubt_pusd, whole_time_s
+from .rows import Row
 from .tally import attempts_of
 
 

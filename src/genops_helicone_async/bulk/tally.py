@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .money import PUSD_PER_USD, pico
-from .receipts import label_of, moves, whole_time_s
+from ..models import PUSD_PER_USD
+from .receipts import label_of, moves, pico, whole_time_s
 
 if TYPE_CHECKING:
     from ..errors import Attempt
