@@ -24,14 +24,26 @@ def check_message(message: object) -> None:
             raise ConfigurationError("`message` is empty: give the text to send")
         check_text("message", message)
         return
-    if isinstance(message, bytes | bytearray | memoryview):
-        raise TypeError("`message` is bytes: decode it first, for example message.decode('utf-8')")
-    if message is None or isinstance(message, Mapping) or not isinstance(message, Sequence):
-        raise TypeError(f"`message` must be a string or a list of messages, not {type(message).__name__}")
+    if type(message) is not list:
+        if isinstance(message, bytes | bytearray | memoryview):
+            raise TypeError("`message` is bytes: decode it first, for example message.decode('utf-8')")
+        if message is None or isinstance(message, Mapping) or not isinstance(message, Sequence):
+            raise TypeError(f"`message` must be a string or a list of messages, not {type(message).__name__}")
     if not message:
         raise ConfigurationError("`message` is an empty list: give at least one message")
     for position, item in enumerate(message):
-        _check_one_message(position, item)
+        if not _is_plain(item):
+            _check_one_message(position, item)
+
+
+def _is_plain(item: object) -> bool:
+    """Whether it is what nearly all messages are, and right: a role and an ASCII text, nothing else."""
+    if type(item) is not dict or len(item) != 2:
+        return False
+    role, content = item.get("role"), item.get("content")
+    if type(role) is not str or type(content) is not str:
+        return False
+    return role in ROLES and content.isascii() and len(content) <= MAX_MESSAGE_CHARS
 
 
 def _check_one_message(position: int, item: object) -> None:

@@ -141,10 +141,13 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         check_message(self.message)
-        for number, value in enumerate(_checked_fields(self)):
-            if value is not None:
-                name, check = _CHECKS[number]
-                check(name, value)
+        if not _are_known(labels := _labels_of(self)):
+            _check_all(_LABEL_CHECKS, labels)
+            _remember(labels)
+        if (numbers := _numbers_of(self)) != _NO_NUMBERS:
+            _check_all(_NUMBER_CHECKS, numbers)
+        if (others := _others_of(self)) != _NO_OTHERS:
+            _check_all(_OTHER_CHECKS, others)
         if self.provider is not None and self.providers is not None:
             raise ConfigurationError("give `provider` for one or `providers` for several, not both")
 
@@ -221,8 +224,20 @@ def _texts(content: object) -> list[str]:
     return []
 
 
-_CHECKS: tuple[tuple[str, Any], ...] = (
-    *((name, check_label) for name in ("provider", "model", "routing_strategy", "fallback_strategy")),
+_LABELS = (
+    *("provider", "model", "routing_strategy", "fallback_strategy", "session_id", "session_path", "session_name"),
+    *("team", "project", "customer_id", "environment", "cost_center", "feature", "user_id", "sla_tier"),
+)
+_LABEL_CHECKS: tuple[tuple[str, Any], ...] = tuple((name, check_label) for name in _LABELS)
+_NUMBER_CHECKS: tuple[tuple[str, Any], ...] = (
+    ("temperature", check_number(0, 2, "between 0 and 2")),
+    ("max_tokens", check_int(1, "1 or more")),
+    ("top_p", check_number(0, 1, "between 0 and 1")),
+    ("seed", check_int(-(2**63), "a 64-bit integer")),
+    ("timeout_seconds", check_positive),
+    ("priority", check_int(-(2**63), "an integer")),
+)
+_OTHER_CHECKS: tuple[tuple[str, Any], ...] = (
     ("providers", check_providers),
     ("model_preferences", check_models),
     ("custom_metrics", check_metrics),
@@ -232,24 +247,42 @@ _CHECKS: tuple[tuple[str, Any], ...] = (
     ("prices", check_price_table),
     *((name, check_bool) for name in ("enforce_budget", "cache")),
     ("system_prompt", check_text),
-    ("temperature", check_number(0, 2, "between 0 and 2")),
-    ("max_tokens", check_int(1, "1 or more")),
-    ("top_p", check_number(0, 1, "between 0 and 1")),
     ("stop", check_stop),
-    ("seed", check_int(-(2**63), "a 64-bit integer")),
     ("tools", check_tools),
     ("tool_choice", check_tool_choice),
     ("response_model", check_response_model),
     ("reasoning_effort", check_effort),
-    ("timeout_seconds", check_positive),
-    ("priority", check_int(-(2**63), "an integer")),
-    *((name, check_label) for name in ("session_id", "session_path", "session_name", "team", "project")),
-    *((name, check_label) for name in ("customer_id", "environment", "cost_center", "feature", "user_id", "sla_tier")),
     ("sla_latency_ms", check_positive),
     ("attributes", check_attributes),
 )
+_labels_of = attrgetter(*_LABELS)
+_others_of = attrgetter(*(name for name, _ in _OTHER_CHECKS))
+_numbers_of = attrgetter(*(name for name, _ in _NUMBER_CHECKS))
+_NO_NUMBERS = (None,) * len(_NUMBER_CHECKS)
+_NO_OTHERS = (None,) * len(_OTHER_CHECKS)
+_MOST_KNOWN = 1024
+_known: set[tuple[str | None, ...]] = set()
+"""Combinations of labels that were found right: few combinations make most calls. Only texts are in it."""
 
-_checked_fields = attrgetter(*(name for name, _ in _CHECKS))
+
+def _are_known(labels: tuple[Any, ...]) -> bool:
+    try:
+        return labels in _known
+    except TypeError:  # one cannot be hashed, so it is no text
+        return False
+
+
+def _check_all(checks: tuple[tuple[str, Any], ...], values: tuple[Any, ...]) -> None:
+    for (name, check), value in zip(checks, values, strict=True):
+        if value is not None:
+            check(name, value)
+
+
+def _remember(labels: tuple[str | None, ...]) -> None:
+    if len(_known) >= _MOST_KNOWN:
+        _known.clear()
+    _known.add(labels)
+
 
 __all__ = [
     "ChatOptions",
