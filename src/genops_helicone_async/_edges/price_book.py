@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import functools
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ import anyio.to_thread
 import msgspec
 
 from .._rules.model_names import PRICE_LISTS, spellings
-from .._rules.prices import OverrideKey, Price, Steps, compile_tiers, parse_override
+from .._rules.prices import OverrideKey, Price, Steps, compile_tiers, halved, parse_override
 from .._rules.unlisted_prices import UNLISTED_PRICES
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("genops_helicone_async.prices")
 
+_IN_BATCH = {"processing": "batch"}
 MAX_KNOWN = 10_000
 """Provider and model pairs remembered; beyond, all are forgotten and resolved again when asked for."""
 
@@ -74,7 +76,7 @@ class PriceBook:
         TypeError: `overrides` or one of its prices is no mapping.
     """
 
-    __slots__ = ("_clock", "_in_flight", "_known", "_overrides", "_resolutions")
+    __slots__ = ("_batch", "_clock", "_in_flight", "_known", "_overrides", "_resolutions")
 
     def __init__(self, overrides: Mapping[Any, Any] | None = None, *, clock: Callable[[], float] = time.time) -> None:
         if not isinstance(overrides or {}, Mapping):
@@ -85,6 +87,7 @@ class PriceBook:
             self._overrides.update(dict.fromkeys(keys, price))
         self._clock = clock
         self._known: dict[tuple[str, str], Price | None] = {}
+        self._batch: dict[tuple[str, str], Price | None] = {}
         self._in_flight: dict[tuple[int, str, str], anyio.Event] = {}
         self._resolutions = 0
 
@@ -126,6 +129,23 @@ class PriceBook:
             self._resolutions += 1
         return price
 
+    def batch_price_now(self, provider: str, model: str) -> Price | None:
+        """What a row of the provider's batch API costs, None for a model without a price; looks it up in this thread.
+
+        From the list's own rates for batches where it has them, else half the price of a call, which is what OpenAI
+        and Anthropic publish; `source` says which. An override is halved, too.
+        """
+        known = self._batch.get((provider, model), UNRESOLVED)
+        now_s = self._clock()
+        if known is UNRESOLVED or (known is not None and now_s >= (known.valid_until_s or math.inf)):
+            known = None if self._overridden(provider, model) else _listed(provider, model, now_s, in_batch=True)
+            if known is None and (price := self.resolve_now(provider, model)) is not None:
+                known = halved(price)
+            if len(self._batch) >= MAX_KNOWN:
+                self._batch.clear()
+            self._batch[provider, model] = known
+        return known
+
     def statistics(self) -> PriceBookStatistics:
         """How many pairs are known."""
         priced = sum(price is not None for price in self._known.values())
@@ -156,14 +176,26 @@ class PriceBook:
         self._known[provider, model] = price
 
 
-def _listed(provider: str, model: str, now_s: float) -> Price | None:
-    """The list price: from the provider's lists in genai-prices under any spelling, else from our own few rows."""
+def _listed(provider: str, model: str, now_s: float, *, in_batch: bool = False) -> Price | None:
+    """The list price: from the provider's lists in genai-prices under any spelling, else from our own few rows.
+
+    `in_batch`: the list's own price for batches, None where it has none.
+    """
     names = spellings(provider, model)
     now = datetime.fromtimestamp(now_s, UTC)
     for price_list in PRICE_LISTS.get(provider, (provider,)):
         for name in names:
-            if (found := _find(price_list, name, now)) is not None:
+            if (found := _find(price_list, name, now)) is None:
+                continue
+            if not in_batch:
                 return _compile(provider, model, found, now)
+            batched = _find(price_list, name, now, _IN_BATCH)
+            if batched is None or batched.model_price == found.model_price:
+                return None
+            price, until_s = _compile(provider, model, batched, now), _valid_until_s(found.model, now, in_batch=True)
+            return msgspec.structs.replace(price, source=f"{price.source}, batch", valid_until_s=until_s)
+    if in_batch:
+        return None
     for name in names:
         if row := UNLISTED_PRICES.get((provider, name.lower())):
             tiers = compile_tiers({"input": [(0, row.input)], "output": [(0, row.output)]})
@@ -171,11 +203,13 @@ def _listed(provider: str, model: str, now_s: float) -> Price | None:
     return None
 
 
-def _find(price_list: str, name: str, now: datetime) -> PriceCalculation | None:
+def _find(
+    price_list: str, name: str, now: datetime, context: Mapping[str, str] | None = None
+) -> PriceCalculation | None:
     from genai_prices import Usage, calc_price
 
     try:
-        found = calc_price(Usage(), name, provider_id=price_list, genai_request_timestamp=now)
+        found = calc_price(Usage(), name, provider_id=price_list, genai_request_timestamp=now, price_context=context)
     except LookupError:
         return None
     # A provider id is also matched loosely there ("my-anthropic-proxy"): whose prices those are is not known.
@@ -218,14 +252,14 @@ def _steps(prices: ModelPrice) -> dict[str, Steps]:
     return steps
 
 
-def _valid_until_s(model: ModelInfo, now: datetime) -> float | None:
+def _valid_until_s(model: ModelInfo, now: datetime, *, in_batch: bool = False) -> float | None:
     """When the next of a model's dated or time-of-day prices begins or ends, in Unix seconds."""
     from genai_prices.types import ModelPrice, StartDateConstraint, TimeOfDateConstraint
 
-    if isinstance(model.prices, ModelPrice):
-        return None
+    conditional = [] if isinstance(model.prices, ModelPrice) else model.prices
     changes: list[datetime] = []
-    for constraint in (conditional.constraint for conditional in model.prices):
+    variants = (model.price_variants or ()) if in_batch else ()
+    for constraint in (each.constraint for each in (*conditional, *variants)):
         if isinstance(constraint, StartDateConstraint):
             changes.append(datetime.combine(constraint.start_date, datetime.min.time(), UTC))
         elif isinstance(constraint, TimeOfDateConstraint):

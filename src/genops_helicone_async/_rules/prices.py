@@ -106,6 +106,20 @@ def worst_case_pusd(
     return rates.request + input_tokens * per_input + output_tokens * max(rates.output, rates.reasoning)
 
 
+def halved(price: Price) -> Price:
+    """The price of the same tokens in a batch, where a provider sells those at half price and no list says more."""
+    tiers = tuple(
+        (threshold, Rates(**{name: _half(getattr(rates, name)) for name in Rates.__struct_fields__}))
+        for threshold, rates in price.tiers
+    )
+    return msgspec.structs.replace(price, tiers=tiers, source=f"{price.source}, half for batches")
+
+
+def _half(pusd: int) -> int:
+    """Half to even, as every fraction of a pico-dollar is rounded here; no list price has an odd number of them."""
+    return (pusd + (pusd >> 1 & 1)) >> 1
+
+
 def compile_tiers(steps: Mapping[str, Steps]) -> tuple[tuple[int, Rates], ...]:
     """Tiers of whole pico-dollars from dollar prices by the names of `Rates`.
 
@@ -205,6 +219,7 @@ __all__ = [
     "Rates",
     "compile_tiers",
     "cost_pusd",
+    "halved",
     "parse_override",
     "rates_for",
     "worst_case_pusd",

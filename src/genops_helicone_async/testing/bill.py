@@ -23,7 +23,8 @@ class BillRow(msgspec.Struct, frozen=True, kw_only=True):
     cost_pusd: int
     gateway_fee_pusd: int
     kind: str
-    """`chat`, `stream` or `embedding`."""
+    """`chat`, `stream`, `embedding`, or `batch` for a row of a batch, whose `request_id` is the batch's id and the
+    row's `custom_id`."""
     completed: bool
     """False where the reply never reached its end: the client left, or a fault cut it."""
 
@@ -54,7 +55,8 @@ class Bill:
         on_credits: bool,
     ) -> BillRow:
         """Price one reply and add it; `on_credits` adds the fee of Helicone's credits."""
-        cost = self._book.cost_pusd(provider, model, usage)
+        price = self._book.batch_cost_pusd if kind == "batch" else self._book.cost_pusd
+        cost = price(provider, model, usage)
         fee = gateway_fee_pusd(cost) if on_credits else 0
         row = BillRow(
             request_id=request_id,

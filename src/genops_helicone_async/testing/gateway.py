@@ -16,6 +16,7 @@ from ._helicone.proxy_hosts import ProxyHosts
 from ._helicone.records import LoggedCall
 from ._helicone.rest_api import RestApi
 from ._helicone.rust import RustGateway
+from ._simulated.batches import BatchBoard
 from ._simulated.catalogue import HOSTED
 from ._simulated.openai_endpoint import OpenAiApi
 from ._simulated.prices import PriceOverride
@@ -215,6 +216,11 @@ class SandboxGateway:
     def faults(self) -> FaultPlan:
         """What goes wrong."""
         return self._state.faults
+
+    @property
+    def batches(self) -> BatchBoard:
+        """The providers' batches, and the hand on their clock."""
+        return self._state.batches
 
     @property
     def requests(self) -> tuple[SeenRequest, ...]:

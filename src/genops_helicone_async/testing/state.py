@@ -8,6 +8,7 @@ from ._helicone.credits import Credits
 from ._helicone.rate_limits import PolicyLimits
 from ._helicone.records import HeliconeRecords
 from ._helicone.response_cache import ResponseCache
+from ._simulated.batches import BatchBoard
 from ._simulated.catalogue import PROVIDERS, canonical_name
 from ._simulated.prices import PriceBook, PriceOverride
 from ._simulated.upstream import UnknownModels, Upstream
@@ -22,7 +23,7 @@ class SandboxState:
     """The sandbox's shared services, built once from the gateway's settings."""
 
     __slots__ = (
-        *("bill", "book", "cache", "credits", "faults", "latency_scale", "limits", "own_keys", "records"),
+        *("batches", "bill", "book", "cache", "credits", "faults", "latency_scale", "limits", "own_keys", "records"),
         *("planner", "upstream", "_credits_usd", "_helicone_keys", "_provider_keys"),
     )
 
@@ -65,6 +66,7 @@ class SandboxState:
             cached_prompts=cached_prompts,
             unknown_models=unknown_models,
         )
+        self.batches = BatchBoard(self.upstream)
 
     @staticmethod
     def now_s() -> float:
@@ -99,6 +101,7 @@ class SandboxState:
         self.limits.clear()
         self.records.clear()
         self.upstream.clear()
+        self.batches.clear()
         self.credits.refill(self._credits_usd)
 
 

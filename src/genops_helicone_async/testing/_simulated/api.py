@@ -7,6 +7,7 @@ import msgspec
 from ..exchange import Arrival, Reply, Stream, json_reply
 from ..state import SandboxState
 from .asks import Ask, AskRefused, anthropic_ask, gemini_ask, openai_ask
+from .batch_api import BatchApi
 from .catalogue import Provider
 from .errors import Refusal, refusal
 from .replies import (
@@ -35,6 +36,8 @@ async def answer_as_provider(
     path = arrival.path.rstrip("/")
     if checks_key and (refused := _check_key(state, arrival, provider)):
         return _refused(refused)
+    if (about_batches := BatchApi(state.batches, state.faults).answer(arrival, provider)) is not None:
+        return about_batches
     if arrival.method == "GET":
         if path.endswith("/models"):
             return json_reply(model_list((model, provider.name) for model in provider.models))

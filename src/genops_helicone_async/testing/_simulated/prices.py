@@ -43,6 +43,7 @@ _LISTED_BY_HAND: dict[tuple[str, str], PriceOverride] = {
 }
 # Some list prices change with the time of day; none changes within a quarter of an hour.
 _PRICE_PERIOD_S = 900
+_IN_BATCH = {"processing": "batch"}
 _MAX_MEMORY = 50_000
 
 
@@ -108,6 +109,14 @@ class PriceBook:
             return sum((price * count for price, count in zip(own, tokens, strict=True)), Decimal(0)) / 10**6
         return self._list_price((provider, model), usage) or Decimal(0)
 
+    def batch_cost_pusd(self, provider: str, model: str, usage: Usage) -> int:
+        """The cost of a row of a batch in pico-dollars: at the list's price for batches where it has one, else half."""
+        if (provider, model) not in self._overrides:
+            batched = self._list_price((provider, model), usage, _IN_BATCH)
+            if batched is not None:
+                return self._to_pusd(batched)
+        return self._to_pusd(self.cost_usd(provider, model, usage) / 2)
+
     def base_rates_usd(self, provider: str, model: str) -> tuple[Decimal, Decimal]:
         """Dollars per input and per output token in the lowest tier, without any price per request."""
         nothing, one_in, one_out = (
@@ -120,7 +129,9 @@ class PriceBook:
         )
         return one_in - nothing, one_out - nothing
 
-    def _list_price(self, key: tuple[str, str], usage: Usage) -> Decimal | None:
+    def _list_price(
+        self, key: tuple[str, str], usage: Usage, context: Mapping[str, str] | None = None
+    ) -> Decimal | None:
         from genai_prices import Usage as ListedUsage
         from genai_prices import calc_price
 
@@ -135,9 +146,14 @@ class PriceBook:
         if usage.cache_write_tokens:
             tokens["cache_write_tokens"] = usage.cache_write_tokens
         try:
-            return calc_price(ListedUsage(**tokens), model, provider_id=PROVIDERS[provider].price_id).total_price
+            price_id = PROVIDERS[provider].price_id
+            found = calc_price(ListedUsage(**tokens), model, provider_id=price_id, price_context=context)
+            if context is not None:
+                plain = calc_price(ListedUsage(**tokens), model, provider_id=price_id)
+                return None if plain.model_price == found.model_price else found.total_price
         except LookupError:
             return None
+        return found.total_price
 
     def _to_pusd(self, usd: Decimal) -> int:
         exact = usd * PUSD_PER_USD

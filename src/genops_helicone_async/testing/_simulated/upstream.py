@@ -155,6 +155,23 @@ class Upstream:
             latency_ms=int(1000 * (time.monotonic() - started_s)),
         )
 
+    def answer_in_batch(self, call: Call, ask: Ask) -> Refusal | Answer:
+        """Answer one row of a batch, at the price of batches; a fault that would break a connection is a 500 here."""
+        provider = call.provider
+        fault = self._faults.draw(provider.name, (ask.model, *call.names), stream=False, gateway=False)
+        if fault is not None and fault.kind == "status":
+            return scripted_refusal(provider, fault)
+        if fault is not None and fault.kind in NOTHING_PRODUCED:
+            return refusal(provider, 500)
+        if not self._book.knows(provider.name, ask.model) and self._unknown == "refuse":
+            return refusal(provider, 404, f"The model `{ask.model}` does not exist or you do not have access to it.")
+        try:
+            reply = self._answer(provider, ask)
+        except UnusableSchema as error:
+            return refusal(provider, 400, f"Invalid schema: {error}")
+        Meter(self._bill, call, ask.model, reply.usage, "batch").settle()
+        return reply
+
     async def embed(
         self, call: Call, model: str, inputs: list[tuple[str, int]], dimensions: int | None
     ) -> Refusal | Broken | Embedded:
