@@ -18,6 +18,7 @@ from ._edges.limits.board import LimitBoard
 from ._edges.otel_metrics import OtelMetrics
 from ._edges.otel_spans import SpanExport, program_name
 from ._edges.price_book import PriceBook
+from ._edges.price_table import PriceTable
 from ._edges.second_prices import second_prices
 from ._edges.shared_rates import SharedRates
 from ._edges.token_counter import counter
@@ -62,7 +63,7 @@ def assemble(settings: Settings, gateway_options: GatewayOptions | None, ledger:
     """The parts for these settings, on this ledger or that of `state_url`; nothing is opened before it is used."""
     sinks = Sinks()
     tally, tracing = _tally(settings, sinks), tracing_of(settings, sinks)
-    prices, ledger = PriceBook(settings.prices), ledger or open_ledger(settings.state_url)
+    prices, ledger = PriceBook(settings.prices, table=PriceTable().find), ledger or open_ledger(settings.state_url)
     budgets = Budgets(ledger, time.time, sinks.tell, settings.currency)
     side = side_channels(settings, sinks, budgets, RequestIds(), gateway_options)
     counted, health = counter(), HealthBoard()

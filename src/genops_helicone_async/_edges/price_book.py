@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import functools
 import logging
@@ -13,8 +14,6 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-import anyio
-import anyio.to_thread
 import msgspec
 
 from .._rules.model_names import PRICE_LISTS, spellings
@@ -70,15 +69,22 @@ class PriceBook:
     Args:
         overrides: The user's `prices=`; see `parse_override` for keys and values.
         clock: Unix seconds, for prices that begin on a day or change with the hour.
+        table: What `genai-prices` would answer for a provider and model at a moment, where that is known without it.
 
     Raises:
         ConfigurationError: an override is wrong.
         TypeError: `overrides` or one of its prices is no mapping.
     """
 
-    __slots__ = ("_batch", "_clock", "_in_flight", "_known", "_overrides", "_resolutions")
+    __slots__ = ("_batch", "_clock", "_in_flight", "_known", "_overrides", "_resolutions", "_table")
 
-    def __init__(self, overrides: Mapping[Any, Any] | None = None, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        overrides: Mapping[Any, Any] | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+        table: Callable[[str, str, float], Price | None] | None = None,
+    ) -> None:
         if not isinstance(overrides or {}, Mapping):
             raise TypeError(f"`prices` must be a mapping, not {type(overrides).__name__}")
         self._overrides: dict[OverrideKey, Price] = {}
@@ -86,9 +92,10 @@ class PriceBook:
             keys, price = parse_override(given, value)
             self._overrides.update(dict.fromkeys(keys, price))
         self._clock = clock
+        self._table = table
         self._known: dict[tuple[str, str], Price | None] = {}
         self._batch: dict[tuple[str, str], Price | None] = {}
-        self._in_flight: dict[tuple[int, str, str], anyio.Event] = {}
+        self._in_flight: dict[tuple[int, str, str], asyncio.Event] = {}
         self._resolutions = 0
 
     def lookup(self, provider: str, model: str, now_s: float) -> Price | Unresolved | None:
@@ -110,19 +117,21 @@ class PriceBook:
             if (started := self._in_flight.get(key)) is not None:
                 await started.wait()
                 continue
-            started = self._in_flight[key] = anyio.Event()
+            started = self._in_flight[key] = asyncio.Event()
             try:
-                return await anyio.to_thread.run_sync(self.resolve_now, provider, model, abandon_on_cancel=True)
+                return await asyncio.get_running_loop().run_in_executor(None, self.resolve_now, provider, model)
             finally:
                 del self._in_flight[key]
                 started.set()
         return price
 
     def resolve_now(self, provider: str, model: str) -> Price | None:
-        """What `resolve` finds, in this thread; the first call imports `genai-prices`, 160 ms."""
+        """What `resolve` finds, in this thread; the first price that the table lacks imports `genai-prices`, 160 ms."""
         price = self._overridden(provider, model)
         if price is None:
-            price = _listed(provider, model, self._clock())
+            now_s = self._clock()
+            price = self._table(provider, model, now_s) if self._table is not None else None
+            price = price or _listed(provider, model, now_s)
             if price is None and (provider, model) not in self._known:
                 _log.warning("no price is known for %s/%s: its cost counts as unpriced", provider, model)
             self._remember(provider, model, price)
