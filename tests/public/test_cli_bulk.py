@@ -127,7 +127,7 @@ def test_a_failed_row_has_its_error(gateway: SandboxGateway, capsys: pytest.Capt
     assert (failed["error"]["type"], failed["error"]["status_code"]) == ("ProviderError", 400)
     assert (failed["receipt"]["cost_usd"], failed["receipt"]["attempts"]) == (0.0, 1)
     out = capsys.readouterr().out
-    assert re.search(r"^Why rows failed\n.*\n.*\nProviderError +1  .*no such thing", out, re.MULTILINE)
+    assert re.search(r"^Why rows failed\n.*\n.*\nProviderError +400 +1  no such thing", out, re.MULTILINE)
 
 
 def test_the_summary_is_exact(gateway: SandboxGateway, capsys: pytest.CaptureFixture[str]) -> None:
@@ -195,7 +195,7 @@ def test_a_terminal_gets_a_bar(gateway: SandboxGateway, monkeypatch: pytest.Monk
     terminal = terminal_on(monkeypatch)
     assert main(["bulk", "in.jsonl", "-o", "out.jsonl"]) == 1
     assert "line 4 skipped: not JSON: invalid character (byte 0)\n" in terminal.shown()
-    assert re.search(r"bulk .*━.* 4/4 rows · \d+ rows/s · \$0\.\d{4} · 1 skipped\s*\n", terminal.shown())
+    assert re.search(r"bulk .*━.* 4/4 rows · \d+ rows/s · [\d,]+ tokens/min · \$0\.\d{4} · 1 skipped\s*\n", terminal.shown())
 
 
 def test_without_rich_there_is_a_hint(gateway: SandboxGateway, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,8 +88,9 @@ def test_a_row_wins_over_the_command_line(own: dict[str, Any], left: dict[str, A
     [
         (b"not json", "not JSON: invalid character (byte 4)"),
         (b'{"message": "a"', "not JSON: Input data was truncated"),
-        (b'{"message": "caf\xe9"}', "not UTF-8 at byte 17"),
-        (b'\xff\xfe{"message": "a"}', "not UTF-8 at byte 1"),
+        (b'{"message": "caf\xe9"}', "not UTF-8 at byte 17 (0xE9); is it Latin-1 or Windows-1252?"),
+        (b'\xff\xfe{"message": "a"}', "not UTF-8 at byte 1 (0xFF); is it Latin-1 or Windows-1252?"),
+        (b'{"message": "a\0b"}', "no text: a NUL byte at byte 15"),
         (b"[" * 40_000 + b"]" * 40_000, "nested too deeply"),
         (b'["a"]', "the line is an array, not a JSON object"),
         (b'"a"', "the line is a text, not a JSON object"),

@@ -110,11 +110,14 @@ def test_what_is_in_doubt_is_not_in_the_sums() -> None:
     assert doubt_line(tally_of(answered(attempt("a")))) is None
 
 
-def test_why_rows_failed_is_told_by_kind() -> None:
-    """Errors are counted by kind, each with its first message, cut to what fits."""
+def test_why_rows_failed_is_told_by_cause() -> None:
+    """Errors are counted by kind and message, each with its first message, cut to what fits."""
     errors = [ProviderError("it broke\nin two"), ProviderError("again"), ValueError("x" * 80)]
     tally = tally_of(*[BulkResult(index=0, request=None, error=error) for error in errors])
-    assert failure_table(tally).rows == [("ProviderError", "2", "it broke in two"), ("ValueError", "1", "x" * 59 + "…")]
+    assert failure_table(tally).rows == [
+        ("ProviderError", "-", "1", "again"), ("ProviderError", "-", "1", "it broke in two"),
+        ("ValueError", "-", "1", "x" * 59 + "…"),
+    ]  # fmt: skip
     assert [table.title for table in tables_of(tally)] == ["Why rows failed"]
 
 
@@ -136,10 +139,11 @@ def test_an_attempt_in_a_word(facts: dict[str, Any], label: str) -> None:
 def test_the_progress_line_grows_with_what_there_is() -> None:
     """Rows, speed and cost always; time left, failovers and failures where there are any."""
     tally = tally_of(answered(attempt("a", **REFUSED), attempt("b")))
-    assert progress_line(tally, None, 0.5) == "1 row · 2 rows/s · $0.0000 · 1 failover"
+    assert progress_line(tally, None, 0.5) == "1 row · 2 rows/s · 1,920 tokens/min · $0.0000 · 1 failover"
     assert progress_line(Tally(), 10, 1.0) == "0/10 rows · 0 rows/s · $0.0000"
     tally.skipped = 3
-    assert progress_line(tally, 8, 2.0) == "4/8 rows · 2 rows/s · $0.0000 · 1 failover · 2 s left · 3 skipped"
+    told = "4/8 rows · 2 rows/s · 480 tokens/min · $0.0000 of about $0.0000 · 1 failover · 2 s left · 3 skipped"
+    assert progress_line(tally, 8, 2.0) == told
 
 
 def test_a_table_as_text() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from .. import ChatRequest, ConfigurationError
+from .records import Record, not_utf8
 
 MAX_RAW_CHARS = 100_000
 """How much of a bad line's text is kept beside its reason."""
@@ -42,14 +43,22 @@ class BadLine(msgspec.Struct, frozen=True, kw_only=True):
 class RowReader:
     """Turns lines into rows; `defaults` are the chat keywords of rows that do not say otherwise.
 
-    Remembers every custom_id that a line gives, about 150 bytes each, so that none is answered under the other's name.
+    Remembers every custom_id that a line gives, about 150 bytes each, so that none is answered under the other's name;
+    not so with `remember_ids` False, where somebody else finds those that come twice.
     """
 
-    __slots__ = ("_defaults", "_is_default_line", "_known", "_line_of")
+    __slots__ = ("_defaults", "_is_default_line", "_known", "_line_of", "_remember_ids")
 
-    def __init__(self, defaults: Mapping[str, Any], known_providers: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        defaults: Mapping[str, Any],
+        known_providers: frozenset[str] = frozenset(),
+        *,
+        remember_ids: bool = True,
+    ) -> None:
         self._defaults = dict(defaults)
         self._known = known_providers | set(defaults.get("providers") or [defaults.get("provider")])
+        self._remember_ids = remember_ids
         self._line_of: dict[str, int] = {}
         self._is_default_line = bytearray()
 
@@ -60,12 +69,25 @@ class RowReader:
         if not data.strip():
             return None
         try:
-            return self._row(line, data)
+            return self._row(line, msgspec.json.decode(data))
         except (ValueError, TypeError, RecursionError) as exc:  # msgspec's and our own are among them
             return bad_line(line, data, reason_of(exc, data))
 
-    def _row(self, line: int, data: bytes) -> Row:
-        row = msgspec.json.decode(data)
+    def read_record(self, record: Record) -> Row | BadLine:
+        """The row of a record, whatever kind of input it comes from."""
+        data = record.data
+        if record.reason is not None:
+            return bad_line(record.number, data if isinstance(data, bytes) else _as_json(data), record.reason)
+        if isinstance(data, bytes):
+            row = self.read(record.number, data)
+            return row if row is not None else bad_line(record.number, data, "a blank line")
+        try:
+            return self._row(record.number, data)
+        except (ValueError, TypeError, RecursionError) as exc:
+            raw = _as_json(data)
+            return bad_line(record.number, raw, reason_of(exc, raw))
+
+    def _row(self, line: int, row: Any) -> Row:
         if not isinstance(row, dict):
             raise TypeError(f"the line is {_kind(row)}, not a JSON object")
         options = {name: value for name, value in row.items() if value is not None}
@@ -105,6 +127,8 @@ class RowReader:
         if given is not None and (not isinstance(given, str) or not given):
             raise TypeError(f"`custom_id` is {given!r}: it must be a text")
         custom_id = given or f"line-{line}"
+        if not self._remember_ids:
+            return custom_id
         earlier = self._line_of.get(custom_id) or self._default_line(custom_id)
         if earlier:
             raise ValueError(f"`custom_id` {custom_id!r} is that of line {earlier} already")
@@ -120,6 +144,8 @@ class RowReader:
         return line if known and custom_id == f"line-{line}" else None
 
     def _remember(self, line: int, custom_id: str) -> None:
+        if not self._remember_ids:
+            return
         if custom_id == f"line-{line}":  # by far the most frequent where none is given: one byte instead of 150
             self._is_default_line.extend(bytes(line + 1 - len(self._is_default_line)))
             self._is_default_line[line] = 1
@@ -160,14 +186,20 @@ def reason_of(exc: Exception, data: bytes) -> str:
     try:
         data.decode()
     except UnicodeDecodeError as broken:
-        return f"not UTF-8 at byte {broken.start + 1}"
+        return not_utf8(broken, data)
     if isinstance(exc, ConfigurationError):
         return exc.message
     if isinstance(exc, RecursionError):
         return "nested too deeply"
+    if isinstance(exc, msgspec.DecodeError) and b"\0" in data:
+        return f"no text: a NUL byte at byte {data.index(0) + 1}"
     if isinstance(exc, msgspec.DecodeError):
         return f"not JSON: {str(exc).removeprefix('JSON is malformed: ')}"
     return str(exc)
+
+
+def _as_json(fields: Mapping[str, Any]) -> bytes:
+    return msgspec.json.encode(fields, enc_hook=str)
 
 
 def _kind(value: object) -> str:

@@ -1,4 +1,7 @@
-"""What is seen while rows are done: rich's bar on a terminal, a line every few seconds elsewhere, all on stderr."""
+"""What is seen while rows are done, all on stderr: a bar on a terminal, a line every few seconds elsewhere, or JSON.
+
+Views look at the tally by a timer, so that a row costs them nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,19 @@ import asyncio
 import math
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
+
+import msgspec
 
 from ..bulk.tally import Tally
-from .money import short_usd
+from .money import PUSD_PER_USD, short_usd
+from .pace import Pace, Standing
 from .summary import counted
 from .tables import RICH_HINT, has_rich
 
-if TYPE_CHECKING:
-    from ..models import BulkResult
-
 LINE_EVERY_S = 5.0
+JSON_EVERY_S = 1.0
+_BAR_EVERY_S = 0.125
 NOTES_SHOWN = 20
 """Bad lines told one by one; further ones are only counted and written to the errors file."""
 
@@ -27,9 +32,9 @@ class View(Protocol):
     total: int | None
 
     def start(self, tally: Tally) -> None:
-        """The job begins."""
+        """The job begins; what is in the tally already was done by earlier runs."""
 
-    def took(self, result: BulkResult) -> None:
+    def took(self, result: Any) -> None:
         """A row has its outcome."""
 
     def note(self, text: str) -> None:
@@ -39,37 +44,85 @@ class View(Protocol):
         """The job is over."""
 
 
-class Lines:
-    """Progress for logs: one line every few seconds, and none of a job that is done before the first."""
+class Ticking:
+    """A view that looks at its job every so many seconds."""
 
-    __slots__ = ("_every_s", "_started", "_tally", "_timer", "total")
+    __slots__ = ("_every_s", "_pace", "_timer", "total")
 
-    def __init__(self, every_s: float = LINE_EVERY_S) -> None:
+    def __init__(self, every_s: float) -> None:
         self.total: int | None = None
         self._every_s = every_s
         self._timer: asyncio.TimerHandle | None = None
+        self._pace = Pace(Tally(), time.monotonic())
 
     def start(self, tally: Tally) -> None:
         """Begins to count the time."""
-        self._tally = tally
-        self._started = time.monotonic()
+        self._pace = Pace(tally, time.monotonic())
         self._timer = asyncio.get_running_loop().call_later(self._every_s, self._tick)
 
-    def took(self, result: BulkResult) -> None:
-        """Nothing: the next line tells it."""
+    def took(self, result: object) -> None:
+        """Nothing: the next look at the tally tells it."""
 
     def note(self, text: str) -> None:
         """Prints it."""
         print(text, file=sys.stderr, flush=True)
 
     def stop(self) -> None:
-        """No further line."""
+        """No further look."""
         if self._timer is not None:
             self._timer.cancel()
 
+    def look(self, *, over: bool = False) -> Standing:
+        """The job as it stands."""
+        return self._pace.look(time.monotonic(), self.total, over=over)
+
     def _tick(self) -> None:
-        self.note(progress_line(self._tally, self.total, time.monotonic() - self._started))
+        self.show(self.look())
         self._timer = asyncio.get_running_loop().call_later(self._every_s, self._tick)
+
+    def show(self, standing: Standing) -> None:
+        """Shows it, in the way of the view."""
+        raise NotImplementedError
+
+
+class Lines(Ticking):
+    """Progress for logs: one line every few seconds, and none of a job that is done before the first."""
+
+    __slots__ = ()
+
+    def __init__(self, every_s: float = LINE_EVERY_S) -> None:
+        super().__init__(every_s)
+
+    def show(self, standing: Standing) -> None:
+        """Prints a line."""
+        self.note(line_of(standing))
+
+
+class JsonLines(Ticking):
+    """Progress for machines: `Standing` as JSON, one object a line, notes too; the last one has `"over": true`."""
+
+    __slots__ = ()
+
+    def __init__(self, every_s: float = JSON_EVERY_S) -> None:
+        super().__init__(every_s)
+
+    def start(self, tally: Tally) -> None:
+        """Prints the first object."""
+        super().start(tally)
+        self.show(self.look())
+
+    def note(self, text: str) -> None:
+        """Prints it as an object with nothing else in it."""
+        print(msgspec.json.encode({"note": text}).decode(), file=sys.stderr, flush=True)
+
+    def stop(self) -> None:
+        """Prints the last object."""
+        super().stop()
+        self.show(self.look(over=True))
+
+    def show(self, standing: Standing) -> None:
+        """Prints an object."""
+        print(msgspec.json.encode(standing).decode(), file=sys.stderr, flush=True)
 
 
 class Silent(Lines):
@@ -81,16 +134,16 @@ class Silent(Lines):
         """Shows nothing."""
 
 
-class Bar:
+class Bar(Ticking):
     """Progress for people: a bar with rows, speed, cost and failures."""
 
-    __slots__ = ("_progress", "_started", "_tally", "_task", "total")
+    __slots__ = ("_progress", "_task")
 
     def __init__(self, title: str) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-        self.total: int | None = None
+        super().__init__(_BAR_EVERY_S)
         self._progress = Progress(
             SpinnerColumn(), TextColumn("[bold]{task.description}"), BarColumn(bar_width=None),
             TextColumn("{task.fields[told]}"), console=Console(stderr=True), refresh_per_second=8, expand=True,
@@ -100,13 +153,8 @@ class Bar:
 
     def start(self, tally: Tally) -> None:
         """Draws the bar."""
-        self._tally = tally
-        self._started = time.monotonic()
+        super().start(tally)
         self._progress.start()
-
-    def took(self, result: BulkResult) -> None:
-        """Moves the bar."""
-        self._update()
 
     def note(self, text: str) -> None:
         """Prints it above the bar."""
@@ -114,28 +162,54 @@ class Bar:
 
     def stop(self) -> None:
         """Leaves the bar as it is."""
-        self._update()
+        super().stop()
+        self.show(self.look(over=True))
         self._progress.stop()
 
-    def _update(self) -> None:
-        told = progress_line(self._tally, self.total, time.monotonic() - self._started)
-        self._progress.update(self._task, completed=self._tally.done, total=self.total, told=told)
+    def show(self, standing: Standing) -> None:
+        """Moves the bar."""
+        told = line_of(standing)
+        self._progress.update(self._task, completed=standing.rows_done, total=standing.rows_total, told=told)
 
 
 def progress_line(tally: Tally, total: int | None, elapsed_s: float) -> str:
-    """Rows, speed, cost and failures so far."""
-    rows = f"{tally.done:,}/{total:,} rows" if total is not None else counted(tally.done, "row")
-    parts = [rows, f"{tally.done / max(elapsed_s, 1e-3):,.0f} rows/s", short_usd(tally.cost_pusd)]
-    if tally.failovers:
-        parts.append(counted(tally.failovers.total(), "failover"))
-    if total is not None and 0 < tally.done < total:
-        parts.append(f"{math.ceil(elapsed_s * (total - tally.done) / tally.done):,} s left")
-    parts += [f"{number:,} {what}" for number, what in ((tally.failed, "failed"), (tally.skipped, "skipped")) if number]
+    """Rows, speed, cost and failures of a job whose rows were all done within the time."""
+    return line_of(Pace.since_nothing(tally).look(elapsed_s, total))
+
+
+def line_of(standing: Standing) -> str:
+    """A moment in a line: rows, speed and cost always, the rest where there is any."""
+    done, total = standing.rows_done, standing.rows_total
+    parts = [f"{done:,}/{total:,} rows" if total is not None else counted(done, "row")]
+    parts.append(f"{standing.rows_per_s:,.0f} rows/s")
+    if standing.tokens_per_min >= 1:
+        parts.append(f"{standing.tokens_per_min:,.0f} tokens/min")
+    cost = short_usd(round(standing.cost_usd * PUSD_PER_USD))
+    if standing.is_projected and standing.projected_cost_usd:
+        cost += f" of about {short_usd(round(standing.projected_cost_usd * PUSD_PER_USD))}"
+    parts.append(cost)
+    if standing.failovers:
+        parts.append(counted(standing.failovers, "failover"))
+    if standing.is_projected and standing.eta_s is not None:
+        parts.append(f"{_time(standing.eta_s)} left")
+    rest = ((standing.rows_failed, "failed"), (standing.rows_skipped, "skipped"), (standing.rows_unsent, "given back"))
+    parts += [f"{number:,} {what}" for number, what in rest if number]
     return " · ".join(parts)
 
 
-def view_for(title: str, *, quiet: bool = False) -> Any:
-    """The fitting view: a bar on a terminal with rich, lines otherwise."""
+def _time(seconds: float) -> str:
+    whole = math.ceil(seconds)
+    if whole < 120:
+        return f"{whole:,} s"
+    if whole < 7200:
+        return f"{math.ceil(whole / 60):,} min"
+    return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"
+
+
+def view_for(title: str, *, quiet: bool = False, as_json: bool = False) -> Any:
+    """The fitting view: a bar on a terminal with rich, lines otherwise; JSON where that was asked for."""
+    if as_json:
+        return JsonLines()
     if quiet:
         return Silent()
     if not sys.stderr.isatty():
@@ -146,4 +220,17 @@ def view_for(title: str, *, quiet: bool = False) -> Any:
     return Lines(every_s=2.0)
 
 
-__all__ = ["LINE_EVERY_S", "NOTES_SHOWN", "Bar", "Lines", "Silent", "View", "progress_line", "view_for"]
+__all__ = [
+    "JSON_EVERY_S",
+    "LINE_EVERY_S",
+    "NOTES_SHOWN",
+    "Bar",
+    "JsonLines",
+    "Lines",
+    "Silent",
+    "Ticking",
+    "View",
+    "line_of",
+    "progress_line",
+    "view_for",
+]

@@ -9,6 +9,7 @@ from .failures import one_line
 from .money import about_usd, digits_of, exact_usd
 from .tables import Table
 
+_MOST_CAUSES = 12
 _SHOWN_CHARS = 60
 """How much of an error's message fits beside its name."""
 
@@ -48,12 +49,16 @@ def failover_table(tally: Tally) -> Table:
 
 
 def failure_table(tally: Tally) -> Table:
-    """The kinds of error that rows failed with, how often, and an example of each."""
+    """The causes that rows failed for, how often, and an example of each; the most frequent first."""
+    ranked = tally.ranked_failures()
     rows = [
-        (kind, f"{one.count:,}", shortened(one.example))
-        for kind, one in sorted(tally.failures.items(), key=lambda item: -item[1].count)
+        (kind, status or "-", f"{one.count:,}", shortened(one.example))
+        for (kind, status, _), one in ranked[:_MOST_CAUSES]
     ]
-    return Table(title="Why rows failed", columns=("error", "rows >", "for example"), rows=rows)
+    if len(ranked) > _MOST_CAUSES:
+        rest = ranked[_MOST_CAUSES:]
+        rows.append((f"({len(rest):,} more causes)", "", f"{sum(one.count for _, one in rest):,}", ""))
+    return Table(title="Why rows failed", columns=("error", "status", "rows >", "for example"), rows=rows)
 
 
 def shortened(text: str) -> str:
@@ -69,7 +74,7 @@ def rows_line(tally: Tally, wall_s: float) -> str:
         outcomes.append(f"{tally.skipped:,} skipped")
     parts = [
         f"{counted(tally.done, 'row')}: {', '.join(outcomes)}",
-        f"{counted(tally.failovers.total(), 'failover')}, {counted(tally.retries, 'retry', 'retries')}",
+        f"{counted(tally.failover_count, 'failover')}, {counted(tally.retries, 'retry', 'retries')}",
         f"{wall_s:.1f} s, {tally.done / max(wall_s, 1e-3):,.0f} rows/s",
     ]
     return "; ".join(parts)
