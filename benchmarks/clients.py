@@ -158,9 +158,14 @@ def adapter(port: int, telemetry: str = "off", transport: str = "default", **set
     settings.setdefault("gateway_url", f"http://127.0.0.1:{port}")
     made = GenOpsHeliconeAsyncAdapter("key", **telemetry_of(telemetry), **settings)
     if telemetry != "off":
-        made.set_budget_limits(daily_limit=1e6, monthly_limit=5e6, per_team_limits={"bench": 1e6})
-        made.configure_rate_limits(requests_per_minute=1e9, burst_allowance=10**6, tokens_per_minute=1e9)
+        govern(made)
     return made
+
+
+def govern(adapter: Any) -> None:
+    """Budgets for everyone and the team, and limits of requests and tokens, none of which is ever reached."""
+    adapter.set_budget_limits(daily_limit=1e6, monthly_limit=5e6, per_team_limits={"bench": 1e6})
+    adapter.configure_rate_limits(requests_per_minute=1e9, burst_allowance=10**6, tokens_per_minute=1e9)
 
 
 async def ours(port: int, telemetry: str = "off", transport: str = "default") -> Client:
