@@ -18,37 +18,33 @@ if TYPE_CHECKING:
 
 
 class Admission:
-    """`async with` around one call: `ticket` inside; outside nothing of it remains, however it ended.
+    """`with` around one call: `ticket` inside; outside nothing of it remains, however it ended.
 
-    `replay` is the answer where a cache has it: then nothing is set aside, and nobody is to be asked.
+    Nearly every call can be admitted without waiting. Where one cannot, `is_whole` is False inside, and `complete` has
+    to be awaited first; `async with` does both. `replay` is the answer where a cache has it: then nothing is set
+    aside, and nobody is to be asked.
     """
 
-    __slots__ = ("_pipeline", "_request", "_streamed", "replay", "targets", "ticket")
+    __slots__ = ("_pipeline", "_request", "_streamed", "is_whole", "replay", "targets", "ticket")
 
     def __init__(self, pipeline: Pipeline, request: ChatRequest, *, streamed: bool = False) -> None:
         self._pipeline = pipeline
         self._request = request
         self._streamed = streamed
         self.replay: Replay | None = None
+        self.is_whole = False
         self.ticket: Ticket
-        self.targets: list[Target]
+        self.targets: list[Target] = []
 
-    async def __aenter__(self) -> Self:
-        """Admits the call.
+    def __enter__(self) -> Self:
+        """Admits the call as far as nothing has to be waited for.
 
         Raises:
             ConfigurationError: it names something unknown.
-            BudgetExceededError: a budget has no room for its worst case.
-            DeadlineExceededError: its turn did not come in time.
-            PolicyDeniedError: the adapter's policy refuses it, or it cannot be recorded as it has to be.
         """
         pipeline, request = self._pipeline, self._request
-        caching = pipeline.caching.current is not None
-        if request.cache and (not caching or isinstance(request, EmbedRequest)):
-            why = "this adapter has none: call enable_caching, or" if not caching else "embeddings have none:"
-            raise ConfigurationError(f"`cache` is True, but {why} leave it out")
-        if request.custom_metrics:
-            pipeline.custom_metrics.check(request.custom_metrics)
+        if request.cache or request.custom_metrics:
+            self._refuse_what_is_not_there()
         started = pipeline.clock()
         merged, headers = pipeline.attribution.of(request)
         self.ticket = ticket = Ticket(
@@ -60,19 +56,68 @@ class Admission:
         )
         pipeline.in_flight.add(self)
         try:
-            ticket.hold = pipeline.budget.open(merged, enforce=request.enforce_budget)
-            self.targets = await pipeline.candidates.of(request, ticket.deadline)
-            ticket.meant = self.targets[0].endpoint
-            if caching and not isinstance(request, EmbedRequest):
-                self.replay = await pipeline.replays.find(ticket, self.targets, streamed=self._streamed)
-            if self.replay is None and (ticket.hold.is_limited or request.max_cost is not None):
-                await self._set_aside(ticket)
-            if pipeline.audit is not None:
-                await pipeline.audit.admit(ticket, self.targets)
+            ticket.hold = hold = pipeline.budget.open(merged, enforce=request.enforce_budget)
+            self.targets = targets = pipeline.candidates.of_nowait(request)
+            if targets and pipeline.caching.current is None and pipeline.audit is None:
+                ticket.meant = targets[0].endpoint
+                has_limit = hold.is_limited or request.max_cost is not None
+                self.is_whole = not has_limit or self._set_aside_nowait(ticket)
         except BaseException as exc:
             self.close(exc)
             raise
         return self
+
+    def _refuse_what_is_not_there(self) -> None:
+        pipeline, request = self._pipeline, self._request
+        caching = pipeline.caching.current is not None
+        if request.cache and (not caching or isinstance(request, EmbedRequest)):
+            why = "this adapter has none: call enable_caching, or" if not caching else "embeddings have none:"
+            raise ConfigurationError(f"`cache` is True, but {why} leave it out")
+        if request.custom_metrics:
+            pipeline.custom_metrics.check(request.custom_metrics)
+
+    async def complete(self) -> None:
+        """Waits for what admission needs and could not have at once: prices, a cache, the budgets' store, the log.
+
+        Raises:
+            ConfigurationError: the call names something unknown.
+            BudgetExceededError: a budget has no room for its worst case.
+            DeadlineExceededError: its turn did not come in time.
+            PolicyDeniedError: the adapter's policy refuses it, or it cannot be recorded as it has to be.
+        """
+        pipeline, request, ticket = self._pipeline, self._request, self.ticket
+        self.targets = self.targets or await pipeline.candidates.of(request, ticket.deadline)
+        ticket.meant = self.targets[0].endpoint
+        if pipeline.caching.current is not None and not isinstance(request, EmbedRequest):
+            self.replay = await pipeline.replays.find(ticket, self.targets, streamed=self._streamed)
+        if self.replay is None and (ticket.hold.is_limited or request.max_cost is not None):
+            await self._set_aside(ticket)
+        if pipeline.audit is not None:
+            await pipeline.audit.admit(ticket, self.targets)
+        self.is_whole = True
+
+    async def __aenter__(self) -> Self:
+        """Admits the call, whatever has to be waited for; raises what `complete` does."""
+        self.__enter__()
+        if not self.is_whole:
+            try:
+                await self.complete()
+            except BaseException as exc:
+                self.close(exc)
+                raise
+        return self
+
+    def _set_aside_nowait(self, ticket: Ticket) -> bool:
+        """Holds the worst case of the dearest candidate; False where a store has to be asked or there is no room."""
+        pipeline = self._pipeline
+        cases = cases_of(ticket, self.targets, pipeline.estimates, pipeline.currency)
+        try:
+            is_held = ticket.hold.raise_nowait(max([cost for _, cost in cases]))
+        except BudgetExceededError:  # perhaps not for all of them: `_set_aside` looks
+            return False
+        if is_held and len(cases) < len(self.targets):
+            self.targets = [target for target, _ in cases]
+        return is_held
 
     async def _set_aside(self, ticket: Ticket) -> None:
         """Holds the worst case of the dearest candidate that the budgets have room for; dearer ones drop out."""
@@ -89,10 +134,16 @@ class Admission:
                 return
         raise refusal
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Where the call was not settled, settles it as failed."""
+        self.close(exc)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """The same; it never waits."""
         self.close(exc)
 
     def close(self, exc: BaseException | None) -> None:

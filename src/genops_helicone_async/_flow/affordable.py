@@ -19,21 +19,22 @@ def cases_of(ticket: Ticket, targets: list[Target], estimates: Estimates, curren
         BudgetExceededError: every worst case is above the call's `max_cost`.
         ConfigurationError: a budget is enforced, and no target has a known price.
     """
-    request = ticket.request
+    request, is_enforced = ticket.request, ticket.hold.is_enforced
     costs = [(target, estimates.worst_case_pusd(request, target)) for target in targets]
-    most = most_pusd(request, currency)
-    if most is not None:
+    if request.max_cost is not None:
+        most = currency.to_pusd(request.max_cost)
         within = [(target, cost) for target, cost in costs if cost is not None and cost <= most]
         if not within:
             least = min((cost for _, cost in costs if cost is not None), default=None)
             raise beyond_max_cost(request, currency, least)
         return within
-    if ticket.hold.is_enforced and all(cost is None for _, cost in costs):
+    cases = [(target, cost or 0) for target, cost in costs if cost is not None or not is_enforced]
+    if not cases:
         names = ", ".join(f"{target.endpoint.provider}/{target.endpoint.model}" for target in targets)
         raise ConfigurationError(
             f"a budget is enforced and no price is known for {names}: give one with prices=…, or enforce_budget=False"
         )
-    return [(target, cost or 0) for target, cost in costs if cost is not None or not ticket.hold.is_enforced]
+    return cases
 
 
 def most_pusd(request: ChatRequest, currency: Currency) -> int | None:

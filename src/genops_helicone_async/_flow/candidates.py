@@ -37,6 +37,25 @@ class Candidates:
         self._remembered: dict[tuple[str, str], Target] = {}
         self._told: set[str] = set()
 
+    def of_nowait(self, request: ChatRequest) -> list[Target]:
+        """The targets of an ordinary call, all of them known; empty for any other: then `of` finds or refuses them."""
+        if request.extra_body or request.prices or request.fallback_strategy or request.provider_preferences:
+            return []
+        if self._settings.compliance.mode:
+            return []
+        provider, model = request.provider, request.model
+        if provider is not None and model is not None and provider in PROVIDERS:
+            names = [(provider, model)]
+        else:
+            names = self._names(request)
+        now_s, lookup, targets = time.time(), self._prices.lookup, []
+        for key in names:
+            target = self._remembered.get(key)
+            if target is None or (target.price is not lookup(*key, now_s) and self._settings.enable_cost_tracking):
+                return []
+            targets.append(target)
+        return targets
+
     async def of(self, request: ChatRequest, deadline: float | None = None) -> list[Target]:
         """The targets in the order given; waits, until `deadline` on the loop's clock, only for prices never looked up.
 

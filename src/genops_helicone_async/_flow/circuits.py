@@ -102,7 +102,7 @@ def _end(waiting: asyncio.Future[None]) -> None:
 
 def key_of(target: Target) -> Key:
     """The target's name on the board of health."""
-    return target.endpoint.provider, target.endpoint.model
+    return target.endpoint.key
 
 
 def beyond_deadline(paused: Target, wait_s: float) -> HeliconeError:

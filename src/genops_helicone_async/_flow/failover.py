@@ -15,11 +15,11 @@ from .._values import Currency
 from ..chat_request import ChatRequest
 from ..errors import DeadlineExceededError, HeliconeError, ProviderError, RateLimitExceededError
 from .affordable import beyond_max_cost, most_pusd
-from .circuits import Circuits, Passage, beyond_deadline, key_of
+from .circuits import Circuits, Passage, beyond_deadline
 from .estimates import Estimates
 from .final_error import final_error
 from .in_time import in_time
-from .ports import Limits
+from .limit_ports import Limits
 from .queues import Queues
 from .ticket import Outcome, Target, Ticket, Turn
 
@@ -75,15 +75,24 @@ class Failover:
                 at = await self._open_one(ticket, targets, at, failures)
             if ticket.failed_pusd:
                 await self._cover(ticket, targets[at], failures)
+            target = targets[at]
             try:
-                until = self._until(ticket, targets, at, failures)
-                if not await self._take_turn(ticket, targets, at, until, failures):
+                until = ticket.deadline if len(targets) == 1 else self._until(ticket, targets, at, failures)
+                if not self._take_turn_nowait(ticket, target) and not await self._take_turn(
+                    ticket, targets, at, until, failures
+                ):
                     continue
-                passage = self._circuits.passage(key_of(targets[at]))
+                passage = self._circuits.passage(target.endpoint.key)
                 if passage == "none":
                     ticket.end_turn()
                     continue
-                answer = await self._observed(ticket, targets[at], until, ask, passage)
+                started = self._began(target)
+                try:
+                    answer = await ask(ticket, target, until)
+                except BaseException as exc:
+                    self._failed(ticket, target, exc, started, passage)
+                    raise
+                self._answered(ticket, target, answer, started, passage)
             except HeliconeError as error:
                 ticket.end_turn()
                 failures.append(Failure(candidate=at, error=error, at_s=self._clock()))
@@ -147,7 +156,19 @@ class Failover:
 
     def _is_open(self, target: Target) -> bool:
         """Whether nothing speaks against asking it now."""
-        return self._health.is_closed(key_of(target)) and not self._paused_s(target)
+        endpoint = target.endpoint
+        return self._health.is_closed(endpoint.key) and not self._limits.gate(endpoint.provider).is_paused
+
+    def _take_turn_nowait(self, ticket: Ticket, target: Target) -> bool:
+        """Takes the turn where the target's limits let the call through at once; else False, and nothing is taken."""
+        endpoint = target.endpoint
+        gate, model, tokens = self._limits.gate(endpoint.provider), endpoint.model, 0.0
+        if gate.counts_tokens:
+            tokens = float(self._estimates.likely_tokens(ticket.request, target))
+        if not gate.enter_nowait(model, tokens):
+            return False
+        ticket.turn = Turn(gate=gate, model=model, tokens=tokens, number=len(ticket.attempts))
+        return True
 
     async def _take_turn(
         self, ticket: Ticket, targets: list[Target], at: int, until: float, failures: list[Failure]
@@ -187,27 +208,28 @@ class Failover:
         asked = {at, *(failure.candidate for failure in failures)}
         return any(i not in asked and self._is_open(target) for i, target in enumerate(targets))
 
-    async def _observed(
-        self, ticket: Ticket, target: Target, until: float, ask: Ask[Answer], passage: Passage
-    ) -> Answer:
-        """Asks, and tells the target's health and limits how it went; a whole answer tells how long it took, too."""
-        health, key, started = self._health, key_of(target), self._clock()
-        health.begin(key)
-        try:
-            answer = await ask(ticket, target, until)
-        except BaseException as exc:
-            self._circuits.failed(key, exc, started, passage)
-            if ticket.turn is not None and isinstance(exc, RateLimitExceededError) and exc.limited_by == "provider":
-                ticket.turn.gate.refused(key[1], started, exc.retry_after_s)
-                if ticket.turn.gate.paused_s():
-                    self._queues.paused(key[0])
-            raise
-        finally:
-            health.end(key)
+    def _began(self, target: Target) -> float:
+        """An attempt is about to begin; gives the time."""
+        self._health.begin(target.endpoint.key)
+        return self._clock()
+
+    def _failed(self, ticket: Ticket, target: Target, exc: BaseException, started: float, passage: Passage) -> None:
+        """Tells the target's health and limits of an attempt that failed."""
+        key, turn = target.endpoint.key, ticket.turn
+        self._circuits.failed(key, exc, started, passage)
+        if turn is not None and isinstance(exc, RateLimitExceededError) and exc.limited_by == "provider":
+            turn.gate.refused(key[1], started, exc.retry_after_s)
+            if turn.gate.paused_s():
+                self._queues.paused(key[0])
+        self._health.end(key)
+
+    def _answered(self, ticket: Ticket, target: Target, answer: object, started: float, passage: Passage) -> None:
+        """The same of one that was answered; a whole answer tells how long it took, too."""
+        key = target.endpoint.key
+        self._health.end(key)
         self._circuits.answered(key, started, answer.duration_s if isinstance(answer, Outcome) else None, passage)
         if ticket.turn is not None:
             ticket.turn.gate.accepted()
-        return answer
 
     async def _cover(self, ticket: Ticket, target: Target, failures: list[Failure]) -> None:
         """Before another attempt: what failed ones may have cost is no longer there for this one."""

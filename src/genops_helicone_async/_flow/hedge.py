@@ -163,8 +163,8 @@ class _Admission(Admission):
         self._clock = pipeline.clock
         self._unasked = unasked
 
-    async def __aenter__(self) -> Self:
-        await super().__aenter__()
+    def __enter__(self) -> Self:
+        super().__enter__()
         self.ticket.attempts = _Attempts(self.ticket, self._clock, self._unasked)
         return self
 

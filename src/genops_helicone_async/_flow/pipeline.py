@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import msgspec
 
@@ -23,8 +24,9 @@ from .candidates import Candidates
 from .estimates import Estimates
 from .failover import Failover
 from .helicone_log import passes_by
+from .limit_ports import Limits
 from .metering import NO_CUSTOM_METRICS, CustomMetrics
-from .ports import Budget, Limits, NoBudget, Prices, Transport
+from .ports import Budget, NoBudget, Prices, Transport
 from .replay import Replays
 from .route import Router, RoutingBoard
 from .settle import is_hit, record_of, response_of, written
@@ -125,24 +127,29 @@ class Pipeline:
         )
         self.router = Router(shared.settings, shared.routing, self.candidates, shared.estimates, clock, shared.random)
 
-    async def run(self, request: ChatRequest) -> HeliconeResponse:
-        """One call from admission to settlement.
+    def run(self, request: ChatRequest) -> Coroutine[Any, Any, HeliconeResponse]:
+        """One call from admission to settlement, to be awaited."""
+        return self.run_admission(Admission(self, request))
+
+    async def run_admission(self, admission: Admission) -> HeliconeResponse:
+        """The same, for who wants to know afterwards what became of the call: its ticket outlives it.
 
         Raises:
             HeliconeError: it failed; the error carries every attempt.
         """
-        return await self.run_admission(self.admit(request))
-
-    async def run_admission(self, admission: Admission) -> HeliconeResponse:
-        """The same, for who wants to know afterwards what became of the call: its ticket outlives it."""
-        async with admission:
+        with admission:
             ticket = admission.ticket
-            if admission.replay is not None:  # the cache had the answer, or an identical call in flight
-                return self.replays.settle(ticket, admission.replay)
-            targets = await self.router.route(ticket, admission.targets)
+            if not admission.is_whole:  # something has to be waited for: a price, a cache, a store
+                await admission.complete()
+                if admission.replay is not None:  # the cache had the answer, or an identical call in flight
+                    return self.replays.settle(ticket, admission.replay)
+            targets = self.router.route_nowait(ticket, admission.targets)
+            if targets is None:  # a function of the caller's decides
+                targets = await self.router.route(ticket, admission.targets)
             outcome = await self.failover.run(ticket, targets, self.attempts.ask)
             response = self.settle(ticket, outcome)
-        await written(ticket)
+        if ticket.durable is not None:
+            await written(ticket)
         return response
 
     def stream(self, request: ChatRequest) -> ChatStream:

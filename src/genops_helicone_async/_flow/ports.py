@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from .._rules.cached_answers import Found, StoreStatistics
 from .._rules.ledger import Account, LedgerRow, Movement, Refusal, Scope, Wait
 from .._rules.prices import Price
-from .._rules.rate_limits import LimitPlan
 from .._values import HttpReply, HttpRequest
 from ..models import BudgetAlert
 from .budget_standing import BudgetStanding
@@ -61,62 +60,6 @@ class Prices(Protocol):
         ...
 
 
-class Gate(Protocol):
-    """Where attempts at one provider wait for its limits; `enter` before each and `leave` after it, exactly once."""
-
-    @property
-    def counts_tokens(self) -> bool:
-        """Whether `enter` has to know how many tokens an attempt is likely to take."""
-        ...
-
-    def is_short(self) -> bool:
-        """Whether an attempt would have to wait."""
-        ...
-
-    def paused_s(self) -> float:
-        """Seconds for which the provider has asked to be left alone."""
-        ...
-
-    async def enter(
-        self, model: str, tokens: float, *, priority: int, tenant: Hashable, deadline: float, again: bool = False
-    ) -> None:
-        """Waits for the attempt's turn; raises `DeadlineExceededError` where it does not come in time."""
-        ...
-
-    def leave(self, model: str, reserved: float, used: float, *, unsent: bool = False) -> None:
-        """The attempt is over: tokens reserved and used; `unsent`: it never went out."""
-        ...
-
-    def accepted(self) -> None:
-        """The provider took an attempt, whatever came of it."""
-        ...
-
-    def refused(self, model: str, started_s: float, retry_after_s: float | None) -> None:
-        """The provider refused an attempt because there were too many."""
-        ...
-
-    def heard(self, model: str, headers: Mapping[str, str]) -> None:
-        """Looks at a reply's headers for limits of the provider's own."""
-        ...
-
-
-class Limits(Protocol):
-    """The limits of one event loop."""
-
-    @property
-    def plan(self) -> LimitPlan:
-        """What is configured."""
-        ...
-
-    def gate(self, provider: str) -> Gate:
-        """The provider's gate."""
-        ...
-
-    def close(self) -> None:
-        """Whoever waits is told that the adapter is closed."""
-        ...
-
-
 Durable = Awaitable[None] | None
 """What to await to be sure that a settlement is on disk; None where there is nothing to wait for."""
 
@@ -158,6 +101,10 @@ class Hold(Protocol):
     @property
     def alerts(self) -> tuple[BudgetAlert, ...]:
         """Thresholds that settling this call has passed; a durable store tells of them later, and not here."""
+        ...
+
+    def lower_by(self, amount_pusd: int) -> Durable:
+        """Frees a part of what is held, without a call."""
         ...
 
     def settle(self, rows: list[LedgerRow], *, failed: bool, cached: bool, saved_pusd: int = 0) -> Durable:
@@ -283,6 +230,9 @@ class _NoHold:
     def standing(self) -> BudgetStanding | None:
         """There is no limit."""
 
+    def lower_by(self, amount_pusd: int) -> Durable:
+        """There is nothing held."""
+
     def settle(self, rows: list[LedgerRow], *, failed: bool, cached: bool, saved_pusd: int = 0) -> Durable:
         """Nobody keeps books."""
 
@@ -307,10 +257,8 @@ __all__ = [
     "BodyStream",
     "Budget",
     "Durable",
-    "Gate",
     "Hold",
     "Ledger",
-    "Limits",
     "NoBudget",
     "Prices",
     "Transport",

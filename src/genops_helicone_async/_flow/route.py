@@ -108,6 +108,13 @@ class Router:
         Raises:
             RoutingError: an unknown strategy, or a function of the caller's named no known provider.
         """
+        ordered = self.route_nowait(ticket, targets)
+        if ordered is None:
+            ordered = await self._by_function(ticket, targets, ticket.request.routing_strategy or "")
+        return ordered
+
+    def route_nowait(self, ticket: Ticket, targets: list[Target]) -> list[Target] | None:
+        """The same, unless a function of the caller's decides: then None, and nothing is done."""
         request = ticket.request
         strategy = request.routing_strategy or ("weighted" if request.provider_preferences else "failover")
         if len(targets) == 1 and request.routing_strategy is None:
@@ -119,7 +126,7 @@ class Router:
             ticket.routing = self._usual(strategy, turned)
             return turned
         if strategy in self._board.custom:
-            return await self._by_function(ticket, targets, strategy)
+            return None
         context = RankContext(
             random=self._random(), counter=next(self._board.turns), qualities=self._board.qualities or None
         )

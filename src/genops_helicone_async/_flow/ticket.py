@@ -16,7 +16,8 @@ from ..chat_request import ChatRequest
 from ..errors import Attempt, HeliconeError
 from ..models import BudgetAlert, CostSource, EmbeddingResponse, HeliconeResponse, RoutingDecision
 from .budget_standing import BudgetStanding
-from .ports import NO_HOLD, Durable, Gate, Hold
+from .limit_ports import Gate
+from .ports import NO_HOLD, Durable, Hold
 
 if TYPE_CHECKING:
     from .replay import Lead

@@ -85,6 +85,7 @@ class Circuit:
         "_probe_until_s",
         "_state",
         "_until_s",
+        "is_closed",
         "opened",
         "window",
     )
@@ -93,6 +94,8 @@ class Circuit:
         self._policy = policy
         self.window = OutcomeWindow(policy.window_s)
         self.opened = 0
+        self.is_closed = True
+        """Whether calls pass without asking."""
         self._state: CircuitState = "closed"
         self._changed_s = -math.inf
         self._failed_s = -math.inf
@@ -103,11 +106,6 @@ class Circuit:
 
     def __repr__(self) -> str:
         return f"Circuit({self._state}, {self._in_row} failures in a row, opened {self.opened} times)"
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether calls pass without asking."""
-        return self._state == "closed"
 
     def state(self, now_s: float) -> CircuitState:
         """As it stands: open turns half open when its time is over, not only when somebody probes."""
@@ -156,7 +154,7 @@ class Circuit:
     def observe_opening(self, started_s: float) -> None:
         """A call that began at `started_s` is being answered: closes the circuit if it began after it opened."""
         if self._state != "closed" and started_s + _CLOCK_TOLERANCE_S >= self._changed_s:
-            self._state = "closed"
+            self._state, self.is_closed = "closed", True
             self._changed_s = started_s
             self._open_s = self._policy.open_s
             self.window = OutcomeWindow(self._policy.window_s)
@@ -184,7 +182,7 @@ class Circuit:
         )
 
     def _open(self, now_s: float, open_s: float) -> None:
-        self._state = "open"
+        self._state, self.is_closed = "open", False
         self._changed_s = now_s
         self._in_row = 0
         self._open_s = open_s

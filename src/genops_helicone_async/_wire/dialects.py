@@ -14,6 +14,7 @@ from typing import Literal
 from urllib.parse import quote, urlsplit
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from .._arguments import check_url
 from .._providers import PROVIDERS, Auth, Provider, Shape
@@ -32,7 +33,9 @@ _LOCATION = re.compile(r"[a-z0-9-]+")
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """One place that answers for a provider and model: URL, constant headers (secrets included), shape, wire name.
 
-    `credential` names the token that each request needs besides; it changes, so it is in no header yet.
+    `credential` names the token that each request needs besides; it changes, so it is in no header yet. What follows
+    from the rest is worked out once, since every call asks for it: `key` names the target on boards, `host` is host and
+    port, for records, without path and key.
     """
 
     provider: str
@@ -45,29 +48,29 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str]
     stream_usage: bool = True
     credential: Credential = ""
+    key: tuple[str, str] = ("", "")
+    host: str = ""
+    is_gateway: bool = False
+    """Whether the AI Gateway writes the replies, with its own way of counting tokens and telling errors."""
+    answers_by_tool: bool = False
+    """Whether a structured answer must come as a tool call: Claude natively, and where a gateway speaks to it."""
 
-    @property
-    def host(self) -> str:
-        """Host and port, for records; no path, no key."""
-        return urlsplit(self.base_url).netloc
+    def __post_init__(self) -> None:
+        speaks_to_it = self.dialect in ("helicone", "rust")
+        is_claude = self.provider == "anthropic" or self.model.startswith("claude")
+        for name, value in (
+            ("key", (self.provider, self.model)),
+            ("host", urlsplit(self.base_url).netloc),
+            ("is_gateway", self.dialect == "helicone"),
+            ("answers_by_tool", self.shape == "anthropic" or (speaks_to_it and is_claude)),
+        ):
+            force_setattr(self, name, value)
 
     @property
     def hosts(self) -> tuple[str, ...]:
         """Every host that a call passes, as far as it is told, the one it is sent to first; without ports."""
         onward = [self.headers[name] for name in _ONWARD if name in self.headers]
         return tuple(urlsplit(url).hostname or "" for url in (self.base_url, *onward))
-
-    @property
-    def is_gateway(self) -> bool:
-        """Whether the AI Gateway writes the replies, with its own way of counting tokens and telling errors."""
-        return self.dialect == "helicone"
-
-    @property
-    def answers_by_tool(self) -> bool:
-        """Whether a structured answer must come as a tool call: Claude natively, and where a gateway speaks to it."""
-        gateway = self.dialect in ("helicone", "rust")
-        is_claude = self.provider == "anthropic" or self.model.startswith("claude")
-        return self.shape == "anthropic" or (gateway and is_claude)
 
     def __repr__(self) -> str:
         return f"Endpoint({self.provider}/{self.model} via {self.dialect} at {self.host})"

@@ -13,7 +13,7 @@ from .._edges.limits import Limits
 from .._edges.loop_thread import LoopThread
 from .._edges.price_book import PriceBook
 from .._flow.attempt import Attempts
-from .._flow.ports import Gate
+from .._flow.limit_ports import Gate
 from .._flow.ticket import Ticket
 from ..config import Settings
 from ..errors import RateLimitExceededError

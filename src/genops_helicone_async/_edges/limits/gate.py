@@ -79,9 +79,22 @@ class Gate:
         """Whether a call would have to wait."""
         return len(self._queue) > 0 or not self._slots.has_free or not self._conditions.may_go("", 1.0)
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether the provider has asked to be left alone."""
+        found = self._conditions.found
+        return not found.is_unlimited and found.paused_s(self._clock()) > 0.0
+
     def paused_s(self) -> float:
         """What is left of the pause that the provider asked for; 0.0 without one."""
         return self._conditions.found.paused_s(self._clock())
+
+    def enter_nowait(self, model: str, tokens: float) -> bool:
+        """Lets a call through where it need not wait; otherwise False, and nothing has changed: then `enter`."""
+        if self._queue or not self._conditions.may_go(model, tokens) or not self._slots.take_nowait():
+            return False
+        self._conditions.begin(model, tokens)
+        return True
 
     async def enter(
         self, model: str, tokens: float, *, priority: int, tenant: Hashable, deadline: float, again: bool = False
@@ -92,8 +105,7 @@ class Gate:
             DeadlineExceededError: its turn did not come before `deadline` on the loop's clock; nothing was sent.
             RateLimitExceededError: a million calls are waiting already.
         """
-        if not self._queue and self._conditions.may_go(model, tokens) and self._slots.take_nowait():
-            self._conditions.begin(model, tokens)
+        if self.enter_nowait(model, tokens):
             return
         since_s, loop = self._clock(), asyncio.get_running_loop()
         # a repeat has waited once already: half a priority more, and so still behind the next higher one
