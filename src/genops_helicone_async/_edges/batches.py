@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Protocol
 
 import msgspec
@@ -104,16 +105,17 @@ class BatchService:
             if after is None or not views or views[-1].created_s < created_s:
                 return found
 
-    async def results(self, view: BatchView) -> AsyncIterator[RowResult]:
+    async def results(self, view: BatchView) -> AsyncGenerator[RowResult, None]:
         """What came of the rows, in any order, read as it arrives: in constant memory."""
         for call in view.results:
-            async for line in self._lines(call):
-                try:
-                    yield self.shape.result(line)
-                except msgspec.DecodeError as exc:
-                    raise undecodable("no result of a row", 200, self._endpoint, request_id="") from exc
+            async with aclosing(self._lines(call)) as lines:
+                async for line in lines:
+                    try:
+                        yield self.shape.result(line)
+                    except msgspec.DecodeError as exc:
+                        raise undecodable("no result of a row", 200, self._endpoint, request_id="") from exc
 
-    async def _lines(self, call: Call) -> AsyncIterator[bytes]:
+    async def _lines(self, call: Call) -> AsyncGenerator[bytes, None]:
         clock = asyncio.get_running_loop().time
         body = await self._sender.open(self._request(call), clock() + TIMEOUT_S)
         try:

@@ -118,6 +118,15 @@ class CallHold:
         for tracker in trackers:
             tracker.release(held_pusd)
 
+    def lower_by(self, amount_pusd: int) -> Durable:
+        """Frees a part of what is held, without a call: for a hold over many rows, one of which is over."""
+        freed = min(amount_pusd, self._held)
+        if freed <= 0 or self._ended:
+            return None
+        self._held -= freed
+        self._release_trackers(self._trackers, freed)
+        return self._ledger.settle(self._scopes, freed, [], self._booked)
+
     def settle(self, rows: list[LedgerRow], *, failed: bool, cached: bool, saved_pusd: int = 0) -> Durable:
         """Books what the call cost and frees the rest. Plain, so nothing can tear it; a second end has no effect."""
         if self._ended:

@@ -20,7 +20,7 @@ class BatchApi:
     def __init__(self, board: BatchBoard, faults: FaultPlan) -> None:
         self._faults = faults
         self._shapes: dict[str, OpenAiBatches | AnthropicBatches] = {
-            "openai": OpenAiBatches(board),
+            "openai": OpenAiBatches(board, faults),
             "anthropic": AnthropicBatches(board),
         }
 

@@ -64,8 +64,9 @@ class BatchBoard:
     batches until `resume()`; `work(rows)` then does so many of each. `expire()` lets them run out of time. Work is done
     when somebody looks. A new batch is missing from the next `unlisted_looks` lists, as it is where lists lag behind.
 
-    A fault with the model `batches` strikes creations, `files` uploads, and `results` the fetching of results; one with
-    a real model strikes rows, and with no model whatever comes first.
+    A fault with the model `batches` strikes what is asked of batches, creations above all, `files` uploads, `results`
+    the fetching of results, `cancel` cancelling, and `line` the check of each line of OpenAI's input files; one with a
+    real model strikes rows, and with no model whatever comes first.
     """
 
     __slots__ = (

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from ..exchange import Arrival, Reply, json_reply
+from ..faults import FaultPlan
 from .answers import Answer
 from .asks import AskRefused, openai_ask
 from .batches import Batch, BatchBoard, BatchRow
@@ -30,10 +31,11 @@ class Refused(Exception):
 class OpenAiBatches:
     """Answers what follows `/v1/`: `files`, `files/{id}/content`, `batches`, `batches/{id}`, `batches/{id}/cancel`."""
 
-    __slots__ = ("_board",)
+    __slots__ = ("_board", "_faults")
 
-    def __init__(self, board: BatchBoard) -> None:
+    def __init__(self, board: BatchBoard, faults: FaultPlan) -> None:
         self._board = board
+        self._faults = faults
 
     def read(self, provider: Provider, path: str, query: Any) -> Reply:
         """Answers a GET."""
@@ -87,6 +89,10 @@ class OpenAiBatches:
         if file_id not in self._board.files:
             raise Refused(400, f"Invalid input file: {file_id!r}.")
         rows, problems = read_rows(self._board.files[file_id][1], self._board.most_rows["openai"])
+        for number in range(1, len(rows) + 1):
+            if fault := self._faults.draw(provider.name, ("line",), stream=False, gateway=False):
+                complaint = {"code": str((fault.headers or {}).get("code", "invalid_request")), "param": None}
+                problems.append({**complaint, "message": str(fault.body), "line": number})
         metadata = body.get("metadata") or {}
         batch = self._board.create(provider, rows, metadata=metadata, input_file_id=file_id, problems=problems)
         if problems:

@@ -1,0 +1,261 @@
+"""Answers the rows of a job through the providers' batch APIs: half the price, within a day, across interruptions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from ...client import GenOpsHeliconeAsyncAdapter
+from ...errors import BudgetExceededError, ConfigurationError, HeliconeError
+from ...models import BulkResult
+from ..output_lines import output_line
+from ..ports import Outcome
+from ..rows import Row
+from . import store
+from .grouping import SHAPES, Draft, batchable, encoded, no_batch_api
+from .settling import Note
+from .state import BatchOptions, RunState
+from .store import Batch, Journal
+from .watching import BatchWatch, unsent
+
+_UNSENT_BATCHES = 2
+"""Batches that may be in memory on their way to a provider; while they are, no more rows are read."""
+
+
+class BatchRows:
+    """An executor that sends rows in batches.
+
+    A batch and its rows are in the journal before anything of them is sent, so that a job that was killed at any moment
+    goes on with the batches it has: none is submitted twice, none is forgotten. Leaving `outcomes` leaves batches
+    running at the provider; running the job again fetches them. The rows' worst case at the prices of batches is held
+    before they are sent; rows that a budget has no room for come back unsent.
+
+    Args:
+        adapter: Whose keys, prices, budgets and telemetry are used.
+        journal: The job's journal.
+        options: How batches are made and watched.
+        note: Told what a user should know, in a line.
+        take_back: Takes a row that its batch gave back (cancelled or expired), for somebody else to answer; where it
+            says False, the row's outcome is `unsent`.
+    """
+
+    __slots__ = ("_adapter", "_journal", "_note", "_options", "_state", "_take_back")
+
+    def __init__(
+        self, adapter: GenOpsHeliconeAsyncAdapter, journal: Journal, options: BatchOptions | None = None, *,
+        note: Note = lambda line: None, take_back: Callable[[Row], bool] | None = None,
+    ) -> None:  # fmt: skip
+        self._adapter = adapter
+        self._journal = journal
+        self._options = options or BatchOptions()
+        self._note = note
+        self._take_back = take_back
+        self._state: RunState | None = None
+
+    @asynccontextmanager
+    async def outcomes(self, rows: AsyncIterator[Row]) -> AsyncIterator[AsyncIterator[Outcome]]:
+        """The outcome of every row; see `Executor`. All rows are taken as they come: the journal holds them.
+
+        Raises:
+            ConfigurationError: the adapter's calls have to be recorded one by one before they are sent.
+            HeliconeError: while iterating: a provider refuses the key or wants money, or a row that names nobody itself
+                cannot be sent in a batch.
+        """
+        if self._adapter.settings.compliance.mode:
+            raise ConfigurationError(
+                "compliance_mode has every call recorded before it is sent, which a batch cannot: use --via live"
+            )
+        known = await self._journal.write(store.load)
+        state = self._state = RunState(
+            self._adapter, self._journal, self._options, known, self._note, self._take_back
+        )  # fmt: skip
+        reading = _Reading(state)
+        main = asyncio.ensure_future(reading.run(rows))
+        try:
+            yield _outcomes(state)
+        finally:
+            main.cancel()
+            await asyncio.wait({main})
+            await state.aclose()
+
+    def running(self) -> tuple[Batch, ...]:
+        """The batches that the provider still works on, or may."""
+        batches = self._state.batches.values() if self._state is not None else ()
+        return tuple(batch for batch in batches if batch.state in ("submitting", "running"))
+
+    def done_rows(self) -> dict[int, int]:
+        """How many rows of each batch, by its number, the provider said were done; Anthropic tells only at the end."""
+        return dict(self._state.done_rows) if self._state is not None else {}
+
+    def has(self, line: int) -> bool:
+        """Whether a batch of this job, of this run or an earlier one, has the line."""
+        state = self._state
+        return state is not None and line < len(state.number_of) and state.number_of[line] > 0
+
+    def cancel(self, *numbers: int) -> None:
+        """Has batches cancelled, all that run where none is named; what is done by then is fetched, and paid."""
+        state = self._state
+        if state is not None:
+            state.cancelled.update(numbers or [batch.number for batch in self.running()])
+            state.nudge()
+
+
+async def _outcomes(state: RunState) -> AsyncIterator[Outcome]:
+    while (item := await state.queue.get()) is not None:
+        if isinstance(item, BaseException):
+            raise item
+        yield item
+
+
+class _Reading:
+    """Takes the rows of one run: those that a batch has already are waited for, the others go into new batches."""
+
+    __slots__ = ("_drafts", "_last_s", "_room", "_state", "_turn", "_watches")
+
+    def __init__(self, state: RunState) -> None:
+        self._state = state
+        self._drafts: dict[tuple[str, str], Draft] = {}
+        self._last_s = 0.0
+        self._room = asyncio.Semaphore(_UNSENT_BATCHES)
+        self._turn = asyncio.Lock()
+        self._watches: dict[int, asyncio.Task[None]] = {}
+
+    async def run(self, rows: AsyncIterator[Row]) -> None:
+        """All of it; how it ended is the last thing in the queue."""
+        last: BaseException | None = None
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._read(rows, group)
+        except BaseExceptionGroup as several:
+            last = several.exceptions[0]
+        except asyncio.CancelledError:
+            raise
+        except BaseException as exc:  # noqa: BLE001  handed to whoever takes the outcomes
+            last = exc
+        await self._state.queue.put(last)
+
+    async def _read(self, rows: AsyncIterator[Row], group: asyncio.TaskGroup) -> None:
+        clock = asyncio.get_running_loop().time
+        idle = group.create_task(self._while_idle(group, clock))
+        async for row in rows:
+            async with self._turn:
+                await self._read_one(row, group)
+            self._last_s = clock()
+        idle.cancel()
+        await self._flush_all(group)
+
+    async def _read_one(self, row: Row, group: asyncio.TaskGroup) -> None:
+        state = self._state
+        number = state.number_of[row.line] if row.line < len(state.number_of) else 0
+        if number:
+            await self._expect(row, number, group)
+        elif state.options.cancels:
+            await state.queue.put(unsent(row, "no new batch is begun while batches are being cancelled"))
+        else:
+            await self._take(row, group)
+        state.read_to = max(state.read_to, row.line)
+
+    async def _while_idle(self, group: asyncio.TaskGroup, clock: Callable[[], float]) -> None:
+        """Submits what there is when no row has come for a while: more may come only when these are answered."""
+        self._last_s = clock()
+        linger_s = self._state.options.linger_s
+        while True:
+            await asyncio.sleep(max(0.0, self._last_s + linger_s - clock()) or linger_s)
+            if clock() >= self._last_s + linger_s:
+                await self._flush_all(group)
+
+    async def _flush_all(self, group: asyncio.TaskGroup) -> None:
+        async with self._turn:
+            for key in tuple(self._drafts):
+                await self._flush(key, group)
+        self._state.is_read = True
+        self._state.nudge()
+
+    async def _expect(self, row: Row, number: int, group: asyncio.TaskGroup) -> None:
+        """A batch of an earlier run has the row: its money is set aside again, and its outcome waited for."""
+        state = self._state
+        batch = state.batches[number]
+        target = await state.target(batch)
+        await state.desk.hold(number, row, target, enforce=False)
+        state.assign(row.line, number)
+        if state.options.cancels:
+            state.cancelled.add(number)
+        watch = self._watches.get(number)
+        if watch is None or watch.done():
+            if batch.state == "ended":
+                batch.state = "running"  # its results are fetched once more
+            self._watches[number] = group.create_task(BatchWatch(state, batch, target).run())
+
+    async def _take(self, row: Row, group: asyncio.TaskGroup) -> None:
+        """Puts the row into the draft of its provider and model."""
+        state = self._state
+        try:
+            targets = await state.desk.candidates.of(row.request)
+            target = batchable(targets)
+            if target is None:
+                raise no_batch_api(targets)
+            key = target.endpoint.provider, target.endpoint.model
+            draft = self._drafts.get(key) or self._begin(key, target)
+            line = encoded(row, target, state.job, draft.number)
+        except ConfigurationError as exc:
+            if row.is_default_target:
+                raise
+            await state.queue.put(_refused(row, exc))
+            return
+        except HeliconeError as exc:
+            await state.queue.put(_refused(row, exc))
+            return
+        limits = SHAPES[target.endpoint.provider].limits
+        if draft.size + len(line) > min(limits.bytes, state.options.most_bytes) and draft.lines:
+            await self._flush(key, group)
+            draft = self._begin(key, target)
+            line = encoded(row, target, state.job, draft.number)
+        try:
+            await state.desk.hold(draft.number, row, target)
+        except BudgetExceededError as exc:
+            await state.queue.put(unsent(row, exc.message))
+            return
+        draft.add(row, line)
+        if len(draft.lines) >= min(limits.rows, state.options.most_rows):
+            await self._flush(key, group)
+
+    def _begin(self, key: tuple[str, str], target: Any) -> Draft:
+        """An empty draft with a number of its own."""
+        state = self._state
+        number = state.next_number()
+        state.batches[number] = Batch(number=number, provider=key[0], model=key[1])
+        draft = self._drafts[key] = Draft(number=number, target=target)
+        return draft
+
+    async def _flush(self, key: tuple[str, str], group: asyncio.TaskGroup) -> None:
+        """Writes a draft into the journal, and then has it submitted."""
+        state, draft = self._state, self._drafts.pop(key)
+        if not draft.lines:
+            del state.batches[draft.number]
+            return
+        order = sorted(range(len(draft.kept)), key=lambda place: draft.kept[place].line)
+        kept, lines = [draft.kept[place] for place in order], [draft.lines[place] for place in order]
+        batch = state.batches[draft.number]
+        batch.rows, batch.last_line = len(kept), kept[-1].line
+        await state.journal.write(store.add(batch, kept))
+        for row in kept:
+            state.assign(row.line, batch.number)
+        watch = BatchWatch(state, batch, draft.target)
+        await self._room.acquire()
+        self._watches[batch.number] = group.create_task(watch.run(lines, self._room.release))
+
+
+def _refused(row: Row, error: HeliconeError) -> Outcome:
+    """The outcome of a row that cannot be sent in a batch."""
+    result = BulkResult(index=row.line, request=row.request, error=error)
+    return Outcome(
+        line=row.line, custom_id=row.custom_id, kind="failed", data=msgspec.json.encode(output_line(row, result)),
+        error=type(error).__name__, reason=error.message,
+    )  # fmt: skip
+
+
+__all__ = ["BatchRows"]
