@@ -5,7 +5,7 @@ for three questions: microseconds of CPU (the least of many short runs, which ot
 least), calls of functions (written in Python, and in C), which do not depend on the machine at all, and, where
 valgrind is there, instructions.
 
-    python benchmarks/pipeline.py [--calls 500] [--runs 40] [--instructions] [--json]
+    python benchmarks/pipeline.py [--calls 100] [--runs 200] [--instructions] [--json]
 """
 
 import argparse
@@ -172,8 +172,8 @@ def instructions(setting: str) -> int:
 def main() -> None:
     """Parses the arguments, measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--calls", type=int, default=500)
-    parser.add_argument("--runs", type=int, default=40)
+    parser.add_argument("--calls", type=int, default=100)
+    parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--only", choices=SETTINGS, action="append", help="one setting, in place of all")
     parser.add_argument("--names", action="store_true", help="tell which functions were called how often")
     parser.add_argument("--instructions", action="store_true", help="count instructions, too: minutes under valgrind")

@@ -26,7 +26,7 @@ class Estimates:
     `rough` counts without loading anything: for what a lost answer may have cost, which stays an estimate anyway.
     """
 
-    __slots__ = ("_count", "_fees", "_rough", "averages")
+    __slots__ = ("_count", "_fees", "_latest", "_rough", "averages")
 
     def __init__(
         self,
@@ -37,6 +37,7 @@ class Estimates:
         self._count = count
         self._rough = rough or count
         self._fees = fees
+        self._latest: tuple[ChatRequest | None, dict[str, tuple[int, int]]] = (None, {})
         self.averages = OutputAverages()
 
     def get_ready(self) -> None:
@@ -53,15 +54,37 @@ class Estimates:
 
     def input_tokens(self, request: ChatRequest, model: str) -> int:
         """Estimated tokens of everything the call sends, the schema of a structured answer included."""
-        return self._tokens_sent(request, model, lambda text: self._count(model, text))
+        return self._input(request, model)[0]
 
     def _rough_input(self, request: ChatRequest, model: str) -> int:
         """The same, without loading anything for it."""
+        known = self._latest
+        if known[0] is request and (counted := known[1].get(model)) is not None:
+            return counted[0]
         return self._tokens_sent(request, model, lambda text: self._rough(model, text))
 
     def _most_input(self, request: ChatRequest, model: str) -> int:
         """Input tokens that hardly any provider counts more of."""
-        return self._tokens_sent(request, model, lambda text: most_tokens(text, self._count(model, text)))
+        return self._input(request, model)[1]
+
+    def _input(self, request: ChatRequest, model: str) -> tuple[int, int]:
+        """Estimated tokens, and the most: one call asks several times in a row, so the latest request is remembered."""
+        known = self._latest
+        if known[0] is not request:
+            known = self._latest = request, {}
+        counted = known[1].get(model)
+        if counted is None:
+            beyond = 0
+
+            def count(text: str) -> int:
+                nonlocal beyond
+                tokens = self._count(model, text)
+                beyond += most_tokens(text, tokens) - tokens
+                return tokens
+
+            tokens = self._tokens_sent(request, model, count)
+            counted = known[1][model] = tokens, tokens + beyond
+        return counted
 
     @staticmethod
     def _tokens_sent(request: ChatRequest, model: str, count: Callable[[str], int]) -> int:
@@ -180,10 +203,12 @@ def _marks_cache(request: ChatRequest) -> bool:
     if isinstance(request.message, str) and not request.tools and not request.extra_body:
         return False
     marked: list[Any] = [request.extra_body or {}, *(request.tools or ())]
-    for message in request.messages():
+    for message in () if isinstance(request.message, str) else request.message:
         content = message.get("content")
+        if len(message) == 2 and type(content) is str:  # a role and a text
+            continue
         marked += [message, *(content if isinstance(content, Sequence) and not isinstance(content, str) else ())]
-    return any(isinstance(part, Mapping) and "cache_control" in part for part in marked)
+    return any([isinstance(part, Mapping) and "cache_control" in part for part in marked])
 
 
 def _tools_and_schema(request: ChatRequest) -> Sequence[Mapping[str, Any]] | None:

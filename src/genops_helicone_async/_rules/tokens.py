@@ -92,7 +92,11 @@ def estimate_input_tokens(
     """
     total = TOKENS_PER_REPLY
     for message in messages:
-        total += TOKENS_PER_MESSAGE + _content_tokens(message.get("content"), count, tokens_per_image)
+        content = message.get("content")
+        if len(message) == 2 and "role" in message and type(content) is str:  # as nearly all are
+            total += TOKENS_PER_MESSAGE + (count(content) if content else 0)
+            continue
+        total += TOKENS_PER_MESSAGE + _content_tokens(content, count, tokens_per_image)
         for key in ("tool_calls", "function_call", "name", "tool_call_id"):
             if value := message.get(key):
                 total += count(value if isinstance(value, str) else _json_text(value))
