@@ -8,7 +8,9 @@ from typing import Any
 import msgspec
 
 from .. import BulkResult, HeliconeError, HeliconeResponse
+from ..errors import Attempt
 from ..models import PUSD_PER_USD
+from .ports import Outcome
 from .receipts import cost_pusd, in_doubt_pusd, whole_time_s
 from .rows import Row
 from .tally import attempts_of
@@ -34,6 +36,71 @@ def interrupted_line(row: Row) -> dict[str, Any]:
         "id": f"batch_req_{row.line}", "custom_id": row.custom_id, "response": None, "error": error,
         "receipt": {"line": row.line},
     }  # fmt: skip
+
+
+class _Receipt(msgspec.Struct):
+    line: int
+    provider: str | None = None
+    model: str | None = None
+    cost_usd: float = 0.0
+    in_doubt_usd: float = 0.0
+    cost_source: str = "none"
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    seconds: float = 0.0
+    served_by: str | None = None
+
+
+class _Failure(msgspec.Struct):
+    type: str = "error"
+    message: str = ""
+
+
+class _Line(msgspec.Struct):
+    custom_id: str
+    receipt: _Receipt
+    error: _Failure | None = None
+
+
+_read_line = msgspec.json.Decoder(_Line).decode
+
+
+def outcome_of_line(data: bytes) -> Outcome:
+    """What a line of the output tells of its row; all attempts are told as one, with the cost of all.
+
+    Raises:
+        msgspec.MsgspecError: it is no such line.
+    """
+    told = _read_line(data)
+    receipt, error = told.receipt, told.error
+    attempts: list[Attempt] = []
+    if receipt.provider is not None:
+        one = Attempt(
+            provider=receipt.provider, model=receipt.model or "", request_id="", duration_s=receipt.seconds,
+            error=error.type if error else None, billed="yes", cost=receipt.cost_usd, cost_source=receipt.cost_source,
+            input_tokens=receipt.input_tokens, output_tokens=receipt.output_tokens,
+        )  # fmt: skip
+        attempts.append(one)
+        if receipt.in_doubt_usd:
+            lost = {"billed": "maybe", "cost": receipt.in_doubt_usd, "error": "GatewayError"}
+            attempts.insert(0, msgspec.structs.replace(one, **lost, duration_s=0.0))
+    return Outcome(
+        line=receipt.line, custom_id=told.custom_id, kind="failed" if error else "answered", data=data,
+        attempts=tuple(attempts), error=error.type if error else None, reason=error.message if error else None,
+        served_by=receipt.served_by,
+    )  # fmt: skip
+
+
+def copied_line(data: bytes, row: Row) -> tuple[bytes, str]:
+    """An equal row's line as the line of another, at no cost, and whose answer it is."""
+    told = msgspec.json.decode(data)
+    served_by = told["receipt"].get("served_by") or told["custom_id"]
+    told["id"], told["custom_id"] = f"batch_req_{row.line}", row.custom_id
+    told["receipt"] |= {
+        "cost_usd": 0.0, "in_doubt_usd": 0.0, "input_tokens": None, "output_tokens": None, "attempts": 0,
+        "seconds": 0.0, "line": row.line, "served_by": served_by,
+    }  # fmt: skip
+    return msgspec.json.encode(told), served_by
 
 
 def completion(response: HeliconeResponse) -> Any:
@@ -101,4 +168,4 @@ def _snake(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name.removesuffix("Error")).lower()
 
 
-__all__ = ["completion", "interrupted_line", "output_line"]
+__all__ = ["completion", "copied_line", "interrupted_line", "outcome_of_line", "output_line"]

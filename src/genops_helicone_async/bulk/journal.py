@@ -1,0 +1,290 @@
+"""What a job has done, safe on disk before anybody relies on it: rows taken, answers written, money spent.
+
+One thread does all of it, a group of changes at a time: answers are appended to the output and synchronised, then the
+rows are marked as done in one transaction. Whatever ends the process, output and journal can be brought to agree.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
+
+import msgspec
+
+from .appended import AppendedFile
+from .journal_file import close_journal
+from .journal_group import Group, JobFiles, Listener
+from .journal_rows import Finished, Piece, RowTable, State, Taken
+from .output_order import OutputOrder
+from .ports import Outcome
+from .recovery import Recovered
+from .rows import BadLine, Row
+
+T = TypeVar("T")
+GROUP_EVERY_S = 0.01
+"""The longest a change waits for others to be written with it."""
+_FULL_BYTES = 4 * 1024 * 1024
+
+
+class Journal:
+    """The journal of one job, open, on one event loop. `tally` is what the job has come to over all its runs.
+
+    Files are opened by `open_job`, which also brings them to agree after a crash.
+    """
+
+    __slots__ = (
+        "_files", "_group", "_is_closing", "_listener", "_order", "_room", "_rows", "_thread", "_wake", "_work",
+        "failure", "tally",
+    )  # fmt: skip
+
+    def __init__(self, files: JobFiles, *, is_ordered: bool = False, is_deduped: bool = True) -> None:
+        self._files = files
+        self.tally = files.recovered.tally
+        is_readable = files.output.is_regular
+        self._rows = RowTable(
+            files.journal, files.output.read if is_readable else None, is_deduped=is_deduped,
+        )  # fmt: skip
+        self._rows.is_same_input = files.recovered.is_same_input
+        self._order = OutputOrder(self._held, is_ordered=is_ordered)
+        self._group = Group()
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._is_closing = False
+        self._work: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, "bulk-journal")
+        self.failure: Exception | None = None
+
+    @property
+    def recovered(self) -> Recovered:
+        """What earlier runs have left."""
+        return self._files.recovered
+
+    @property
+    def output(self) -> AppendedFile:
+        """Where the answers are."""
+        return self._files.output
+
+    @property
+    def keeps_bad_lines(self) -> bool:
+        """Whether there is a file of them."""
+        return self._files.errors is not None
+
+    @property
+    def waiting(self) -> int:
+        """How many rows wait for the answer of an equal one, at least."""
+        return self._rows.waiting
+
+    def start(self, listener: Listener) -> None:
+        """Begins to write."""
+        self._listener = listener
+        self._work = asyncio.get_running_loop().create_task(self._write_all(), name="bulk-journal")
+
+    async def take(self, offered: Sequence[Row | BadLine]) -> Taken:
+        """Marks rows as taken, in the order of their lines; returns when that is safe on disk.
+
+        Raises:
+            ConfigurationError: a row is not what it was in an earlier run.
+            OSError: it cannot be written.
+        """
+        future = asyncio.get_running_loop().create_future()
+        self._add().offers.append((offered, future))
+        taken: Taken = await future
+        return taken
+
+    def record(self, outcome: Outcome) -> None:
+        """Notes what came of a row; never waits. Its line is written with the next group."""
+        self.tally.add_outcome(outcome)
+        group = self._add()
+        group.outcomes.append(outcome)
+        group.size += len(outcome.data)
+        if group.size > _FULL_BYTES:
+            self._room.clear()
+
+    async def room(self) -> None:
+        """Waits while more is recorded than written: an output that is slow must not fill memory."""
+        await self._room.wait()
+
+    def give_back(self, lines: Sequence[int]) -> None:
+        """Forgets rows that were taken and never sent: the next run takes them."""
+        self._add().given_back.extend(lines)
+
+    async def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        """Runs a change of tables of one's own within the next transaction; returns when it is safe on disk.
+
+        It runs on the journal's thread. What it raises is raised here, and nothing of it is kept. Tables are made with
+        `CREATE TABLE IF NOT EXISTS`, under names that begin with that of their owner.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        future = asyncio.get_running_loop().create_future()
+        self._add().changes.append((change, future))
+        result: T = await future
+        return result
+
+    async def close(self, *, is_finished: bool = False) -> None:
+        """Writes what is left, and closes the files; with `is_finished` the job has nothing left to do.
+
+        Raises:
+            OSError: not everything could be written.
+        """
+        try:
+            if self.failure is None:
+                if is_finished:
+                    self._add().changes.append((_finish, asyncio.get_running_loop().create_future()))
+                self._is_closing = True
+                self._wake.set()
+            if self._work is not None:
+                await self._work
+        finally:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._close_files)
+            self._thread.shutdown(wait=False)
+        if self.failure is not None:
+            raise self.failure
+
+    def _add(self) -> Group:
+        """The group that is being filled.
+
+        Raises:
+            OSError: nothing can be written any more.
+        """
+        if self.failure is not None:
+            raise self.failure
+        self._wake.set()
+        return self._group
+
+    async def _write_all(self) -> None:
+        loop = asyncio.get_running_loop()
+        while not (self._is_closing and not self._group and not self._order.has_more):
+            if not self._group and not self._order.has_more:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            group, self._group = self._group, Group()
+            group.tally = self.tally.snapshot() if group.outcomes else None
+            try:
+                finished, taken, results = await loop.run_in_executor(self._thread, self._commit, group)
+            except Exception as exc:  # noqa: BLE001  the root of a task: whoever waits is told
+                self._fail(exc, group)
+                return
+            self._tell(group, finished, taken, results)
+            if not self._is_closing:
+                await asyncio.sleep(GROUP_EVERY_S)
+
+    def _tell(self, group: Group, finished: Finished, taken: list[Any], results: list[Any]) -> None:
+        self._room.set()
+        for outcome in finished.copies:
+            self.tally.add_outcome(outcome)
+        self.tally.unsent += finished.unsent - sum(outcome.kind == "unsent" for outcome in group.outcomes)
+        for (_, future), result in zip([*group.offers, *group.changes], [*taken, *results], strict=True):
+            if future.done():
+                continue
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+        if group.outcomes:
+            self._listener.settled(len(group.outcomes))
+        if finished.promoted:
+            self._listener.promoted(finished.promoted)
+        if finished.copies:
+            self._listener.copied(finished.copies)
+
+    def _fail(self, exc: Exception, group: Group) -> None:
+        self.failure = _as_os_error(exc)
+        self._room.set()
+        for waiting in (group, self._group):
+            for _, future in (*waiting.offers, *waiting.changes):
+                if not future.done():
+                    future.set_exception(self.failure)
+                    future.exception()  # whoever waited may be gone already
+        self._listener.failed(self.failure)
+
+    # What follows runs on the journal's thread.
+
+    def _commit(self, group: Group) -> tuple[Finished, list[Any], list[Any]]:
+        sql, finished = self._files.journal, Finished()
+        sql.execute("BEGIN IMMEDIATE")
+        try:
+            self._rows.end(group.outcomes, finished)
+            taken = [self._attempt(partial(self._take, rows, finished)) for rows, _ in group.offers]
+            if group.given_back:
+                self._rows.give_back(group.given_back)
+            self._append(finished.pieces)
+            results = [self._attempt(partial(change, sql)) for change, _ in group.changes]
+            if group.tally is not None:
+                sql.execute("UPDATE job SET tally = ?", (group.tally,))
+            sql.execute("COMMIT")
+        except BaseException:
+            if sql.in_transaction:
+                sql.execute("ROLLBACK")
+            raise
+        return finished, taken, results
+
+    def _attempt(self, run: Callable[[], Any]) -> Any:
+        """What it gives, or what it raises, with nothing of it kept then; a disk that fails fails everything."""
+        sql = self._files.journal
+        sql.execute("SAVEPOINT one")
+        try:
+            result = run()
+        except (sqlite3.OperationalError, OSError):
+            raise
+        except Exception as exc:  # noqa: BLE001  the caller's own change failed, and is told so
+            sql.execute("ROLLBACK TO one")
+            result = exc
+        sql.execute("RELEASE one")
+        return result
+
+    def _take(self, offered: Sequence[Row | BadLine], finished: Finished) -> Taken:
+        taken = self._rows.take(offered, finished, self._order.expect)
+        if taken.bad and self._files.errors is not None:
+            errors = self._files.errors.open()
+            errors.append([msgspec.json.encode(bad) for bad in taken.bad])
+            errors.sync()
+            self._files.journal.execute("UPDATE job SET errors_length = ?", (errors.length,))
+        return taken
+
+    def _append(self, pieces: Sequence[Piece]) -> None:
+        """Writes the lines whose turn it is and holds the others, before the rows are marked."""
+        output, sql = self._files.output, self._files.journal
+        ready, early = self._order.sort(pieces)
+        if early:
+            self._rows.hold(early)
+        if not ready:
+            return
+        begin = output.append([piece.data for piece in ready])
+        if not output.is_regular:
+            self._rows.hold(ready)  # equal rows find their answer there
+            return
+        output.sync()
+        self._rows.written(ready, begin)
+        sql.execute("UPDATE job SET length = ?, tail = ?", (output.length, output.tail()))
+
+    def _held(self, line: int) -> Piece:
+        sql = self._files.journal
+        state, data = sql.execute("SELECT state, data FROM held WHERE line = ?", (line,)).fetchone()
+        sql.execute("DELETE FROM held WHERE line = ?", (line,))
+        return Piece(line, State(state), bytes(data))
+
+    def _close_files(self) -> None:
+        self._files.output.close()
+        if self._files.errors is not None:
+            self._files.errors.close()
+        close_journal(self._files.journal, self.recovered.journal_path)
+
+
+def _finish(connection: sqlite3.Connection) -> None:
+    connection.execute("UPDATE job SET is_finished = 1")
+
+
+def _as_os_error(exc: Exception) -> Exception:
+    """A full disk is a full disk, whether the output meets it or SQLite."""
+    return OSError(None, f"the journal cannot be written: {exc}") if isinstance(exc, sqlite3.Error) else exc
+
+
+__all__ = ["GROUP_EVERY_S", "Journal"]

@@ -1,0 +1,291 @@
+"""What a journal knows of each row: taken, done, or equal to another; looked up and written many rows at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from enum import IntEnum
+
+import msgspec
+
+from ..errors import ConfigurationError
+from .output_lines import copied_line
+from .ports import Outcome
+from .rows import BadLine, Row
+
+_encode = msgspec.msgpack.Encoder(order="deterministic", enc_hook=repr).encode
+_decode = msgspec.msgpack.Decoder(Row).decode
+
+
+class State(IntEnum):
+    """Where a row is. `WAITING` ones equal one that is on its way; `DOUBT` ones an earlier run may have sent."""
+
+    TAKEN = 0
+    ANSWERED = 1
+    FAILED = 2
+    BAD = 3
+    WAITING = 4
+    DOUBT = 5
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """A line for the output."""
+
+    line: int
+    state: State
+    data: bytes
+
+
+class Taken(msgspec.Struct, kw_only=True):
+    """What became of the rows that were offered.
+
+    Attributes:
+        rows: To be sent.
+        again: Those of them that an earlier run had on its way when it ended: perhaps they are billed twice.
+        bad: Lines that cannot be sent, those whose `custom_id` came before among them.
+        done: How many need nothing any more, for an earlier run did them.
+    """
+
+    rows: list[Row] = []
+    again: list[Row] = []
+    bad: list[BadLine] = []
+    done: int = 0
+
+
+class Finished(msgspec.Struct, kw_only=True):
+    """What a group of changes brought forth beside what was asked: lines, copies of answers, rows to be sent now."""
+
+    pieces: list[Piece] = []
+    copies: list[Outcome] = []
+    promoted: list[Row] = []
+    unsent: int = 0
+
+
+class RowTable:
+    """The rows of a job in its journal. `answer_at` gives a line of the output by its place.
+
+    Every method belongs into a transaction of the caller's.
+    """
+
+    __slots__ = ("_answer_at", "_is_deduped", "_keeps_answers", "_sql", "is_same_input", "waiting")
+
+    def __init__(
+        self, connection: sqlite3.Connection, answer_at: Callable[[int, int], bytes] | None, *, is_deduped: bool
+    ) -> None:
+        self._sql = connection
+        self._answer_at = answer_at
+        self._is_deduped = is_deduped
+        self.is_same_input = False
+        """Whether the input and the options are known to be those of before; else each row is compared."""
+        self.waiting = 0
+
+    def take(self, offered: Sequence[Row | BadLine], finished: Finished, expect: Callable[[int], None]) -> Taken:
+        """Marks rows as taken; `expect` is told of each that will have a line in the output, in their order.
+
+        Raises:
+            ConfigurationError: a row is not what it was in an earlier run.
+        """
+        taken = Taken()
+        if not offered:
+            return taken
+        found = self._sql.execute(
+            "SELECT line, state, digest, at FROM row WHERE line BETWEEN ? AND ?", (offered[0].line, offered[-1].line)
+        )
+        known = {line: (state, digest, at) for line, state, digest, at in found}
+        fresh: list[Row] = []
+        for item in offered:
+            before = known.get(item.line)
+            if before is not None:
+                self._seen_before(item, *before, taken, finished, expect)
+            elif isinstance(item, BadLine):
+                taken.bad.append(item)
+            else:
+                fresh.append(item)
+        if fresh:
+            self._take_fresh(fresh, taken, finished, expect)
+        if taken.bad:
+            rows = [(bad.line, State.BAD) for bad in taken.bad]
+            self._sql.executemany("INSERT INTO row (line, state) VALUES (?, ?)", rows)
+        return taken
+
+    def _seen_before(
+        self, item: Row | BadLine, state: int, digest: bytes | None, at: int | None, taken: Taken, finished: Finished,
+        expect: Callable[[int], None],
+    ) -> None:  # fmt: skip
+        if isinstance(item, BadLine):
+            if state != State.BAD:
+                raise _changed(item.line)
+            taken.done += 1
+            return
+        if not self.is_same_input and digest is not None and digest != digest_of(item):
+            raise _changed(item.line)
+        if state == State.DOUBT:
+            self._sql.execute("UPDATE row SET state = ? WHERE line = ?", (State.TAKEN, item.line))
+            taken.rows.append(item)
+            taken.again.append(item)
+            expect(item.line)
+            return
+        taken.done += 1
+        if at is None and state != State.BAD:  # finished before its turn came
+            held = self._sql.execute("SELECT state, data FROM held WHERE line = ?", (item.line,)).fetchone()
+            if held is not None:
+                self._sql.execute("DELETE FROM held WHERE line = ?", (item.line,))
+                expect(item.line)
+                finished.pieces.append(Piece(item.line, State(held[0]), held[1]))
+
+    def _take_fresh(self, fresh: list[Row], taken: Taken, finished: Finished, expect: Callable[[int], None]) -> None:
+        digests = [digest_of(row) for row in fresh]
+        before = self._sql.total_changes
+        self._sql.executemany(
+            "INSERT OR IGNORE INTO row (line, id, digest, state) VALUES (?, ?, ?, 0)",  # TAKEN
+            [(row.line, id_of(row.custom_id), digest) for row, digest in zip(fresh, digests, strict=True)],
+        )
+        if self._sql.total_changes - before < len(fresh):
+            fresh, digests = self._without_known_ids(fresh, digests, taken)
+        equals = self._equals(fresh, digests) if self._is_deduped else {}
+        for row, digest in zip(fresh, digests, strict=True):
+            expect(row.line)
+            first = equals.get(row.line)
+            if first is None or not self._joined(row, digest, first, finished):
+                taken.rows.append(row)
+
+    def _without_known_ids(self, fresh: list[Row], digests: list[bytes], taken: Taken) -> tuple[list[Row], list[bytes]]:
+        """Those whose `custom_id` is their own; the others are bad."""
+        span = (fresh[0].line, fresh[-1].line)
+        inserted = {line for (line,) in self._sql.execute("SELECT line FROM row WHERE line BETWEEN ? AND ?", span)}
+        kept = []
+        for row, digest in zip(fresh, digests, strict=True):
+            if row.line in inserted:
+                kept.append((row, digest))
+                continue
+            earlier = self._sql.execute("SELECT line FROM row WHERE id = ?", (id_of(row.custom_id),)).fetchone()[0]
+            why = f"`custom_id` {row.custom_id!r} is that of line {earlier} already"
+            taken.bad.append(BadLine(line=row.line, reason=why, raw=""))
+        return [row for row, _ in kept], [digest for _, digest in kept]
+
+    def _equals(self, fresh: list[Row], digests: list[bytes]) -> dict[int, int]:
+        """Line → the earlier line that is equal, for those that have one; the others are the first of their kind."""
+        mine = [
+            (digest, row.line) for row, digest in zip(fresh, digests, strict=True) if row.request.cache is not False
+        ]
+        before = self._sql.total_changes
+        self._sql.executemany("INSERT OR IGNORE INTO first (digest, line) VALUES (?, ?)", mine)
+        if self._sql.total_changes - before == len(mine):
+            return {}
+        find = "SELECT line FROM first WHERE digest = ?"
+        firsts = ((line, self._sql.execute(find, (digest,)).fetchone()[0]) for digest, line in mine)
+        return {line: first for line, first in firsts if first != line}
+
+    def _joined(self, row: Row, digest: bytes, first: int, finished: Finished) -> bool:
+        """Lets a row have the answer of an equal one, now or when that is there; else it is the first from now on."""
+        found = self._sql.execute("SELECT state, at, size FROM row WHERE line = ?", (first,)).fetchone()
+        state, at, size = found or (None, None, None)
+        if state in (State.TAKEN, State.DOUBT):
+            self._sql.execute("INSERT INTO waiting VALUES (?, ?, ?)", (row.line, first, _encode(row)))
+            self._sql.execute("UPDATE row SET state = ? WHERE line = ?", (State.WAITING, row.line))
+            self.waiting += 1
+            return True
+        data = self._answer(first, at, size) if state == State.ANSWERED else None
+        if data is None:
+            self._sql.execute("UPDATE first SET line = ? WHERE digest = ?", (row.line, digest))
+            return False
+        _copy(row, data, finished)
+        return True
+
+    def _answer(self, line: int, at: int | None, size: int | None) -> bytes | None:
+        if at is not None and size is not None and self._answer_at is not None:
+            return self._answer_at(at, size)
+        held = self._sql.execute("SELECT data FROM held WHERE line = ?", (line,)).fetchone()
+        return None if held is None else bytes(held[0])
+
+    def end(self, outcomes: Iterable[Outcome], finished: Finished) -> None:
+        """Notes what came of rows, for the equal ones that waited for them, too."""
+        for outcome in outcomes:
+            if outcome.kind == "unsent":
+                finished.unsent += 1 + self.give_back([outcome.line])
+                continue
+            is_answered = outcome.kind == "answered"
+            state = State.ANSWERED if is_answered else State.FAILED
+            finished.pieces.append(Piece(outcome.line, state, outcome.data))
+            if self.waiting:
+                self._end_waiting(outcome.line, outcome.data if is_answered else None, finished)
+
+    def _end_waiting(self, first: int, data: bytes | None, finished: Finished) -> None:
+        found = self._sql.execute("SELECT row FROM waiting WHERE first = ? ORDER BY line", (first,)).fetchall()
+        if not found:
+            return
+        rows = [_decode(row) for (row,) in found]
+        if data is not None:
+            self._sql.execute("DELETE FROM waiting WHERE first = ?", (first,))
+            self.waiting -= len(rows)
+            for row in rows:
+                _copy(row, data, finished)
+            return
+        # What failed answers nobody else: the next of them is sent, and the others wait for that.
+        successor = rows[0]
+        self._sql.execute("DELETE FROM waiting WHERE line = ?", (successor.line,))
+        self.waiting -= 1
+        self._sql.execute("UPDATE waiting SET first = ? WHERE first = ?", (successor.line, first))
+        # Not TAKEN: it is sent out of the order of lines, by which a later run tells what was sent.
+        self._sql.execute("UPDATE row SET state = ? WHERE line = ?", (State.DOUBT, successor.line))
+        self._sql.execute("UPDATE first SET line = ? WHERE digest = ?", (successor.line, digest_of(successor)))
+        finished.promoted.append(successor)
+
+    def give_back(self, lines: Sequence[int]) -> int:
+        """Forgets rows that were never sent, and those that waited for them; how many these are."""
+        before = self.waiting
+        for line in lines:
+            self._sql.execute(
+                "DELETE FROM first WHERE digest = (SELECT digest FROM row WHERE line = ?1) AND line = ?1", (line,)
+            )
+            self._sql.execute("DELETE FROM row WHERE line = ?", (line,))
+            if self.waiting:
+                self._sql.execute("DELETE FROM row WHERE line IN (SELECT line FROM waiting WHERE first = ?)", (line,))
+                self.waiting -= self._sql.execute("DELETE FROM waiting WHERE first = ?", (line,)).rowcount
+        return before - self.waiting
+
+    def written(self, pieces: Sequence[Piece], begin: int) -> None:
+        """Notes lines that stand one after the other in the output now."""
+        places, at = [], begin
+        for piece in pieces:
+            size = len(piece.data)
+            places.append((piece.state, at, size, piece.line))
+            at += size + 1
+        self._sql.executemany("UPDATE row SET state = ?, at = ?, size = ? WHERE line = ?", places)
+
+    def hold(self, pieces: Sequence[Piece]) -> None:
+        """Keeps lines whose turn has not come."""
+        rows = [(piece.line, piece.state, piece.data) for piece in pieces]
+        self._sql.executemany("INSERT OR REPLACE INTO held VALUES (?, ?, ?)", rows)
+        self._sql.executemany("UPDATE row SET state = ? WHERE line = ?", [(state, line) for line, state, _ in rows])
+
+
+def _copy(row: Row, data: bytes, finished: Finished) -> None:
+    copy, served_by = copied_line(data, row)
+    finished.pieces.append(Piece(row.line, State.ANSWERED, copy))
+    finished.copies.append(
+        Outcome(line=row.line, custom_id=row.custom_id, kind="answered", data=copy, served_by=served_by)
+    )
+
+
+def digest_of(row: Row) -> bytes:
+    """Of everything about a row but its name."""
+    return hashlib.blake2b(_encode(row.request), digest_size=16).digest()
+
+
+def id_of(custom_id: str) -> int:
+    """A name as 64 bits: two of a million different ones are taken for equal once in 37 million jobs."""
+    return int.from_bytes(
+        hashlib.blake2b(custom_id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big", signed=True
+    )
+
+
+def _changed(line: int) -> ConfigurationError:
+    return ConfigurationError(
+        f"line {line} of the input is not what it was when this job began: give the same input, or --overwrite to "
+        "start anew"
+    )
+
+
+__all__ = ["Finished", "Piece", "RowTable", "State", "Taken", "digest_of", "id_of"]

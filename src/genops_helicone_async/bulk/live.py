@@ -1,0 +1,187 @@
+"""Rows answered by this process: its adapter's `chat_many`, which waits out an outage and stops at the money wall."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from .. import (
+    BulkResult,
+    ChatRequest,
+    ConfigurationError,
+    GenOpsHeliconeAsyncAdapter,
+    HeliconeError,
+    HeliconeResponse,
+)
+from .._flow.checks import check_providers
+from .._flow.many import ChatMany
+from ..errors import Attempt, BudgetExceededError
+from .outage import Outage, is_lost, is_unreached
+from .output_lines import output_line
+from .ports import Outcome
+from .rows import Row
+from .tally import attempts_of
+from .unsent import UnsentError
+from .wall import Wall
+
+WAIT_FOR_GATEWAY_S = 600.0
+_LOOK_S = 2.0
+_STRIKES = 2
+"""How often a row may find nobody while others are answered, before it fails: then it is its own provider's trouble."""
+
+
+def _say_nothing(text: str) -> None:
+    pass
+
+
+class LiveRows:
+    """An `Executor`: at most `max_in_flight` calls at once, each with the deadline, retries and failover of a chat.
+
+    While nobody can be reached, rows wait, up to `wait_s` seconds; then they are given back. So are rows that a budget
+    has no room for, and no more are taken. `note` is told of both. `stopped` is why it took no more.
+    """
+
+    __slots__ = ("_adapter", "_looking", "_max_in_flight", "_note", "_outage", "_wall", "stopped")
+
+    def __init__(
+        self, adapter: GenOpsHeliconeAsyncAdapter, *, max_in_flight: int = 256, wait_s: float = WAIT_FOR_GATEWAY_S,
+        note: Callable[[str], None] = _say_nothing, clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self._adapter = adapter
+        self._max_in_flight = max_in_flight
+        self._note = note
+        self._outage = Outage(wait_s, note, clock)
+        self._wall = Wall()
+        self._looking = asyncio.Lock()
+        self.stopped: str | None = None
+
+    @property
+    def window(self) -> int:
+        """How many rows are out at once at most."""
+        return self._max_in_flight
+
+    @asynccontextmanager
+    async def outcomes(self, rows: AsyncIterator[Row]) -> AsyncIterator[AsyncIterator[Outcome]]:
+        """As `Executor` has it."""
+        taken: dict[int, Row] = {}
+        many = ChatMany(self._requests(rows, taken), self._run, {}, max_in_flight=self._max_in_flight)
+        async with many:
+            yield self._outcomes(many, taken)
+
+    async def _requests(self, rows: AsyncIterator[Row], taken: dict[int, Row]) -> AsyncIterator[ChatRequest]:
+        number = 0
+        while self.stopped is None:
+            row = await anext(rows, None)
+            if row is None:
+                return
+            taken[number] = row
+            number += 1
+            yield row.request
+
+    async def _outcomes(self, many: ChatMany, taken: dict[int, Row]) -> AsyncIterator[Outcome]:
+        async for result in many:
+            row = taken.pop(result.index)
+            if isinstance(result.error, ConfigurationError) and row.is_default_target:
+                raise result.error  # so it would be with every row
+            yield outcome_of(row, result)
+
+    async def _run(self, request: ChatRequest) -> HeliconeResponse:
+        """One call, until it is answered or has failed for a reason of its own."""
+        chat = self._adapter._pipeline().run
+        lost: list[Attempt] = []
+        strikes = 0
+        while True:
+            began = time.monotonic()
+            try:
+                response = await self._sent(chat, request)
+            except BudgetExceededError as exc:
+                if exc.scope == "request" or any(attempt.billed != "no" for attempt in exc.attempts):
+                    raise
+                await self._no_room(exc)
+            except UnsentError as exc:
+                self.stopped = exc.message
+                if lost:  # what was sent before may be billed: it failed, and is not given back
+                    raise HeliconeError(exc.message, attempts=tuple(lost), billed="maybe") from exc
+                raise
+            except HeliconeError as exc:
+                strikes += self._outage.was_reached_since(began)
+                if strikes > _STRIKES or not await self._is_away(exc, began):
+                    exc.attempts = (*lost, *exc.attempts)
+                    raise
+                lost += [attempt for attempt in exc.attempts if attempt.billed == "maybe"]
+            else:
+                return msgspec.structs.replace(response, attempts=(*lost, *response.attempts)) if lost else response
+
+    async def _sent(
+        self, chat: Callable[[ChatRequest], Awaitable[HeliconeResponse]], request: ChatRequest
+    ) -> HeliconeResponse:
+        """One try, once it may be made."""
+        is_asking = await self._outage.enter()
+        try:
+            self._wall.enter()
+            try:
+                response = await chat(request)
+            finally:
+                self._wall.leave()
+            self._outage.reached()
+            return response
+        finally:
+            self._outage.leave(was_asking=is_asking)
+
+    async def worst_case_pusd(self, request: ChatRequest) -> int:
+        """The most that sending a row may cost, in pico-dollars, as far as prices are known."""
+        pipeline = self._adapter._pipeline()
+        try:
+            targets = await pipeline.candidates.of(request)
+        except HeliconeError:
+            return 0
+        return max((pipeline.estimates.worst_case_pusd(request, target) or 0 for target in targets), default=0)
+
+    async def _no_room(self, exc: BudgetExceededError) -> None:
+        was_reached = self._wall.reached is not None
+        try:
+            await self._wall.refused(exc)
+        except UnsentError:
+            if not was_reached:
+                self._note(f"stopping: {exc.message}; calls on their way are finished")
+            raise
+
+    async def _is_away(self, error: HeliconeError, began: float) -> bool:
+        """Whether the call failed because nobody can be reached; then the row is to try again, and wait before that."""
+        if is_unreached(error):
+            self._outage.begin(error.message)
+            return True
+        if not is_lost(error):
+            if any(attempt.http_status is not None for attempt in error.attempts):
+                self._outage.reached()
+            return False
+        async with self._looking:
+            if self._outage.is_open or self._outage.was_reached_since(began):
+                return self._outage.is_open
+            checks = await check_providers(self._adapter._pipeline(), _LOOK_S)
+            if any(check.ok for check in checks.values()) or not any(
+                check.status == "unreachable" for check in checks.values()
+            ):
+                self._outage.reached()
+                return False
+            self._outage.begin(error.message)
+            return True
+
+
+def outcome_of(row: Row, result: BulkResult) -> Outcome:
+    """What came of a row that `chat_many` was given."""
+    error = result.error
+    if isinstance(error, UnsentError):
+        return Outcome(line=row.line, custom_id=row.custom_id, kind="unsent", reason=error.message)
+    return Outcome(
+        line=row.line, custom_id=row.custom_id, kind="answered" if error is None else "failed",
+        data=msgspec.json.encode(output_line(row, result)), attempts=tuple(attempts_of(result)),
+        error=None if error is None else type(error).__name__, reason=None if error is None else str(error),
+    )  # fmt: skip
+
+
+__all__ = ["WAIT_FOR_GATEWAY_S", "LiveRows", "outcome_of"]
