@@ -233,15 +233,22 @@ class _Told:
 def _iterated(
     many: ChatMany, box: Mailbox | None, requests: Iterator[Any], told: _Told | None
 ) -> Generator[BulkResult, None, None]:
-    """The results one by one; each step waits on the loop thread, and requests are read here in between."""
+    """The results one by one; each step waits on the loop thread, and requests are read here in between.
+
+    Each request begins as soon as it is read, for the next may take its time; that is not waited for.
+    """
+    is_wanted = False
     try:
         while (result := _call(many.step)) is not None:
             if isinstance(result, BulkResult):
                 yield result
-            elif result is MORE and box is not None:
-                _post(requests, box)
+            elif result is MORE:
+                is_wanted = True
             elif told is not None:
                 told.pass_on()
+            while is_wanted and box is not None and many.room() > 0:
+                _post(requests, box)
+                _thread.post(many.begin)
     finally:
         _thread.finish(many.aclose)
         if told is not None:

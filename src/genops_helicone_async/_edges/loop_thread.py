@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import concurrent.futures
 import contextlib
+import contextvars
 import os
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
-from typing import Any, TypeVar
-
-import anyio
-from anyio.from_thread import BlockingPortal
+from typing import Any, Generic, TypeVar
 
 Result = TypeVar("Result")
 _LONGEST_GOODBYE_S = 5.0
@@ -21,13 +21,14 @@ _LONGEST_GOODBYE_S = 5.0
 class LoopThread:
     """An event loop on a daemon thread: started when first needed, ended with the process, new after a fork."""
 
-    __slots__ = ("_lock", "_loop", "_portal", "_thread")
+    __slots__ = ("_jobs", "_lock", "_loop", "_stop", "_thread")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._portal: BlockingPortal
         self._loop: asyncio.AbstractEventLoop
+        self._stop: asyncio.Event
+        self._jobs: set[_Job[Any]] = set()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forget)
 
@@ -46,26 +47,30 @@ class LoopThread:
 
         Raises:
             RuntimeError: called on the loop's own thread, which would wait for itself.
+            concurrent.futures.CancelledError: the loop ended meanwhile, with the process.
         """
-        job = _Job()
+        if self.is_here:
+            raise RuntimeError("this is the event loop thread that would do it: it cannot wait for itself")
+        loop, jobs = self._running(), self._jobs
+        job = _Job(function, arguments, loop)
+        jobs.add(job)
         try:
-            result: Result | _Exit = self._running_portal().start_task_soon(_spared, job, function, arguments).result()
+            loop.call_soon_threadsafe(job.begin)
+            job.ended.acquire()
         except BaseException:
-            job.call_off()  # without effect where the exception is the coroutine's own
+            job.call_off()
             raise
-        if isinstance(result, _Exit):
-            raise result.reason
-        return result
+        finally:
+            jobs.discard(job)
+        return job.outcome()
 
     def begin(self, function: Callable[..., Coroutine[Any, Any, Result]], *arguments: Any) -> Future[Result]:
         """Has the loop run a coroutine function, without waiting for it; its future can be cancelled."""
-        self._running_portal()
-        return asyncio.run_coroutine_threadsafe(function(*arguments), self._loop)
+        return asyncio.run_coroutine_threadsafe(function(*arguments), self._running())
 
     def post(self, function: Callable[..., object], *arguments: Any) -> None:
         """Has the loop call a function soon, in the order asked."""
-        self._running_portal()
-        self._loop.call_soon_threadsafe(function, *arguments)
+        self._running().call_soon_threadsafe(function, *arguments)
 
     @property
     def is_here(self) -> bool:
@@ -76,39 +81,51 @@ class LoopThread:
         """Runs the end of something; as finalizers must, on any thread, and not at all where the loop has ended."""
         if not self.is_running:
             return
-        if threading.current_thread() is self._thread:
+        if self.is_here:
             ending = asyncio.ensure_future(function())
             _endings.add(ending)
             ending.add_done_callback(_endings.discard)
         else:
             self.call(function)
 
-    def _running_portal(self) -> BlockingPortal:
+    def _running(self) -> asyncio.AbstractEventLoop:
         if not self.is_running:
             with self._lock:
                 if not self.is_running:
                     self._start()
-        return self._portal
+        return self._loop
 
     def _start(self) -> None:
-        ready: Future[BlockingPortal] = Future()
+        ready: Future[None] = Future()
+        jobs: set[_Job[Any]] = set()
+        self._jobs = jobs
 
         async def main() -> None:
-            async with BlockingPortal() as portal:
-                self._loop = asyncio.get_running_loop()
-                ready.set_result(portal)
-                await portal.sleep_until_stopped()
+            self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+            ready.set_result(None)
+            await self._stop.wait()
 
-        thread = threading.Thread(target=anyio.run, args=(main,), name="genops-helicone", daemon=True)
+        def run() -> None:
+            try:
+                asyncio.run(main())
+            except BaseException as exc:
+                if ready.done():
+                    raise
+                ready.set_exception(exc)
+            finally:
+                for job in tuple(jobs):  # also those that came when nothing was begun any more
+                    job.end()
+
+        thread = threading.Thread(target=run, name="genops-helicone", daemon=True)
         thread.start()
-        self._portal = ready.result()
+        ready.result()
         self._thread = thread
         atexit.register(self._end, thread)
 
     def _end(self, thread: threading.Thread) -> None:
         """At the end of the process: what still runs belongs to threads that nobody waits for."""
         if thread is self._thread and self.is_running:
-            self._portal.start_task_soon(self._portal.stop, True)
+            self.post(self._stop.set)
             thread.join(_LONGEST_GOODBYE_S)
 
     def _forget(self) -> None:
@@ -117,35 +134,32 @@ class LoopThread:
         self._thread = None
 
 
-class _Exit:
-    """What ends a program, on its way from the loop's thread to the caller's."""
+class _Job(Generic[Result]):
+    """What a thread waits for, and calls off even where it was interrupted before it knew that the job had begun."""
 
-    __slots__ = ("reason",)
+    __slots__ = ("_arguments", "_context", "_error", "_function", "_is_off", "_loop", "_result", "_task", "ended")
 
-    def __init__(self, reason: BaseException) -> None:
-        self.reason = reason
-
-
-class _Job:
-    """What a waiting thread calls off with, even where it was interrupted before it knew that the job had begun."""
-
-    __slots__ = ("_is_off", "_loop", "_task")
-
-    def __init__(self) -> None:
+    def __init__(
+        self, function: Callable[..., Awaitable[Result]], arguments: tuple[Any, ...], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._function = function
+        self._arguments = arguments
+        self._loop = loop
+        self._context = contextvars.copy_context()
         self._is_off = False
-        self._loop: asyncio.AbstractEventLoop
-        self._task: asyncio.Task[Any] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._result: Result
+        self._error: BaseException | None = concurrent.futures.CancelledError()  # until it is known better
+        self.ended = threading.Lock()
+        self.ended.acquire()
 
     def begin(self) -> None:
-        """On the loop's thread, before anything else."""
-        self._loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task()
-        if self._is_off and self._task is not None:
+        """On the loop's thread."""
+        if "sniffio" in sys.modules:  # anyio asks it where it is, and the caller's thread may run another library
+            self._context.run(sys.modules["sniffio"].current_async_library_cvar.set, "asyncio")
+        self._task = self._loop.create_task(self._run(), context=self._context)
+        if self._is_off:
             self._task.cancel()
-
-    def end(self) -> None:
-        """On the loop's thread, after everything else."""
-        self._task = None
 
     def call_off(self) -> None:
         """On any thread; one of the two sees what the other has set."""
@@ -155,16 +169,33 @@ class _Job:
             with contextlib.suppress(RuntimeError):  # the loop has ended, and all that ran on it
                 self._loop.call_soon_threadsafe(task.cancel)
 
+    def outcome(self) -> Result:
+        """The result, or the error is raised; once, for neither is kept."""
+        error, self._error = self._error, None
+        if error is None:
+            return self._result
+        try:
+            raise error
+        finally:
+            del error  # it is in a cycle with its traceback else
 
-async def _spared(job: _Job, function: Callable[..., Awaitable[Result]], arguments: tuple[Any, ...]) -> Result | _Exit:
-    """The function's result; where the caller's own code wants to exit, the loop that all share goes on."""
-    job.begin()
-    try:
-        return await function(*arguments)
-    except (SystemExit, KeyboardInterrupt) as exc:
-        return _Exit(exc)
-    finally:
-        job.end()
+    async def _run(self) -> None:
+        """Nothing gets out of here: where the caller's own code wants to exit, the loop that all share goes on."""
+        try:
+            self._result = await self._function(*self._arguments)
+            self._error = None
+        except asyncio.CancelledError:
+            pass  # as it was before: called off, or the loop ends
+        except BaseException as exc:  # noqa: BLE001  the caller's, who waits for it
+            self._error = exc
+        finally:
+            self._task = None
+            self.end()
+
+    def end(self) -> None:
+        """Whoever waits goes on; once more is harmless."""
+        with contextlib.suppress(RuntimeError):
+            self.ended.release()
 
 
 _endings: set[asyncio.Future[None]] = set()

@@ -49,6 +49,9 @@ class Mailbox:
     def __bool__(self) -> bool:
         return bool(self._requests) or self.is_closed
 
+    def __len__(self) -> int:
+        return len(self._requests)
+
 
 class Window:
     """The calls of one `chat_many` that are running, or finished and not yet given back."""
@@ -101,6 +104,19 @@ class Window:
             else:
                 self._start(item)
         return False
+
+    def room(self) -> int:
+        """How many more requests a mailbox could use now, none while a result is ready. Callable from any thread.
+
+        May be one too many while a call begins or ends: that request waits in the box.
+        """
+        source = self._source
+        if self._exhausted or not isinstance(source, Mailbox) or source.is_closed:
+            return 0
+        if self._given in self._early if self._ordered else self._finished:
+            return 0
+        room = self._limit - len(self._tasks) - len(self._finished)
+        return (min(room, self._limit * _WINDOW - self._read + self._given) if self._ordered else room) - len(source)
 
     def next_ready(self) -> BulkResult | None:
         """The next result to give, None where it is not there yet."""

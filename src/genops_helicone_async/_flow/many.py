@@ -90,6 +90,14 @@ class ChatMany:
         """The next result, or a sign for who brought a mailbox or listens to the progress; None at the end."""
         return await anext(self._results, None)
 
+    def room(self) -> int:
+        """How many requests who brought a mailbox could put in before the next step. Callable from any thread."""
+        return self._window.room()
+
+    def begin(self) -> None:
+        """Begins what is in the mailbox."""
+        self._window.fill()
+
     @property
     def untaken(self) -> tuple[BulkResult, ...]:
         """After the end: results that were there and not given, for an error was raised or the iteration left."""
