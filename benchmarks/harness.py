@@ -89,6 +89,15 @@ def pin() -> None:
         os.sched_setaffinity(0, {cores()[0]})
 
 
+def raise_open_files(wanted: int) -> int:
+    """Lets this process and those it starts open more files, as far as the system allows: how many that is."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return most if soft != resource.RLIM_INFINITY and soft < most else soft
+
+
 def child(script: str, side: str, *arguments: str, python: str = sys.executable) -> Any:
     """What a side's process tells; its failure ends the run and says why."""
     command = [python, script, "--child", side, *arguments]

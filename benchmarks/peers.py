@@ -1,6 +1,6 @@
 """CPU per call of the clients people use today, against this one, on the same server in the same run.
 
-    python benchmarks/peers.py [--rounds 5] [--concurrency 64] [--seconds 1] [--only openai …] [--venvs DIR] [--json]
+    python benchmarks/peers.py [--rounds 3] [--concurrency 64] [--seconds 1] [--only openai …] [--venvs DIR] [--json]
 
 Each of the others lives in an environment of its own, made with uv under `--venvs` (the user's cache folder unless
 told otherwise) by the Python that runs this, with the newest versions the index has at that time; `--upgrade` makes
@@ -178,7 +178,7 @@ def chart_of(result: dict[str, Any], options: argparse.Namespace) -> str:
 
 def main() -> None:
     """Parses the arguments, runs the comparison and publishes it."""
-    parser = harness.parser(__doc__, rounds=5)
+    parser = harness.parser(__doc__, rounds=3)
     parser.add_argument("--concurrency", type=int, default=MOST_IN_FLIGHT)
     parser.add_argument("--seconds", type=float, default=1.0, help="CPU time that a measurement takes at least")
     parser.add_argument("--only", nargs="+", choices=list(CALLS), default=[], help="these others")

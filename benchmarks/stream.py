@@ -1,6 +1,6 @@
 """CPU for each chunk of a streamed answer: ours against aiohttp's line iterator, and openai's where it is installed.
 
-    python benchmarks/stream.py [--rounds 7] [--streams 128] [--in-flight 8] [--events 400] [--quick] [--json]
+    python benchmarks/stream.py [--rounds 5] [--streams 96] [--in-flight 8] [--events 400] [--quick] [--json]
 
 Bursts: the server sends 16 events at a time, as fast as they are read; that is what parsing costs. One by one: each
 event comes in a read of its own, 2 ms apart, in many streams at once; there waking up is the largest part. The
@@ -189,8 +189,8 @@ def chart_of(result: dict[str, Any], options: argparse.Namespace) -> str:
 
 def main() -> None:
     """Parses the arguments, runs the comparison and publishes it."""
-    parser = harness.parser(__doc__, rounds=7)
-    parser.add_argument("--streams", type=int, default=128)
+    parser = harness.parser(__doc__, rounds=5)
+    parser.add_argument("--streams", type=int, default=96)
     parser.add_argument("--in-flight", type=int, default=8, help="streams at once; four times as many one by one")
     parser.add_argument("--events", type=int, default=400, help="in a stream")
     options = parser.parse_args()
