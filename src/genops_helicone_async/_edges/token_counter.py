@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import math
+from collections.abc import Sequence
 from typing import Protocol
 
 from .._rules.tokens import heuristic_tokens, multiplier_for
@@ -57,12 +58,16 @@ class TokenCounter:
             return self(model, text)
         return math.ceil(heuristic_tokens(text) * multiplier_for(model))
 
-    def _counted(self, encoding: str, text: str) -> int:
+    def batch(self, encoding: str, texts: Sequence[str]) -> list[int]:
+        """What `toktok` counts of each text, at half a microsecond for a short one where there are many."""
         if self._batch_count is None:
             self._batch_count = importlib.import_module("toktok").batch_count
-        if not text.isascii():  # an unpaired surrogate is no UTF-8, and toktok takes nothing else
-            text = text.encode("utf-8", "replace").decode()
-        (tokens,) = self._batch_count([text], encoding, 1)
+        # an unpaired surrogate is no UTF-8, and toktok takes nothing else
+        sound = [text if text.isascii() else text.encode("utf-8", "replace").decode() for text in texts]
+        return self._batch_count(sound, encoding, 1)
+
+    def _counted(self, encoding: str, text: str) -> int:
+        (tokens,) = self.batch(encoding, (text,))
         return tokens
 
     def _remember(self, key: tuple[str, str], tokens: int) -> None:

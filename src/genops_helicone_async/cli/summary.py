@@ -67,15 +67,15 @@ def shortened(text: str) -> str:
     return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"
 
 
-def rows_line(tally: Tally, wall_s: float) -> str:
-    """Rows by outcome, failovers, retries, time and speed."""
+def rows_line(tally: Tally, wall_s: float, rows_before: int = 0) -> str:
+    """Rows by outcome, failovers, retries; time and speed of the run, which began with so many rows done."""
     outcomes = [f"{tally.ok:,} answered", f"{tally.failed:,} failed"]
     if tally.skipped:
         outcomes.append(f"{tally.skipped:,} skipped")
     parts = [
         f"{counted(tally.done, 'row')}: {', '.join(outcomes)}",
         f"{counted(tally.failover_count, 'failover')}, {counted(tally.retries, 'retry', 'retries')}",
-        f"{wall_s:.1f} s, {tally.done / max(wall_s, 1e-3):,.0f} rows/s",
+        f"{wall_s:.1f} s, {(tally.done - rows_before) / max(wall_s, 1e-3):,.0f} rows/s",
     ]
     return "; ".join(parts)
 

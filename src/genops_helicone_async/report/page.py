@@ -35,13 +35,18 @@ class Heading(msgspec.Struct, frozen=True, kw_only=True):
 
 def page_of(figures: ReportFigures, heading: Heading, budgets: Sequence[BudgetStatus] = ()) -> str:
     """The whole page. It refers to nothing outside of itself, and holds no script."""
+    return framed(heading.title, _about(figures, heading), _sections(figures, heading, budgets))
+
+
+def framed(title: str, about: Html, sections: Sequence[Html]) -> str:
+    """A page with these sections, those that are empty left out, and what `about` says below the title."""
     files = resources.files(__package__)
     template = Template((files / "page.html").read_text(encoding="utf-8"))
     return template.substitute(
-        title=text(heading.title),
+        title=text(title),
         style=(files / "page.css").read_text(encoding="utf-8"),
-        about=_about(figures, heading),
-        sections=joined(*(section for section in _sections(figures, heading, budgets) if section)),
+        about=about,
+        sections=joined(*filter(None, sections)),
     )
 
 
@@ -70,32 +75,33 @@ def _sections(figures: ReportFigures, heading: Heading, budgets: Sequence[Budget
     zone = heading.written_at.tzinfo
     assert zone is not None
     whole, lines = figures.totals, figures.breakdowns
-    budget = _section("Budgets", budget_bars(budgets)) if budgets else Html("")
+    budget = section("Budgets", budget_bars(budgets)) if budgets else Html("")
     if not whole.attempts:
-        return [_section("Spend", tag("p", "The ledger has no attempts in this period.", class_="empty")), budget]
+        return [section("Spend", tag("p", "The ledger has no attempts in this period.", class_="empty")), budget]
     timeline = figures.timeline
     dearest = [line.name[0] for line in lines["provider"] if line.name is not None]
     small = [
-        _section(f"By {dimension}", breakdown_table(word, lines[dimension], whole, brief=True))
+        section(f"By {dimension}", breakdown_table(word, lines[dimension], whole, brief=True))
         for dimension, word in _BRIEF.items()
         if _tells(lines[dimension])
     ]
     return [
         _tiles(whole, figures.latency),
         budget,
-        _section(f"Spend by {timeline.grain}", spend_chart(timeline, dearest)),
-        _section(f"Attempts by {timeline.grain}", attempts_chart(timeline), timeline_table(timeline)),
-        _section("By provider", breakdown_table("Provider", lines["provider"], whole)),
-        _section("By model", breakdown_table("Provider / model", lines["model"], whole)),
+        section(f"Spend by {timeline.grain}", spend_chart(timeline, dearest)),
+        section(f"Attempts by {timeline.grain}", attempts_chart(timeline), timeline_table(timeline)),
+        section("By provider", breakdown_table("Provider", lines["provider"], whole)),
+        section("By model", breakdown_table("Provider / model", lines["model"], whole)),
         tag("div", *small, class_="pairs") if small else Html(""),
         _latency(figures, dearest),
-        _section("Failed attempts", error_table(figures.errors, whole)) if figures.errors else Html(""),
-        _section("Dearest attempts", biggest_table(figures.biggest, zone)) if figures.biggest else Html(""),
-        _section("What these figures are worth", worth_table(figures.sources, whole)),
+        section("Failed attempts", error_table(figures.errors, whole)) if figures.errors else Html(""),
+        section("Dearest attempts", biggest_table(figures.biggest, zone)) if figures.biggest else Html(""),
+        section("What these figures are worth", worth_table(figures.sources, whole)),
     ]
 
 
-def _section(title: str, *content: Html) -> Html:
+def section(title: str, *content: Html) -> Html:
+    """A section of a page, below its heading."""
     return tag("section", tag("h2", title), *content)
 
 
@@ -108,23 +114,24 @@ def _tiles(whole: Totals, latency: LatencyLine) -> Html:
     answered = whole.attempts - whole.failed
     average = whole.cost_pusd // whole.attempts
     tiles = [
-        _tile("Spend", money(whole.cost_pusd), _certainty(whole), "wide"),
-        _tile("Attempts", count(whole.attempts),
+        tile("Spend", money(whole.cost_pusd), _certainty(whole), "wide"),
+        tile("Attempts", count(whole.attempts),
               joined(f"{share(answered, whole.attempts)} answered, {count(whole.failed)} failed; ",
                      about(_rounded(average)), " each")),
-        _tile("Tokens", joined(count(whole.input_tokens), tag("small", f"{NO_BREAK}in")),
+        tile("Tokens", joined(count(whole.input_tokens), tag("small", f"{NO_BREAK}in")),
               joined(count(whole.output_tokens), f"{NO_BREAK}out")),
-        _tile("Latency, median", duration(latency.p50_ms),
+        tile("Latency, median", duration(latency.p50_ms),
               f"95{NO_BREAK}% within {duration(latency.p95_ms)}, 99{NO_BREAK}% within {duration(latency.p99_ms)}"
               if latency.answers else "no answer was timed"),
     ]  # fmt: skip
     if whole.gateway_pusd:
-        tiles.append(_tile("Gateway fees", money(whole.gateway_pusd),
+        tiles.append(tile("Gateway fees", money(whole.gateway_pusd),
                            f"{share(whole.gateway_pusd, whole.cost_pusd)} of the spend, in it"))  # fmt: skip
     return tag("div", *tiles, class_="tiles")
 
 
-def _tile(name: str, figure: str, words: str, class_: str = "") -> Html:
+def tile(name: str, figure: str, words: str, class_: str = "") -> Html:
+    """One large figure with its name and a line of words."""
     return tag(
         "div", tag("h2", name), tag("p", figure, class_="figure"), tag("p", words, class_="quiet"),
         class_=f"tile {class_}".strip(),
@@ -166,11 +173,11 @@ def _latency(figures: ReportFigures, dearest: Sequence[str]) -> Html:
     legend = tag("p", "Dot: median. Thick line: to the 95th percentile. Thin line: to the 99th. "
                       "Answered attempts only; percentiles within half a per cent.", class_="quiet")  # fmt: skip
     chart = joined(range_chart(titled, ranges, round_duration), legend) if ranges else Html("")
-    return _section("Latency by provider", chart, latency_table([*figures.latencies, figures.latency]))
+    return section("Latency by provider", chart, latency_table([*figures.latencies, figures.latency]))
 
 
 def _tip(line: LatencyLine) -> str:
     return f"{line.provider}: median {duration(line.p50_ms)}, p95 {duration(line.p95_ms)}, p99 {duration(line.p99_ms)}"
 
 
-__all__ = ["Heading", "page_of"]
+__all__ = ["Heading", "framed", "page_of", "section", "tile"]

@@ -1,0 +1,141 @@
+"""`bulk --dry-run`: what the job would cost and how long it would take, before anything is sent."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigurationError
+from .bulk_estimate_view import JobEstimate, print_estimate
+from .bulk_inputs import items_of, open_rows
+from .failures import FAILED, WRONG_USAGE, CommandError
+from .interrupts import Interrupts
+from .money import PUSD_PER_USD
+from .options import chat_keywords
+from .progress import NOTES_SHOWN
+
+if TYPE_CHECKING:
+    from ..bulk.estimate import Estimator, Refusal
+    from ..bulk.rows import BadLine, Row
+    from ..config import Settings
+
+_NO_KEY = "dry-run"  # for the settings, where none is set; nothing is sent, so nobody sees it
+
+
+def run_estimate(arguments: argparse.Namespace) -> int:
+    """Looks at every row and prints what all would cost; 0 if all could be sent, 1 if not."""
+    from .. import ChatRequest
+
+    defaults = chat_keywords(arguments)
+    ChatRequest(message="only to check the other options", **defaults)
+    settings = settings_of(arguments)
+    _quieten_prices()
+    job = asyncio.run(_estimate(arguments, settings, defaults))
+    print_estimate(job, as_json=arguments.json)
+    return FAILED if job.refused else 0
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """The settings that the connection options and the environment describe; a key need not be among them.
+
+    Raises:
+        ConfigurationError: a setting is wrong.
+    """
+    from .._edges.open_files import open_file_limit
+    from ..config import GivenSettings, resolve
+
+    given = GivenSettings(
+        helicone_api_key=None if os.environ.get("HELICONE_API_KEY") else _NO_KEY,
+        gateway_url=arguments.gateway_url,
+        gateway_dialect=arguments.dialect,
+        provider_urls=dict(arguments.provider_url) or None,
+        trust_env=arguments.trust_env,
+    )
+    return resolve(given, dict(os.environ), open_file_limit())
+
+
+def _quieten_prices() -> None:
+    """The table says of a model that it has no price; a warning need not."""
+    import logging
+
+    log = logging.getLogger("genops_helicone_async.prices")
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())
+
+
+async def _estimate(arguments: argparse.Namespace, settings: Settings, defaults: dict[str, Any]) -> JobEstimate:
+    from .._edges.price_book import PriceBook
+    from ..bulk.estimate import Estimator
+    from ..bulk.rows import RowReader
+
+    source = await asyncio.to_thread(open_rows, arguments)
+    limit_usd = getattr(arguments, "max_cost", None)
+    limit_pusd = None if limit_usd is None else round(limit_usd * PUSD_PER_USD)
+    notes = _Notes()
+    reader = RowReader(defaults, frozenset(settings.candidates), remember_ids=False)
+    items = items_of(source, reader, getattr(arguments, "from_line", 1))
+    prices, dedupe = PriceBook(settings.prices), not getattr(arguments, "no_dedupe", False)
+    estimator = await asyncio.to_thread(Estimator, settings, prices, limit_pusd=limit_pusd, dedupe=dedupe)
+    with Interrupts(lambda count: source.stop()) as interrupts:
+        try:
+            await _add_all(estimator, items, notes)
+        finally:
+            source.stop()
+            await asyncio.to_thread(estimator.close)
+    return JobEstimate(
+        estimate=estimator.estimate, input=source.name, bad_lines=notes.bad_lines, reasons=tuple(notes.shown),
+        is_cut=bool(interrupts.count), limit_pusd=limit_pusd, max_in_flight=arguments.max_in_flight,
+        requests_per_minute=arguments.requests_per_minute, tokens_per_minute=arguments.tokens_per_minute,
+    )  # fmt: skip
+
+
+async def _add_all(estimator: Estimator, items: AsyncIterator[Row | BadLine], notes: _Notes) -> None:
+    from ..bulk.estimate import BATCH_ROWS
+    from ..bulk.rows import BadLine
+
+    batch: list[Row] = []
+    async for item in items:
+        if isinstance(item, BadLine):
+            notes.bad(item)
+            continue
+        batch.append(item)
+        if len(batch) >= BATCH_ROWS:
+            notes.refused(await estimator.add(batch))
+            batch = []
+    notes.refused(await estimator.add(batch))
+
+
+class _Notes:
+    """What cannot be sent: all of it counted, the first ones told."""
+
+    __slots__ = ("bad_lines", "shown")
+
+    def __init__(self) -> None:
+        self.bad_lines = 0
+        self.shown: list[str] = []
+
+    def bad(self, line: BadLine) -> None:
+        """A line that is no row."""
+        self.bad_lines += 1
+        self._tell(line.line, line.reason)
+
+    def refused(self, refusals: Sequence[Refusal]) -> None:
+        """Rows that no call could be made of.
+
+        Raises:
+            CommandError: the command line itself names who cannot be asked.
+        """
+        for refusal in refusals:
+            if refusal.row.is_default_target and isinstance(refusal.error, ConfigurationError):
+                raise CommandError(refusal.reason, WRONG_USAGE)
+            self._tell(refusal.row.line, refusal.reason)
+
+    def _tell(self, line: int, reason: str) -> None:
+        if len(self.shown) < NOTES_SHOWN:
+            self.shown.append(f"line {line}: {reason}")
+
+
+__all__ = ["run_estimate", "settings_of"]
