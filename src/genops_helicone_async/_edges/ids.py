@@ -5,7 +5,17 @@ from __future__ import annotations
 import os
 
 _BLOCK = 256  # ids per visit to the operating system
-_VARIANT = "89ab"
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+_forks = 0  # of this process: a stock that its parent has, too, must not be used
+
+
+def _count_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
 
 
 class RequestIds:
@@ -14,16 +24,16 @@ class RequestIds:
     One instance serves any number of threads: each id leaves the stock by `list.pop`, which no two threads share.
     """
 
-    __slots__ = ("_pid", "_stock")
+    __slots__ = ("_fork", "_stock")
 
     def __init__(self) -> None:
         self._stock: list[str] = []
-        self._pid = 0
+        self._fork = _forks
 
     def __call__(self) -> str:
         """A new id; never the same in a process and its forks."""
-        if self._pid != os.getpid():
-            self._stock, self._pid = [], os.getpid()
+        if self._fork != _forks:
+            self._stock, self._fork = [], _forks
         try:
             h = self._stock.pop()
         except IndexError:
@@ -31,7 +41,7 @@ class RequestIds:
             stock = [random[at : at + 32] for at in range(0, len(random), 32)]
             h = stock.pop()
             self._stock = stock
-        return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{_VARIANT[int(h[16], 16) & 3]}{h[17:20]}-{h[20:]}"
+        return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{_VARIANT[h[16]]}{h[17:20]}-{h[20:]}"
 
 
 __all__ = ["RequestIds"]

@@ -202,13 +202,13 @@ def _marks_cache(request: ChatRequest) -> bool:
     """Whether the request asks the provider to write part of it to a cache."""
     if isinstance(request.message, str) and not request.tools and not request.extra_body:
         return False
-    marked: list[Any] = [request.extra_body or {}, *(request.tools or ())]
+    marked: list[Any] = [*([request.extra_body] if request.extra_body else []), *(request.tools or ())]
     for message in () if isinstance(request.message, str) else request.message:
         content = message.get("content")
         if len(message) == 2 and type(content) is str:  # a role and a text
             continue
         marked += [message, *(content if isinstance(content, Sequence) and not isinstance(content, str) else ())]
-    return any([isinstance(part, Mapping) and "cache_control" in part for part in marked])
+    return bool(marked) and any(isinstance(part, Mapping) and "cache_control" in part for part in marked)
 
 
 def _tools_and_schema(request: ChatRequest) -> Sequence[Mapping[str, Any]] | None:

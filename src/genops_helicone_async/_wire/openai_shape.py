@@ -11,7 +11,7 @@ from ..chat_request import ChatRequest
 from ..models import StreamChunk, ToolCall, ToolCallDelta
 from .request_json import encode_body
 from .schema import ANSWER_TOOL, answer_tool_for, may_force_answer, response_format_of
-from .usage import ABSENT, decode_openai_usage, openai_counts, read_usage, reported_cost_usd
+from .usage import ABSENT, OpenAiUsage, decode_openai_usage, openai_counts, read_usage, reported_cost_usd
 
 _REASONING_PREFIXES = ("o1", "o3", "o4", "gpt-5")
 _SENT_AS_GIVEN = (
@@ -65,7 +65,18 @@ class _Body(msgspec.Struct):
     error: msgspec.Raw = ABSENT
 
 
+class _Whole(msgspec.Struct):
+    """The same with a usage as it should be, as nearly every reply has it: taking it apart costs half as much again."""
+
+    choices: list[_Choice] | None = None
+    usage: OpenAiUsage | None = None
+    model: str | None = None
+    id: Any = None
+    error: msgspec.Raw = ABSENT
+
+
 _decode_body = msgspec.json.Decoder(_Body).decode
+_decode_whole = msgspec.json.Decoder(_Whole).decode
 
 
 def encode_chat(
@@ -115,7 +126,7 @@ def decode_chat(body: bytes, *, gateway: bool, provider: str) -> Reply | None:
     Raises:
         msgspec.DecodeError: the body is not JSON or a field has an impossible type.
     """
-    decoded = _decode_body(body)
+    decoded, usage = _read(body)
     if not decoded.choices or _says_something(decoded.error):
         return None
     choice = _first_choice(decoded.choices)
@@ -123,7 +134,6 @@ def decode_chat(body: bytes, *, gateway: bool, provider: str) -> Reply | None:
         return None
     message = choice.message or choice.delta or _Message()
     content, reasoning = text_of(message.content), reasoning_of(message)
-    usage = read_usage(decoded.usage, decode_openai_usage)
     counts = None
     if usage is not None:
         counts = openai_counts(usage, gateway=gateway, streamed=False, provider=provider)
@@ -139,6 +149,16 @@ def decode_chat(body: bytes, *, gateway: bool, provider: str) -> Reply | None:
     )
 
 
+def _read(body: bytes) -> tuple[_Body | _Whole, OpenAiUsage | None]:
+    """A reply and its usage, None where it has none that makes sense."""
+    try:
+        whole = _decode_whole(body)
+    except msgspec.ValidationError:
+        decoded = _decode_body(body)
+        return decoded, read_usage(decoded.usage, decode_openai_usage)
+    return whole, whole.usage
+
+
 def text_of(content: str | list[Any] | None) -> str:
     """The text of a `content`: a string, or the text parts of a list joined."""
     if content is None or isinstance(content, str):
@@ -149,9 +169,10 @@ def text_of(content: str | list[Any] | None) -> str:
 
 def reasoning_of(message: _Message) -> str:
     """The reasoning text a provider put beside the content, under whichever name it uses."""
-    for value in (message.reasoning_content, message.reasoning):
-        if isinstance(value, str) and value:
-            return value
+    if message.reasoning_content or message.reasoning:
+        for value in (message.reasoning_content, message.reasoning):
+            if isinstance(value, str) and value:
+                return value
     if isinstance(message.content, list):
         parts = [part.get("thinking") for part in message.content if isinstance(part, dict)]
         return "".join(text_of(part) for part in parts if isinstance(part, str | list))
@@ -159,7 +180,8 @@ def reasoning_of(message: _Message) -> str:
 
 
 def _first_choice(choices: list[_Choice]) -> _Choice:
-    return next((choice for choice in choices if not choice.index), choices[0])
+    first = choices[0]
+    return first if not first.index else next((choice for choice in choices if not choice.index), first)
 
 
 def _finish(choice: _Choice) -> str | None:
@@ -168,6 +190,8 @@ def _finish(choice: _Choice) -> str | None:
 
 
 def _tool_calls(message: _Message) -> tuple[ToolCall, ...]:
+    if not message.tool_calls and message.function_call is None:
+        return ()
     calls = [
         ToolCall(id=call.id or "", name=call.function.name or "", arguments=_arguments(call.function.arguments))
         for call in message.tool_calls or ()
@@ -186,7 +210,7 @@ def _arguments(value: Any) -> str:
 
 
 def _says_something(error: msgspec.Raw) -> bool:
-    return bytes(error) not in (b"", b"null", b"false", b"{}", b'""')
+    return error is not ABSENT and bytes(error) not in (b"", b"null", b"false", b"{}", b'""')
 
 
 class OpenAiStream:

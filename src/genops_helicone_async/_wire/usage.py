@@ -114,7 +114,11 @@ def read_usage(raw: msgspec.Raw, decode: Callable[[msgspec.Raw], _Usage]) -> _Us
 
 def reported_cost_usd(usage: OpenAiUsage) -> float | None:
     """The dollars the provider says the reply cost: OpenRouter's `cost`, Perplexity's `cost.total_cost`."""
-    cost = usage.cost.get("total_cost") if isinstance(usage.cost, dict) else usage.cost
+    cost = usage.cost
+    if cost is None:
+        return None
+    if isinstance(cost, dict):
+        cost = cost.get("total_cost")
     if isinstance(cost, bool) or not isinstance(cost, int | float) or cost < 0:
         return None
     return float(cost)
@@ -129,9 +133,11 @@ def openai_counts(usage: OpenAiUsage, *, gateway: bool, streamed: bool, provider
     completion = _first(usage.completion_tokens, usage.output_tokens)
     details = usage.prompt_tokens_details or usage.input_tokens_details
     split = usage.completion_tokens_details or usage.output_tokens_details
-    cached = _first(details.cached_tokens if details else None, usage.prompt_cache_hit_tokens)
-    written = _first(details.cache_write_tokens if details else None)
-    reasoning = _first(split.reasoning_tokens if split else None)
+    cached, written = _first(usage.prompt_cache_hit_tokens), 0
+    if details is not None:
+        cached = _first(details.cached_tokens, usage.prompt_cache_hit_tokens)
+        written = _first(details.cache_write_tokens)
+    reasoning = _first(split.reasoning_tokens) if split is not None else 0
     if gateway:
         if usage.modality_tokens is msgspec.UNSET:
             prompt += written if streamed else cached + written
@@ -139,7 +145,7 @@ def openai_counts(usage: OpenAiUsage, *, gateway: bool, streamed: bool, provider
             prompt -= cached
         else:
             prompt += written
-        for tokens in (usage.modality_tokens or {}).values():
+        for tokens in usage.modality_tokens.values() if usage.modality_tokens else ():
             cached += _first(tokens.cached_tokens)
             prompt += _first(tokens.input_tokens) + _first(tokens.cached_tokens)
             completion += _first(tokens.output_tokens)
@@ -183,6 +189,10 @@ def _first(value: _Count, other: _Count = None) -> int:
 
 
 def _counts(prompt: int, completion: int, cached: int, written: int, hour: int, reasoning: int) -> TokenCounts | None:
+    if not (cached or written or reasoning):
+        if not 0 <= prompt <= _MOST_TOKENS or not 0 <= completion <= _MOST_TOKENS:
+            return None
+        return TokenCounts(input=prompt, output=completion) if prompt else None
     counts = (prompt, completion, cached, written, hour, reasoning)
     if min(counts) < 0 or max(counts) > _MOST_TOKENS or cached + written > prompt:
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from ..._rules.rate_limits import LimitPlan
 from . import Limits
@@ -23,11 +24,13 @@ class LimitBoard:
     def __repr__(self) -> str:
         return f"LimitBoard({self.plan}, on {len(self._loops)} event loops)"
 
-    def on(self, loop: asyncio.AbstractEventLoop, max_connections: int) -> Limits:
-        """The limits of one event loop."""
+    def on(
+        self, loop: asyncio.AbstractEventLoop, max_connections: int, clock: Callable[[], float] | None = None
+    ) -> Limits:
+        """The limits of one event loop; `clock` is another way to ask for its time."""
         for ended in [known for known in tuple(self._loops) if known.is_closed()]:
             self._loops.pop(ended, None)
-        limits = self._loops[loop] = Limits(self.plan, Slots(max_connections), loop.time, self._store)
+        limits = self._loops[loop] = Limits(self.plan, Slots(max_connections), clock or loop.time, self._store)
         self._catch_up(limits)  # another thread may have changed them just now
         return limits
 
