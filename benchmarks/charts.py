@@ -7,16 +7,16 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 
 WIDTH = 860
 _STYLE = """
 svg{font:13px system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif}
-.card{fill:#ffffff;stroke:#d0d7de}.text{fill:#1f2328}.dim{fill:#59636e;font-size:12px}.title{font-size:16px;font-weight:600}
+.card{fill:#ffffff;stroke:#d0d7de}.text{fill:#1f2328}.dim{fill:#59636e;font-size:12px}
+text{paint-order:stroke;stroke:#ffffff;stroke-width:3px;stroke-linejoin:round}.title{font-size:16px;font-weight:600}
 .grid{stroke:#d8dee4}.mark{stroke:#59636e;stroke-dasharray:4 3}.whisker{stroke:#1f2328;stroke-opacity:.55}
 .a{fill:#0f766e;stroke:#0f766e}.b{fill:#8c959f;stroke:#8c959f}.c{fill:#b4530a;stroke:#b4530a}.d{fill:#4f46a5;stroke:#4f46a5}
 .line{fill:none;stroke-width:2.2}
-@media (prefers-color-scheme:dark){
+@media (prefers-color-scheme:dark){text{stroke:#0d1117}
 .card{fill:#0d1117;stroke:#30363d}.text{fill:#e6edf3}.dim{fill:#9198a1}.grid{stroke:#2a313a}.mark{stroke:#9198a1}
 .whisker{stroke:#e6edf3}.a{fill:#2dd4bf;stroke:#2dd4bf}.b{fill:#6e7681;stroke:#6e7681}.c{fill:#f0883e;stroke:#f0883e}
 .d{fill:#a5a0ff;stroke:#a5a0ff}.line{fill:none}}
@@ -48,7 +48,7 @@ class Line:
 def bar_chart(title: str, axis: str, groups: Mapping[str, Sequence[Bar]], caption: str, *, mark: float = 0.0) -> str:
     """Horizontal bars, by groups with headings; `mark` draws a dashed line at that value."""
     bars = [bar for group in groups.values() for bar in group]
-    left = max(len(bar.name) for bar in bars) * _CHARACTER + 36
+    left = max(len(bar.name) * (_CHARACTER + bar.is_ours) for bar in bars) + 36
     right = WIDTH - 24 - max(len(bar.label) for bar in bars) * _CHARACTER
     most = max([mark, *(bar.quartiles[1] if bar.quartiles else bar.value for bar in bars)])
     ticks = _ticks(most)
@@ -75,38 +75,35 @@ def line_charts(title: str, panels: Mapping[str, Sequence[Line]], y_axis: str, c
     """Panels side by side with a logarithmic x axis; a panel is called after what its x axis counts."""
     wide = (WIDTH - 48) / len(panels)
     parts: list[str] = []
+    ticks = _ticks(max(y for lines in panels.values() for line in lines for _, y in line.points))
     for number, (x_axis, lines) in enumerate(panels.items()):
-        parts += _panel(lines, 24 + number * wide, wide, x_axis, y_axis if number == 0 else "")
-    return _page(title, parts, caption, 372)
+        parts += _panel(lines, ticks, 24 + number * wide, wide, x_axis)
+    parts.append(_text(24, 62, y_axis, "dim"))
+    return _page(title, parts, caption, 402)
 
 
-def _panel(lines: Sequence[Line], left: float, wide: float, x_axis: str, y_axis: str) -> list[str]:
-    x0, x1, y0, y1 = left + 44, left + wide - 18, 318.0, 96.0
+def _panel(lines: Sequence[Line], ticks: Sequence[float], left: float, wide: float, x_axis: str) -> list[str]:
+    x0, x1, y0, y1 = left + 40, left + wide - 14, 348.0, 128.0
     xs = sorted({x for line in lines for x, _ in line.points})
-    ticks = _ticks(max(y for line in lines for _, y in line.points))
     low, high = math.log(xs[0]), math.log(xs[-1]) if len(xs) > 1 else math.log(xs[0]) + 1
 
     def place(x: float, y: float) -> tuple[float, float]:
-        return x0 + (x1 - x0) * (math.log(x) - low) / (high - low), y0 - (y0 - y1) * y / ticks[-1]
+        return x0 + 18 + (x1 - x0 - 36) * (math.log(x) - low) / (high - low), y0 - (y0 - y1) * y / ticks[-1]
 
     parts = [f'<path class="grid" d="M{x0:.1f} {place(xs[0], t)[1]:.1f}H{x1:.1f}"/>' for t in ticks]
     parts += [_text(x0 - 6, place(xs[0], t)[1] + 4, f"{t:,g}", "dim", anchor="end") for t in ticks]
     parts += [_text(place(x, 0)[0], y0 + 17, f"{x:,g}", "dim", anchor="middle") for x in xs]
     parts.append(_text((x0 + x1) / 2, y0 + 36, x_axis, "dim", anchor="middle"))
-    if y_axis:
-        parts.append(_text(left, 62, y_axis, "dim"))
     for number, line in enumerate(lines):
-        path = " ".join(f"{'M' if i == 0 else 'L'}{px:.1f} {py:.1f}" for i, (px, py) in
-                        enumerate(place(*point) for point in line.points))  # fmt: skip
+        points = [place(*point) for point in line.points]
+        path = " ".join(f"{'L' if index else 'M'}{x:.1f} {y:.1f}" for index, (x, y) in enumerate(points))
         parts.append(f'<path class="{line.colour} line" d="{path}"/>')
-        for x, y in line.points:
-            px, py = place(x, y)
-            parts.append(f'<circle class="{line.colour}" cx="{px:.1f}" cy="{py:.1f}" r="3"/>')
-            parts.append(_text(px, py + (-8 if number % 2 == 0 else 18), f"{y:,.3g}", "dim", anchor="middle"))
-        parts.append(
-            f'<rect class="{line.colour}" x="{x0 + number * (x1 - x0) / 2:.1f}" y="72" width="10" height="10"/>'
-        )
-        parts.append(_text(x0 + number * (x1 - x0) / 2 + 15, 82, line.name, "text"))
+        below = len(lines) > 1 and number == 0
+        for (x, y), (_, value) in zip(points, line.points, strict=True):
+            parts.append(f'<circle class="{line.colour}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>')
+            parts.append(_text(x, y + (18 if below else -9), f"{value:,.3g}", "dim", anchor="middle"))
+        parts.append(f'<rect class="{line.colour}" x="{x0:.1f}" y="{75 + 18 * number}" width="10" height="10"/>')
+        parts.append(_text(x0 + 15, 85 + 18 * number, line.name, "text"))
     return parts
 
 
@@ -151,8 +148,3 @@ def _page(title: str, parts: Sequence[str], caption: str, height: float) -> str:
         f'<rect class="card" x=".5" y=".5" width="{WIDTH - 1}" height="{high - 1:.0f}" rx="6"/>'
         f'<text class="text title" x="24" y="36">{escape(title)}</text>\n' + "\n".join([*parts, *words]) + "\n</svg>\n"
     )
-
-
-def write(path: Path, svg: str) -> None:
-    """Puts a chart into a file."""
-    path.write_text(svg, encoding="utf-8")

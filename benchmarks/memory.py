@@ -82,11 +82,10 @@ async def in_flight(side: str, options: argparse.Namespace) -> None:
         await asyncio.sleep(0)
     gc.collect()
     row = {"connections": float(there["connections"] - 1)}
+    row["rss"] = (rss_bytes() - before) / options.calls
+    row["rss_mb"] = rss_bytes() / 1e6
     if options.traced:
         row["bytes"] = tracemalloc.get_traced_memory()[0] / options.calls
-    else:
-        row["rss"] = (rss_bytes() - before) / options.calls
-        row["rss_mb"] = rss_bytes() / 1e6
     if not any(task.done() for task in tasks):
         print(json.dumps(row), flush=True)
         os._exit(0)  # nobody waits for the answers
@@ -125,7 +124,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         passed = ["--port", str(port), "--calls", str(options.calls), "--rows", str(options.rows)]
 
         def measure(side: str) -> harness.Row:
-            row = harness.child(__file__, side, *passed)
+            row: harness.Row = harness.child(__file__, side, *passed, *["--traced"] * options.quick)
+            if options.quick:
+                return row
             return {**row, "bytes": harness.child(__file__, side, *passed, "--traced")["bytes"]}
 
         rounds: harness.Rounds = harness.in_turns([TUNED, OURS, QUEUED], options, measure)

@@ -147,6 +147,7 @@ def main() -> None:
         return
     if options.quick:
         options.rounds, options.seconds, options.least_calls, options.concurrency = 1, 0.01, 20, [8]
+        options.only = options.only or ["genops spans"]
     result = run(options)
     harness.publish("overhead", options, result, table_of(result), chart_of(result, options))
 

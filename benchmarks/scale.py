@@ -178,8 +178,8 @@ def main() -> None:
         print(json.dumps(row))
         return
     if options.quick:
-        options.rounds, options.levels, options.rate, options.least_calls = 1, [4, 8], 200, 16
-        options.provider_counts, options.team_counts = [1, 2], [1, 2]
+        options.rounds, options.levels, options.rate, options.least_calls = 1, [8], 200, 16
+        options.provider_counts, options.team_counts = [2], [2]
     result = run(options)
     harness.publish("scale", options, result, table_of(result), chart_of(result, options))
 
