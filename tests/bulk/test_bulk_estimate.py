@@ -89,13 +89,14 @@ async def test_equal_rows_cost_once() -> None:
 
 async def test_a_limit_ends_it_where_there_is_no_room() -> None:
     """A row is sent as long as what is spent and its own worst case are within the limit."""
-    rows = [row(number, f"message {number}", provider="openai", model="gpt-4o-mini") for number in range(1, 101)]
+    rows = [row(number, f"message {number:03d}", providers=["openai", "anthropic"]) for number in range(1, 101)]
     whole, _ = await estimated(rows)
     assert (whole.fit_expected, whole.fit_worst) == (None, None)
-    half, _ = await estimated(rows, limit_pusd=whole.worst_pusd // 2)
-    one_worst = whole.worst_pusd // 100
-    assert half.fit_worst == 50
-    assert half.fit_expected == (whole.worst_pusd // 2 - one_worst) // (whole.expected_pusd // 100) + 1
+    one, one_worst = whole.expected_pusd // 100, whole.worst_pusd // 100
+    assert one_worst > 5 * one
+    limited, _ = await estimated(rows, limit_pusd=20 * one + one_worst)
+    assert limited.fit_expected == 21
+    assert limited.fit_worst == (20 * one + one_worst) // one_worst
     assert (await estimated(rows, limit_pusd=whole.worst_pusd))[0].fit_worst is None
     assert (await estimated(rows, limit_pusd=1))[0].fit_expected == 0
 

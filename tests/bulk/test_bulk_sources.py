@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from genops_helicone_async import ConfigurationError
-from genops_helicone_async.bulk.records import Record
+from genops_helicone_async.bulk.records import Beginning, Record
 from genops_helicone_async.bulk.rows import BadLine, Row, RowReader
 from genops_helicone_async.bulk.sources import RowSource, kind_of, open_source
 
@@ -131,6 +131,14 @@ async def test_another_encoding_is_refused_as_a_whole(data: bytes, said: str, tm
         await taken(await opened(None))
     assert refused.value.message.startswith("standard input")
     assert said in refused.value.message
+
+
+async def test_only_the_beginning_is_looked_at() -> None:
+    """Bytes further on may be anything; every block is given once."""
+    blocks = iter([b"first", b"\xff\xfe", b"PAR1"])
+    beginning = Beginning(lambda most: next(blocks, b""), "in")
+    assert beginning.look() == b"first"
+    assert [beginning.read(9) for _ in range(4)] == [b"first", b"\xff\xfe", b"PAR1", b""]
 
 
 async def test_what_cannot_be_read_is_refused_at_once(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import re
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -45,12 +46,13 @@ def fingerprint_of(path: str, kind: Kind | None = None, *, count_rows: bool = Tr
     started, kind = time.monotonic(), kind_of(path, kind)
     counting = RowCount(kind, packed=path.lower().endswith(".gz")) if count_rows and kind != "parquet" else None
     digest, size = hashlib.blake2b(digest_size=32), 0
-    with Path(path).open("rb", buffering=0) as file:
+    with Path(path).open("rb", buffering=0) as file, ThreadPoolExecutor(1, "bulk-digest") as beside:
         while block := file.read(BLOCK_BYTES):
-            digest.update(block)
+            hashed = beside.submit(digest.update, block)  # hashing lets other threads run
             size += len(block)
             if counting is not None:
                 counting.add(block)
+            hashed.result()
     rows = counting.finish() if counting is not None else None
     if count_rows and kind == "parquet":
         with open_parquet(path) as parquet:

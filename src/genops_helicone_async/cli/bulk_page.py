@@ -139,7 +139,9 @@ def _course(tally: Tally) -> Html:
         at = moment(number * width_s, UTC)
         tip = f"{at}: {counted(answered + failed, 'row')}, {failed:,} failed"
         parts = (Part("answered", answered), Part("failed", failed))
-        drawn.append(StackedBar(at[11:16] if width_s < _HOUR_S else at[5:16], tip, parts))
+        drawn.append(
+            StackedBar(at[11:19] if width_s < 60 else at[11:16] if width_s < _HOUR_S else at[5:16], tip, parts)
+        )
     titled = Titled(
         "Rows over time", f"{counted(tally.ok + tally.failed, 'row')}, {count(tally.failed)} of them failed.", "rows"
     )
@@ -202,7 +204,7 @@ def _failures(tally: Tally) -> Html:
         rest = sum(one.count for _, one in ranked[_MOST_CAUSES:])
         words = f"(other: {len(ranked) - _MOST_CAUSES:,} more causes)"
         rows.append((words, count(rest), share(rest, tally.failed), "", ""))
-    return section("Why rows failed", plain_table(("Error", "Rows", "of all", "Status", "For example"), rows))
+    return section("Why rows failed", plain_table(("Error", "Rows", "of all", "Status", "For example"), rows, {4}))
 
 
 def _failovers(tally: Tally) -> Html:

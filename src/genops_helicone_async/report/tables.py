@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import tzinfo
 
 import msgspec
@@ -119,9 +119,10 @@ def biggest_table(rows: Sequence[LedgerRow], zone: tzinfo) -> Html:
     )  # fmt: skip
 
 
-def plain_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Html:
-    """A name and numbers."""
-    return _rows([(heading, "number" if index else "name") for index, heading in enumerate(headings)], rows)
+def plain_table(headings: Sequence[str], rows: Sequence[Sequence[str]], words: Collection[int] = frozenset()) -> Html:
+    """A name and numbers; `words` are the columns whose cells are sentences."""
+    classes = ["name" if index == 0 else "words" if index in words else "number" for index in range(len(headings))]
+    return _rows(list(zip(headings, classes, strict=True)), rows)
 
 
 def _table(columns: Sequence[Column], lines: Sequence[Line]) -> Html:
