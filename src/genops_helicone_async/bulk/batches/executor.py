@@ -43,7 +43,7 @@ class BatchRows:
             says False, the row's outcome is `unsent`.
     """
 
-    __slots__ = ("_adapter", "_journal", "_note", "_options", "_state", "_take_back")
+    __slots__ = ("_adapter", "_journal", "_note", "_options", "_reading", "_state", "_take_back")
 
     def __init__(
         self, adapter: GenOpsHeliconeAsyncAdapter, journal: Journal, options: BatchOptions | None = None, *,
@@ -55,6 +55,7 @@ class BatchRows:
         self._note = note
         self._take_back = take_back
         self._state: RunState | None = None
+        self._reading: _Reading | None = None
 
     @asynccontextmanager
     async def outcomes(self, rows: AsyncIterator[Row]) -> AsyncIterator[AsyncIterator[Outcome]]:
@@ -73,7 +74,7 @@ class BatchRows:
         state = self._state = RunState(
             self._adapter, self._journal, self._options, known, self._note, self._take_back
         )  # fmt: skip
-        reading = _Reading(state)
+        reading = self._reading = _Reading(state)
         main = asyncio.ensure_future(reading.run(rows))
         try:
             yield _outcomes(state)
@@ -96,6 +97,23 @@ class BatchRows:
         state = self._state
         return state is not None and line < len(state.number_of) and state.number_of[line] > 0
 
+    async def takes(self, row: Row) -> bool:
+        """Whether a batch API can be asked for the row; what else is wrong with it shows when it is sent."""
+        assert self._state is not None
+        try:
+            return batchable(await self._state.desk.candidates.of(row.request)) is not None
+        except HeliconeError:
+            return False
+
+    def give_back_to(self, take_back: Callable[[Row], bool]) -> None:
+        """From the next run on, rows that their batch gave back go there."""
+        self._take_back = take_back
+
+    def leave(self) -> None:
+        """Ends the run now: what is not submitted comes back unsent, what runs stays with the provider."""
+        if self._reading is not None:
+            self._reading.leave()
+
     def cancel(self, *numbers: int) -> None:
         """Has batches cancelled, all that run where none is named; what is done by then is fetched, and paid."""
         state = self._state
@@ -114,7 +132,7 @@ async def _outcomes(state: RunState) -> AsyncIterator[Outcome]:
 class _Reading:
     """Takes the rows of one run: those that a batch has already are waited for, the others go into new batches."""
 
-    __slots__ = ("_drafts", "_last_s", "_room", "_state", "_turn", "_watches")
+    __slots__ = ("_drafts", "_last_s", "_room", "_state", "_turn", "_watches", "_work")
 
     def __init__(self, state: RunState) -> None:
         self._state = state
@@ -123,20 +141,34 @@ class _Reading:
         self._room = asyncio.Semaphore(_UNSENT_BATCHES)
         self._turn = asyncio.Lock()
         self._watches: dict[int, asyncio.Task[None]] = {}
+        self._work: asyncio.Task[None] | None = None
 
     async def run(self, rows: AsyncIterator[Row]) -> None:
         """All of it; how it ended is the last thing in the queue."""
-        last: BaseException | None = None
+        state, last = self._state, None
+        work = self._work = asyncio.ensure_future(self._all(rows))
         try:
-            async with asyncio.TaskGroup() as group:
-                await self._read(rows, group)
-        except BaseExceptionGroup as several:
-            last = several.exceptions[0]
-        except asyncio.CancelledError:
-            raise
-        except BaseException as exc:  # noqa: BLE001  handed to whoever takes the outcomes
-            last = exc
-        await self._state.queue.put(last)
+            await asyncio.wait({work})
+        finally:
+            work.cancel()
+            await asyncio.wait({work})
+        if not work.cancelled() and (error := work.exception()) is not None:
+            last = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error
+        for draft in self._drafts.values():  # there are some only where the run was left
+            for kept in draft.kept:
+                row = kept.row()
+                state.desk.free(draft.number, row)
+                await state.queue.put(unsent(row, "the job was interrupted before the row was submitted"))
+        await state.queue.put(last)
+
+    def leave(self) -> None:
+        """Ends it now."""
+        if self._work is not None:
+            self._work.cancel()
+
+    async def _all(self, rows: AsyncIterator[Row]) -> None:
+        async with asyncio.TaskGroup() as group:
+            await self._read(rows, group)
 
     async def _read(self, rows: AsyncIterator[Row], group: asyncio.TaskGroup) -> None:
         clock = asyncio.get_running_loop().time
@@ -233,19 +265,20 @@ class _Reading:
 
     async def _flush(self, key: tuple[str, str], group: asyncio.TaskGroup) -> None:
         """Writes a draft into the journal, and then has it submitted."""
-        state, draft = self._state, self._drafts.pop(key)
+        state, draft = self._state, self._drafts[key]
         if not draft.lines:
-            del state.batches[draft.number]
+            del state.batches[draft.number], self._drafts[key]
             return
         order = sorted(range(len(draft.kept)), key=lambda place: draft.kept[place].line)
         kept, lines = [draft.kept[place] for place in order], [draft.lines[place] for place in order]
         batch = state.batches[draft.number]
         batch.rows, batch.last_line = len(kept), kept[-1].line
+        await self._room.acquire()
         await state.journal.write(store.add(batch, kept))
+        del self._drafts[key]  # not before: where the run is left meanwhile, its rows have to come back
         for row in kept:
             state.assign(row.line, batch.number)
         watch = BatchWatch(state, batch, draft.target)
-        await self._room.acquire()
         self._watches[batch.number] = group.create_task(watch.run(lines, self._room.release))
 
 
