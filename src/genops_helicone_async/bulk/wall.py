@@ -33,9 +33,15 @@ class Wall:
             raise UnsentError(self.reached)
         self._under_way += 1
 
-    def leave(self) -> None:
-        """A call has ended: two that wait may try, for it may have made room for more than one."""
+    def leave(self, error: BaseException | None = None) -> None:
+        """A call has ended: two that wait may try, for it may have made room for more than one.
+
+        One that was refused has made none. Did it wake others, they would go on waking each other for ever where a
+        refusal takes time, for each would be refused while another asks.
+        """
         self._under_way -= 1
+        if isinstance(error, BudgetExceededError) and not error.attempts:
+            return
         for _ in range(2):
             self._wake_one()
 
