@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Protocol
 
 from .._rules.tokens import heuristic_tokens, multiplier_for
@@ -45,12 +46,13 @@ class TokenCounter:
     def __call__(self, model: str, text: str) -> int:
         if not self.is_exact:
             return math.ceil(heuristic_tokens(text) * multiplier_for(model))
-        key = (encoding_of(model), text)
+        encoding, multiplier = _scale_of(model)
+        key = (encoding, text)
         tokens = self._remembered.get(key)
         if tokens is None:
             tokens = self._counted(*key)
             self._remember(key, tokens)
-        return math.ceil(tokens * multiplier_for(model))
+        return tokens if multiplier == 1.0 else math.ceil(tokens * multiplier)
 
     def rough(self, model: str, text: str) -> int:
         """The same as far as it costs no waiting: by characters until an exact count has been asked for."""
@@ -92,6 +94,12 @@ def encoding_of(model: str) -> str:
     """The OpenAI encoding to count a model's tokens in: cl100k for GPT-3.5, GPT-4 and embeddings, else o200k."""
     name = model.lower().rpartition("/")[2]
     return "cl100k_base" if name.startswith(_CL100K) and not name.startswith(_NOT_CL100K) else "o200k_base"
+
+
+@lru_cache(maxsize=1024)
+def _scale_of(model: str) -> tuple[str, float]:
+    """What to count a model's tokens in, and what to multiply the count by."""
+    return encoding_of(model), multiplier_for(model)
 
 
 __all__ = ["TokenCounter", "counter", "encoding_of"]

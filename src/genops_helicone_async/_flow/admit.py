@@ -109,13 +109,18 @@ class Admission:
 
     def _set_aside_nowait(self, ticket: Ticket) -> bool:
         """Holds the worst case of the dearest candidate; False where a store has to be asked or there is no room."""
-        pipeline = self._pipeline
-        cases = cases_of(ticket, self.targets, pipeline.estimates, pipeline.currency)
+        pipeline, request, targets = self._pipeline, self._request, self.targets
+        worst = None
+        if len(targets) == 1 and request.max_cost is None:
+            worst = pipeline.estimates.worst_case_pusd(request, targets[0])
+        if worst is not None:
+            return ticket.hold.raise_nowait(worst)
+        cases = cases_of(ticket, targets, pipeline.estimates, pipeline.currency)
         try:
             is_held = ticket.hold.raise_nowait(max([cost for _, cost in cases]))
         except BudgetExceededError:  # perhaps not for all of them: `_set_aside` looks
             return False
-        if is_held and len(cases) < len(self.targets):
+        if is_held and len(cases) < len(targets):
             self.targets = [target for target, _ in cases]
         return is_held
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import attrgetter
 
 from .._wire.headers import GatewayOptions, attribution_headers, gateway_headers
 from ..chat_request import ChatRequest
@@ -21,6 +22,7 @@ _FIELDS = (
     "session_name",
 )
 _MOST_REMEMBERED = 2048
+_given = attrgetter(*_FIELDS)
 
 
 class Attribution:
@@ -40,11 +42,9 @@ class Attribution:
             ConfigurationError: a value cannot travel in a header.
         """
         custom, around = request.attributes, ambient_attributes()
-        key: object = (
-            *[getattr(request, name) for name in _FIELDS],
-            tuple(sorted(custom.items())) if custom else None,
-            tuple(sorted(around.items())) if around else None,
-        )
+        key: object = _given(request)
+        if custom or around:
+            key = key, _in_order(custom), _in_order(around)
         known = self._remembered.get(key)
         if known is None:
             merged = {**self._defaults, **around}
@@ -59,6 +59,10 @@ class Attribution:
                 self._remembered.clear()
             self._remembered[key] = known
         return known
+
+
+def _in_order(attributes: Mapping[str, str] | None) -> tuple[tuple[str, str], ...] | None:
+    return tuple(sorted(attributes.items())) if attributes else None
 
 
 __all__ = ["Attribution"]

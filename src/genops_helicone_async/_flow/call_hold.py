@@ -75,7 +75,8 @@ class CallHold:
         more = total_pusd - self._held
         if more <= 0 or not self._limited or self._ended:
             return True
-        self._hold_in_trackers(more)
+        if self._trackers:
+            self._hold_in_trackers(more)
         answer = self._ledger.hold_nowait(self._scopes, more, enforce=self._enforce)
         if answer is None:
             self._held += more

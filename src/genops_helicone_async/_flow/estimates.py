@@ -26,7 +26,7 @@ class Estimates:
     `rough` counts without loading anything: for what a lost answer may have cost, which stays an estimate anyway.
     """
 
-    __slots__ = ("_count", "_fees", "_latest", "_rough", "averages")
+    __slots__ = ("_count", "_highest_fee", "_latest", "_rough", "averages")
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Estimates:
     ) -> None:
         self._count = count
         self._rough = rough or count
-        self._fees = fees
+        self._highest_fee = max(fees.values(), default=0.0)
         self._latest: tuple[ChatRequest | None, dict[str, tuple[int, int]]] = (None, {})
         self.averages = OutputAverages()
 
@@ -63,12 +63,11 @@ class Estimates:
             return counted[0]
         return self._tokens_sent(request, model, lambda text: self._rough(model, text))
 
-    def _most_input(self, request: ChatRequest, model: str) -> int:
-        """Input tokens that hardly any provider counts more of."""
-        return self._input(request, model)[1]
-
     def _input(self, request: ChatRequest, model: str) -> tuple[int, int]:
-        """Estimated tokens, and the most: one call asks several times in a row, so the latest request is remembered."""
+        """Estimated tokens sent, and those that hardly any provider counts more of.
+
+        One call asks for them several times in a row, so those of the latest request are remembered.
+        """
         known = self._latest
         if known[0] is not request:
             known = self._latest = request, {}
@@ -106,7 +105,7 @@ class Estimates:
         price, endpoint = target.price, target.endpoint
         if price is None:
             return None
-        tokens = self._most_input(request, endpoint.model)
+        tokens = self._input(request, endpoint.model)[1]
         marked = _marks_cache(request)
         cost = worst_case_pusd(
             price,
@@ -115,12 +114,12 @@ class Estimates:
             may_write_cache=marked or (endpoint.is_gateway and endpoint.model.startswith("claude")),
             for_an_hour=marked,
         )
-        fee = max(self._fees.values(), default=0.0) if endpoint.is_gateway else 0.0
-        return cost + math.ceil(cost * fee)
+        fee = self._highest_fee if endpoint.is_gateway else 0.0
+        return cost + math.ceil(cost * fee) if fee else cost
 
     def most_tokens(self, request: ChatRequest, target: Target) -> int:
         """Tokens to set aside where no price is known: input with a margin, and the most output."""
-        return self._most_input(request, target.endpoint.model) + self._most_output(request, target)
+        return self._input(request, target.endpoint.model)[1] + self._most_output(request, target)
 
     def expected_pusd(self, request: ChatRequest, target: Target) -> int | None:
         """Pico-dollars the call is likely to cost there; None where no price is known."""

@@ -96,6 +96,14 @@ class Movement(msgspec.Struct, frozen=True, kw_only=True):
     after_pusd: int
 
 
+class _Found(msgspec.Struct, frozen=True):
+    """The accounts of some scopes, and of those the ones with a limit."""
+
+    scopes: Sequence[Scope]
+    pairs: list[tuple[Scope, Account]]
+    limited: list[tuple[Scope, int, Account]]
+
+
 class Accounts:
     """Accounts by scope. Every method is one step that nothing can come between.
 
@@ -108,7 +116,7 @@ class Accounts:
         self._most = self._cap = most
         self._accounts: dict[tuple[str, str], Account] = {}
         self._limited: set[tuple[str, str]] = set()
-        self._found: dict[int, tuple[Sequence[Scope], list[Account]]] = {}
+        self._found: dict[int, _Found] = {}
 
     def __repr__(self) -> str:
         return f"Accounts({len(self._accounts)})"
@@ -131,40 +139,41 @@ class Accounts:
 
     def hold(self, scopes: Sequence[Scope], amount_pusd: int, *, enforce: bool = True) -> Refusal | None:
         """Sets the amount aside in every scope, or in none: then the first scope without room is named."""
-        accounts = self._of_all(scopes)
+        found = self._of_all(scopes)
         if enforce:
-            for scope, account in zip(scopes, accounts, strict=True):
-                limit = scope.limit_pusd
-                if limit is not None and account.settled_pusd + account.held_pusd + amount_pusd > limit:
+            for scope, limit, account in found.limited:
+                if account.settled_pusd + account.held_pusd + amount_pusd > limit:
                     return Refusal(scope=scope, settled_pusd=account.settled_pusd, held_pusd=account.held_pusd)
-        for account in accounts:
+        for _, account in found.pairs:
             account.held_pusd += amount_pusd
         return None
 
     def settle(self, scopes: Sequence[Scope], held_pusd: int, cost_pusd: int) -> tuple[Movement, ...]:
         """Replaces a hold by what the call cost, in every scope; a cost of 0 releases it."""
         movements = []
-        for scope, account in zip(scopes, self._of_all(scopes), strict=True):
+        for scope, account in self._of_all(scopes).pairs:
             before = account.settled_pusd
             account.held_pusd -= held_pusd
             account.settled_pusd = after = before + cost_pusd
             movements.append(Movement(scope=scope, before_pusd=before, after_pusd=after))
         return tuple(movements)
 
-    def _of_all(self, scopes: Sequence[Scope]) -> list[Account]:
+    def _of_all(self, scopes: Sequence[Scope]) -> _Found:
         """The scopes' accounts; for a tuple that comes again and again they are looked up once."""
         found = self._found.get(id(scopes))
-        if found is not None and found[0] is scopes:
-            return found[1]
+        if found is not None and found.scopes is scopes:
+            return found
         self._limited.update(scope.key for scope in scopes if scope.limit_pusd is not None)
         if len(self._accounts) >= self._cap:
             self._drop_idle()
-        accounts = [self.of(scope.key) for scope in scopes]
+        pairs = [(scope, self.of(scope.key)) for scope in scopes]
+        limited = [(scope, scope.limit_pusd, account) for scope, account in pairs if scope.limit_pusd is not None]
+        found = _Found(scopes, pairs, limited)
         if isinstance(scopes, tuple):
             if len(self._found) >= _MOST_FOUND:
                 self._found.clear()
-            self._found[id(scopes)] = scopes, accounts
-        return accounts
+            self._found[id(scopes)] = found
+        return found
 
     def _drop_idle(self) -> None:
         self._accounts = {

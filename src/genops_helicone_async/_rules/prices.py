@@ -97,7 +97,8 @@ def worst_case_pusd(
     `may_write_cache`: the prompt may be written to a short-lived cache, as the AI Gateway has Anthropic do unasked;
     `for_an_hour`: to the hour-long one.
     """
-    rates = rates_for(price, input_tokens)
+    tiers = price.tiers
+    rates = tiers[0][1] if len(tiers) == 1 else rates_for(price, input_tokens)
     per_input = max(rates.input, rates.cache_read)
     if may_write_cache or price.writes_cache:
         per_input = max(per_input, rates.cache_write)
