@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ._flow.stream import ChatStream
     from ._flow.tally import SessionSummary
     from ._flow.tracking import CostTracker, multi_provider_cost_tracking
+    from ._garbage import tune_garbage_collection
     from ._helicone_settings import HeliconeLog
     from ._rules.custom_routing import RoutingCandidate, RoutingContext
     from ._wire.headers import GatewayCache, GatewayOptions, GatewayRetry, RateLimitPolicy
@@ -80,6 +81,7 @@ _HOMES = {
     "_flow.stream": ("ChatStream",),
     "_flow.tally": ("SessionSummary",),
     "_flow.tracking": ("CostTracker", "multi_provider_cost_tracking"),
+    "_garbage": ("tune_garbage_collection",),
     "_helicone_settings": ("HeliconeLog",),
     "_rules.custom_routing": ("RoutingCandidate", "RoutingContext"),
     "_wire.headers": ("GatewayCache", "GatewayOptions", "GatewayRetry", "RateLimitPolicy"),
@@ -203,6 +205,7 @@ __all__ = [
     "instrument_helicone",
     "multi_provider_cost_tracking",
     "print_validation_result",
+    "tune_garbage_collection",
     "uninstrument",
     "validate_setup",
     "validate_setup_async",

@@ -70,36 +70,39 @@ class Failover:
         """
         failures: list[Failure] = []
         at = 0
-        while True:
-            if not self._is_open(targets[at]):
-                at = await self._open_one(ticket, targets, at, failures)
-            if ticket.failed_pusd:
-                await self._cover(ticket, targets[at], failures)
-            target = targets[at]
-            try:
-                until = ticket.deadline if len(targets) == 1 else self._until(ticket, targets, at, failures)
-                if not self._take_turn_nowait(ticket, target) and not await self._take_turn(
-                    ticket, targets, at, until, failures
-                ):
-                    continue
-                passage = self._circuits.passage(target.endpoint.key)
-                if passage == "none":
-                    ticket.end_turn()
-                    continue
-                started = self._began(target)
+        try:
+            while True:
+                if not self._is_open(targets[at]):
+                    at = await self._open_one(ticket, targets, at, failures)
+                if ticket.failed_pusd:
+                    await self._cover(ticket, targets[at], failures)
+                target = targets[at]
                 try:
-                    answer = await ask(ticket, target, until)
-                except BaseException as exc:
-                    self._failed(ticket, target, exc, started, passage)
-                    raise
-                self._answered(ticket, target, answer, started, passage)
-            except HeliconeError as error:
-                ticket.end_turn()
-                failures.append(Failure(candidate=at, error=error, at_s=self._clock()))
-            else:
-                self._quota.succeeded(after_retry=ticket.retried)
-                return answer
-            at = await self._next(ticket, targets, failures)
+                    until = ticket.deadline if len(targets) == 1 else self._until(ticket, targets, at, failures)
+                    if not self._take_turn_nowait(ticket, target) and not await self._take_turn(
+                        ticket, targets, at, until, failures
+                    ):
+                        continue
+                    passage = self._circuits.passage(target.endpoint.key)
+                    if passage == "none":
+                        ticket.end_turn()
+                        continue
+                    started = self._began(target)
+                    try:
+                        answer = await ask(ticket, target, until)
+                    except BaseException as exc:
+                        self._failed(ticket, target, exc, started, passage)
+                        raise
+                    self._answered(ticket, target, answer, started, passage)
+                except HeliconeError as error:
+                    ticket.end_turn()
+                    failures.append(Failure(candidate=at, error=error, at_s=self._clock()))
+                else:
+                    self._quota.succeeded(after_retry=ticket.retried)
+                    return answer
+                at = await self._next(ticket, targets, failures)
+        finally:
+            failures.clear()  # an error whose traceback holds this frame, and this frame it, would be a cycle
 
     async def _next(self, ticket: Ticket, targets: list[Target], failures: list[Failure]) -> int:
         """Whom to ask after the last failure, once it is time; raises the call's error where there is nobody."""
@@ -148,8 +151,7 @@ class Failover:
                 if not failures:
                     raise
                 break
-        final = final_error(failures, targets)
-        raise final from final.__cause__
+        raise final_error(failures, targets)
 
     def _paused_s(self, target: Target) -> float:
         return self._limits.gate(target.endpoint.provider).paused_s()
