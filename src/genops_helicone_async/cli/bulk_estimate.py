@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
 from .bulk_estimate_view import JobEstimate, print_estimate
-from .bulk_inputs import items_of, open_rows
+from .bulk_inputs import open_rows
 from .failures import FAILED, WRONG_USAGE, CommandError
 from .interrupts import Interrupts
 from .money import PUSD_PER_USD
@@ -69,15 +69,16 @@ def _quieten_prices() -> None:
 async def _estimate(arguments: argparse.Namespace, settings: Settings, defaults: dict[str, Any]) -> JobEstimate:
     from .._edges.price_book import PriceBook
     from ..bulk.estimate import Estimator
+    from ..bulk.job import rows_of
     from ..bulk.rows import RowReader
 
     source = await asyncio.to_thread(open_rows, arguments)
-    limit_usd = getattr(arguments, "max_cost", None)
+    limit_usd = arguments.max_cost
     limit_pusd = None if limit_usd is None else round(limit_usd * PUSD_PER_USD)
     notes = _Notes()
     reader = RowReader(defaults, frozenset(settings.candidates), remember_ids=False)
-    items = items_of(source, reader, getattr(arguments, "from_line", 1))
-    prices, dedupe = PriceBook(settings.prices), not getattr(arguments, "no_dedupe", False)
+    items = rows_of(source, reader, arguments.from_line)
+    prices, dedupe = PriceBook(settings.prices), not arguments.no_dedupe
     estimator = await asyncio.to_thread(Estimator, settings, prices, limit_pusd=limit_pusd, dedupe=dedupe)
     with Interrupts(lambda count: source.stop()) as interrupts:
         try:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from .failures import WRONG_USAGE, CommandError, reason
 from .options import positive
 
 if TYPE_CHECKING:
-    from ..bulk.rows import BadLine, Row, RowReader
     from ..bulk.sources import RowSource
     from ..client import GenOpsHeliconeAsyncAdapter
 
@@ -60,15 +58,8 @@ def open_rows(arguments: argparse.Namespace) -> RowSource:
         raise CommandError(f"cannot read {reason(exc)}", WRONG_USAGE) from None
 
 
-async def items_of(source: RowSource, reader: RowReader, first_line: int = 1) -> AsyncIterator[Row | BadLine]:
-    """The rows and bad lines of a source, from line `first_line` on."""
-    async for record in source.records():
-        if record.number >= first_line:
-            yield reader.read_record(record)
-
-
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-__all__ = ["add_input_options", "add_limit_options", "configure_limits", "items_of", "open_rows"]
+__all__ = ["add_input_options", "add_limit_options", "configure_limits", "open_rows"]
