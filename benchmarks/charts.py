@@ -49,7 +49,7 @@ def bar_chart(title: str, axis: str, groups: Mapping[str, Sequence[Bar]], captio
     """Horizontal bars, by groups with headings; `mark` draws a dashed line at that value."""
     bars = [bar for group in groups.values() for bar in group]
     left = max(len(bar.name) * (_CHARACTER + bar.is_ours) for bar in bars) + 36
-    right = WIDTH - 24 - max(len(bar.label) for bar in bars) * _CHARACTER
+    right = WIDTH - 40 - max(len(bar.label) for bar in bars) * _CHARACTER
     most = max([mark, *(bar.quartiles[1] if bar.quartiles else bar.value for bar in bars)])
     ticks = _ticks(most)
     scale = (right - left) / (max(most, ticks[-1] * 0.98) or 1)

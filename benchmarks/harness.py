@@ -29,12 +29,15 @@ from typing import Any, Self
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 LONGEST_CHILD_S = 300
+UNPINNED = "BENCHMARK_UNPINNED"  # set by a quick run, for the processes it starts
 Row = dict[str, float]
 Rounds = dict[str, list[Row]]
 
 
 def cores() -> list[int]:
-    """The cores this process may use."""
+    """The cores this process may be kept to: none where the system cannot, nor in a quick run."""
+    if UNPINNED in os.environ:
+        return []
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
@@ -49,6 +52,14 @@ def parser(description: str | None, *, rounds: int) -> argparse.ArgumentParser:
     made.add_argument("--child", help=argparse.SUPPRESS)
     made.add_argument("--port", type=int, default=0, help=argparse.SUPPRESS)
     return made
+
+
+def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The arguments; a quick run keeps no process to a core, for other tests run beside it."""
+    options = parser.parse_args()
+    if options.quick:
+        os.environ[UNPINNED] = "1"
+    return options
 
 
 def run_loop(coroutine: Coroutine[Any, Any, Any], *, uvloop: bool = False) -> Any:
@@ -131,7 +142,7 @@ class Meter:
         self._server = figures_of(self._port)
         if self._server["pid"] == os.getpid():
             raise SystemExit("the server is this process")
-        if len(self._server["cores"]) == 1 and self._server["cores"] == cores():
+        if len(cores()) == 1 and self._server["cores"] == cores() and (os.cpu_count() or 1) > 1:
             raise SystemExit("client and server share a core")
         self._used, self._wall_s = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
         return self
@@ -194,7 +205,7 @@ def surroundings() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "cores": len(cores()) or os.cpu_count(),
+        "cores": os.cpu_count(),
         "is_pinned": len(cores()) > 1,
         "load_before": round(os.getloadavg()[0], 2),
         "versions": versions,

@@ -201,7 +201,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=3000, help="in flight or waiting")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--traced", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = harness.parsed(parser)
     if options.child:
         harness.pin()
         asyncio.run(many(options) if options.child == "rows" else in_flight(options.child, options))

@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=SIDES, default=[], help="these sides, beside bare aiohttp")
     parser.add_argument("--transport", default="default", help="the adapter's way to the network")
     parser.add_argument("--uvloop", action="store_true", help="all sides on uvloop")
-    options = parser.parse_args()
+    options = harness.parsed(parser)
     if options.child:
         harness.pin()
         print(json.dumps(harness.run_loop(measure(options.child, options), uvloop=options.uvloop)))

@@ -184,7 +184,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(CALLS), default=[], help="these others")
     parser.add_argument("--venvs", type=Path, help="folder of their environments")
     parser.add_argument("--upgrade", action="store_true", help="make the environments anew")
-    options = parser.parse_args()
+    options = harness.parsed(parser)
     if options.child:
         harness.pin()
         print(json.dumps(asyncio.run(measure(options.child, options))))

@@ -170,7 +170,7 @@ def main() -> None:
     parser.add_argument("--team-counts", type=int, nargs="+", default=[1, 10, 100, 1000])
     for name in ("--level", "--providers", "--teams"):
         parser.add_argument(name, type=int, default=1, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = harness.parsed(parser)
     if options.child:
         harness.pin()
         harness.raise_open_files(options.level + SPARE_FILES)

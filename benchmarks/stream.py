@@ -193,7 +193,7 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=96)
     parser.add_argument("--in-flight", type=int, default=8, help="streams at once; four times as many one by one")
     parser.add_argument("--events", type=int, default=400, help="in a stream")
-    options = parser.parse_args()
+    options = harness.parsed(parser)
     if options.child:
         harness.pin()
         print(json.dumps(asyncio.run(measure(options.child, options))))

@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=2000)
     parser.add_argument("--levels", type=int, nargs="+", default=[1, 16], help="calls at once")
     parser.add_argument("--concurrency", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = harness.parsed(parser)
     if options.child:
         harness.pin()
         row = asyncio.run(in_tasks(options)) if options.child == "chat_async" else in_threads(options)

@@ -1,0 +1,290 @@
+"""The guard of the hot path: how much of our own code a call runs, against a budget that is checked in. Nothing is timed.
+
+    python benchmarks/hot_path.py                      # compare with hot_path_budget.json; 1 where it is exceeded
+    python benchmarks/hot_path.py --names              # which functions a call runs, and how often
+    python benchmarks/hot_path.py --instructions       # machine instructions, too, where valgrind is installed
+    python benchmarks/hot_path.py --update "the reason why a call costs more, or less, from now on"
+
+Counted for one call that has warmed up, the median of several, in our own files only, so that neither the machine nor
+the versions of other packages are in the figures:
+
+`functions`   calls of Python functions;
+`native`      calls of functions written in C from them;
+`opcodes`     bytecode instructions executed: a loop that got longer, or code that came in between;
+`peak_bytes`  memory that the call needs beyond what it found, with the libraries below it;
+`kept_blocks` memory blocks that a hundred calls more leave behind: a call must leave nothing.
+
+The first three and the last but one differ between Python versions, so each has its own budget. `instructions` are those
+of the whole process, counted by callgrind: the difference between two runs, one of which makes more calls.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tracemalloc
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import genops_helicone_async
+
+BUDGET = Path(__file__).with_name("hot_path_budget.json")
+OURS = str(Path(genops_helicone_async.__file__).parent)
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+SETTINGS = ("bare", "everything", "everything, spans", "over HTTP")
+MARGINS = {"functions": 0.03, "native": 0.04, "opcodes": 0.03, "peak_bytes": 0.10, "instructions": 0.05}
+MOST_KEPT_BLOCKS = 20
+WARM_UP, SAMPLES = 120, 15
+Call = Callable[[], Awaitable[object]]
+
+
+async def made(setting: str) -> tuple[Call, Callable[[], Awaitable[object]]]:
+    """A call in this setting, and what closes its adapter."""
+    import pipeline
+
+    if setting != "over HTTP":
+        adapter, call = pipeline.adapter_for(setting)
+        return call, adapter.aclose
+    server = await asyncio.start_server(_answer, "127.0.0.1", 0)
+    adapter = genops_helicone_async.GenOpsHeliconeAsyncAdapter(
+        "key", gateway_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", gateway_dialect="helicone"
+    )
+
+    async def close() -> None:
+        await adapter.aclose()
+        server.close()
+
+    return lambda: adapter.chat_async(pipeline.MESSAGES, provider="openai", model="gpt-4o-mini"), close
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answers each request of a connection in one piece."""
+    from pipeline import BODY
+
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(BODY)
+    try:
+        while True:
+            asked = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"content-length: (\d+)", asked, re.IGNORECASE)
+            await reader.readexactly(int(length[1]) if length else 0)
+            writer.write(head + BODY)
+    except (asyncio.IncompleteReadError, ConnectionError):
+        pass
+    finally:
+        writer.close()
+
+
+async def functions_of(call: Call) -> tuple[Counter[str], Counter[str]]:
+    """The functions of ours that one call runs, and those in C that they call."""
+    python: Counter[str] = Counter()
+    native: Counter[str] = Counter()
+
+    def look(frame: FrameType, event: str, argument: Any) -> None:
+        code = frame.f_code
+        if not code.co_filename.startswith(OURS):
+            return
+        where = f"{code.co_filename[len(OURS) + 1 :]}:{code.co_qualname}"
+        if event == "call":
+            python[where] += 1
+        elif event == "c_call":
+            native[f"{getattr(argument, '__qualname__', argument)} in {where}"] += 1
+
+    sys.setprofile(look)
+    try:
+        await call()
+    finally:
+        sys.setprofile(None)
+    return python, native
+
+
+async def opcodes_of(call: Call) -> int:
+    """The bytecode instructions of ours that one call executes."""
+    executed = 0
+
+    def within(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal executed
+        if event == "opcode":
+            executed += 1
+        return within
+
+    def begun(frame: FrameType, event: str, argument: object) -> Any:
+        if not frame.f_code.co_filename.startswith(OURS):
+            return None
+        frame.f_trace_lines, frame.f_trace_opcodes = False, True
+        return within
+
+    sys.settrace(begun)
+    try:
+        await call()
+    finally:
+        sys.settrace(None)
+    return executed
+
+
+async def peak_bytes_of(call: Call) -> int:
+    """What Python allocates beyond what is there before the call, at the call's worst moment."""
+    before, _ = tracemalloc.get_traced_memory()
+    tracemalloc.reset_peak()
+    await call()
+    return tracemalloc.get_traced_memory()[1] - before
+
+
+async def kept_blocks_of(call: Call) -> int:
+    """By how many memory blocks a hundred calls grow the process, the least of some hundreds."""
+    grown = []
+    for _ in range(5):
+        gc.collect()
+        before = sys.getallocatedblocks()
+        for _ in range(100):
+            await call()
+        gc.collect()
+        grown.append(sys.getallocatedblocks() - before)
+    return max(0, min(grown))
+
+
+async def figures_of(setting: str, names: bool) -> dict[str, int]:
+    """All counts of one setting, each the median of several calls."""
+    call, close = await made(setting)
+    for _ in range(WARM_UP):
+        await call()
+    gc.disable()
+    counted = [await functions_of(call) for _ in range(SAMPLES)]
+    figures = {
+        "functions": statistics.median_low(python.total() for python, _ in counted),
+        "native": statistics.median_low(native.total() for _, native in counted),
+        "opcodes": statistics.median_low([await opcodes_of(call) for _ in range(SAMPLES)]),
+    }
+    tracemalloc.start()
+    await call()
+    figures["peak_bytes"] = statistics.median_low([await peak_bytes_of(call) for _ in range(SAMPLES)])
+    tracemalloc.stop()
+    gc.enable()
+    figures["kept_blocks"] = await kept_blocks_of(call)
+    await close()
+    if names:
+        for kind in counted[-1]:
+            print(*(f"{number:>5} {name}" for name, number in kind.most_common()), "", sep="\n")
+    return figures
+
+
+async def repeat(setting: str, calls: int) -> None:
+    """So many calls after warming up, for who counts instructions around this process."""
+    call, close = await made(setting)
+    gc.disable()
+    for _ in range(WARM_UP + calls):
+        await call()
+    await close()
+
+
+def instructions_of(setting: str) -> int:
+    """Machine instructions per call, by callgrind."""
+    totals = []
+    for calls in (0, 200):
+        command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable, __file__]
+        done = subprocess.run(
+            [*command, "--repeat", setting, "--calls", str(calls)], capture_output=True, text=True, check=True,
+            env={"PYTHONHASHSEED": "0"},
+        )  # fmt: skip
+        found = re.search(r"Collected : (\d+)", done.stderr)
+        assert found is not None, done.stderr
+        totals.append(int(found[1]))
+    return (totals[1] - totals[0]) // 200
+
+
+def measured(names: bool = False) -> dict[str, dict[str, int]]:
+    """The counts of every setting."""
+    return {setting: asyncio.run(figures_of(setting, names)) for setting in SETTINGS}
+
+
+def complaints(found: dict[str, dict[str, int]], budget: dict[str, dict[str, int]]) -> list[str]:
+    """What is beyond its budget, and what has become so much cheaper that the budget guards nothing any more."""
+    told = []
+    for setting, figures in found.items():
+        for name, number in figures.items():
+            if name == "kept_blocks":
+                if number > MOST_KEPT_BLOCKS:
+                    told.append(f"{setting}: a hundred calls leave {number} memory blocks behind; a call leaves nothing")
+                continue
+            planned = budget.get(setting, {}).get(name)
+            if planned is None:
+                continue
+            if number > planned * (1 + MARGINS[name]):
+                told.append(f"{setting}: {number:,} {name} a call, budgeted are {planned:,} and {MARGINS[name]:.0%}")
+            elif number < planned * (1 - 2 * MARGINS[name]):
+                told.append(f"{setting}: only {number:,} {name} a call instead of {planned:,}: lower the budget")
+    return told
+
+
+def read_budget() -> dict[str, Any]:
+    """The file."""
+    budget: dict[str, Any] = json.loads(BUDGET.read_text("utf-8"))
+    return budget
+
+
+def update(found: dict[str, dict[str, int]], reason: str) -> None:
+    """Writes what was found as the budget of this Python, and why."""
+    budget = read_budget() if BUDGET.exists() else {"pythons": {}, "changes": []}
+    of_python = budget["pythons"].setdefault(PYTHON, {})
+    for setting, figures in found.items():
+        kept = {"instructions": number} if (number := of_python.get(setting, {}).get("instructions")) else {}
+        of_python[setting] = kept | {name: number for name, number in figures.items() if name != "kept_blocks"}
+    budget["pythons"] = dict(sorted(budget["pythons"].items()))
+    change = {"on": datetime.now(UTC).date().isoformat(), "python": PYTHON, "why": reason}
+    budget["changes"] = [*budget["changes"], change]
+    BUDGET.write_text(json.dumps(budget, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def main() -> int:
+    """Measures, and compares or updates."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--update", metavar="WHY", help="make what is measured the budget of this Python")
+    parser.add_argument("--instructions", action="store_true", help="count machine instructions, too: needs valgrind")
+    parser.add_argument("--names", action="store_true", help="print which functions a call runs")
+    parser.add_argument("--json", action="store_true", help="print what is measured, compare nothing")
+    parser.add_argument("--repeat", choices=SETTINGS, help=argparse.SUPPRESS)
+    parser.add_argument("--calls", type=int, default=0, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.repeat:
+        asyncio.run(repeat(options.repeat, options.calls))
+        return 0
+    if options.update is not None and len(options.update.split()) < 3:
+        parser.error("--update needs the reason, in a few words: it is kept beside the figures")
+    found = measured(options.names)
+    if options.instructions:
+        if shutil.which("valgrind") is None:
+            print("valgrind is not installed: machine instructions are not counted")
+        else:
+            for setting in ("bare", "everything"):
+                found[setting]["instructions"] = instructions_of(setting)
+    if options.json:
+        print(json.dumps(found))
+        return 0
+    for setting, figures in found.items():
+        print(f"{setting:<20}", *(f"{name} {number:,}" for name, number in figures.items()), sep="  ")
+    if options.update is not None:
+        update(found, options.update)
+        return 0
+    budget = read_budget()["pythons"].get(PYTHON)
+    if budget is None:
+        print(f"there is no budget for Python {PYTHON}: run this with --update")
+        return 0
+    told = complaints(found, budget)
+    print(*told, sep="\n")
+    if told:
+        print('If that is meant: python benchmarks/hot_path.py --update "why", on each Python of the file.')
+    return 1 if told else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
