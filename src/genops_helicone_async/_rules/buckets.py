@@ -61,6 +61,18 @@ class Bucket:
         self._level -= amount
         return True
 
+    def take_if_full_enough(self, amount: float, now_s: float) -> bool:
+        """As `take`, for what is there to the last digit: False may still mean that `take` would say yes."""
+        level = self._level
+        if now_s > self._seen_s:
+            level += (now_s - self._seen_s) * self._rate_per_s
+            self._level = level = min(self.capacity, level)
+            self._seen_s = now_s
+        if level < amount or now_s < self._paused_until_s:
+            return False
+        self._level = level - amount
+        return True
+
     def ready_in_s(self, amount: float, now_s: float) -> float:
         """Seconds until `take` would say yes, if nobody else takes; 0.0 now."""
         missing = self._missing(amount, now_s)

@@ -56,6 +56,26 @@ class Conditions:
             return True
         return self.held_s(model, tokens) == 0.0 and self.is_ready(tokens)
 
+    def begin_nowait(self, model: str, tokens: float) -> bool:
+        """Takes everything for one call if it may go on now; otherwise nothing has changed."""
+        found, limits = self.found, self.limits
+        if self._is_unlimited and found.is_unlimited:
+            self.in_flight = found.in_flight = self.in_flight + 1
+            self.entered += 1
+            return True
+        if found.is_unlimited and not self._has_store:  # the usual case of limits: only our own, and far from them
+            has_room = limits.max_concurrency is None or self.in_flight < limits.max_concurrency
+            if has_room and self._requests.is_ready and self._tokens.take_nowait(tokens, self._clock()):
+                self._requests.take()
+                self.held_by = "nothing"
+                self.in_flight = found.in_flight = self.in_flight + 1
+                self.entered += 1
+                return True
+        if not self.may_go(model, tokens):
+            return False
+        self.begin(model, tokens)
+        return True
+
     def held_s(self, model: str, tokens: float) -> float | None:
         """Seconds for which a call is held back as far as is known now, 0.0 if it is not, None until another ends."""
         now_s, most = self._clock(), self.limits.max_concurrency

@@ -91,10 +91,10 @@ class Gate:
 
     def enter_nowait(self, model: str, tokens: float) -> bool:
         """Lets a call through where it need not wait; otherwise False, and nothing has changed: then `enter`."""
-        if self._queue or not self._conditions.may_go(model, tokens) or not self._slots.take_nowait():
-            return False
-        self._conditions.begin(model, tokens)
-        return True
+        slots = self._slots  # without a server nobody waits
+        if self._server is None and slots.has_free and self._conditions.begin_nowait(model, tokens):
+            return slots.take_nowait()
+        return False
 
     async def enter(
         self, model: str, tokens: float, *, priority: int, tenant: Hashable, deadline: float, again: bool = False
@@ -125,7 +125,7 @@ class Gate:
         self._slots.release()
         conditions = self._conditions
         conditions.end(model, reserved, used, unsent=unsent)
-        if conditions.held_by != "pace":  # which other calls' ends do not change
+        if self._wake is not None and conditions.held_by != "pace":  # which other calls' ends do not change
             self._poke()
 
     def accepted(self) -> None:

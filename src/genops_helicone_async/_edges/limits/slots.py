@@ -73,6 +73,9 @@ class Slots:
 
     def release(self) -> None:
         """Gives a slot back, to the longest waiter if there is one."""
+        if not self._waiters:
+            self._taken -= 1
+            return
         while self._waiters:
             waiter, _ = self._waiters.popitem(last=False)
             if not waiter.done():

@@ -43,6 +43,10 @@ class TokenLimit:
         """
         return 0.0 if self._shared is None else await self._shared.reserve(tokens)
 
+    def take_nowait(self, tokens: float, now_s: float) -> bool:
+        """Reserves so many if they are there without asking the store; False may still mean that they are."""
+        return self._bucket is None or (self._shared is None and self._bucket.take_if_full_enough(tokens, now_s))
+
     def take(self, tokens: float, now_s: float) -> None:
         """Reserves what is there."""
         if self._bucket is not None:
