@@ -1,0 +1,1 @@
+"""Other programs' machinery around the client: each subpackage needs the extra of its name."""
