@@ -37,7 +37,7 @@ def gateway(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sandbox
     "argv, said",
     [
         (["missing.jsonl", "-o", "out.jsonl"], "cannot read missing.jsonl: No such file or directory"),
-        (["folder", "-o", "out.jsonl"], "cannot read folder: it is a folder, give a JSONL file"),
+        (["folder", "-o", "out.jsonl"], "cannot read folder: it is a folder, give a file of rows"),
         (["wide.jsonl", "-o", "out.jsonl"], "wide.jsonl is UTF-16: convert it first (iconv -f utf-16 -t utf-8)"),
         (["in.jsonl", "-o", "old.jsonl"], "old.jsonl exists: give another name, or --overwrite to replace it"),
         (["in.jsonl", "-o", "in.jsonl", "--overwrite"], "in.jsonl is the input: give another file to write to"),
@@ -102,19 +102,27 @@ def test_a_full_disk_is_told(gateway: SandboxGateway, capsys: pytest.CaptureFixt
 
 
 def test_a_disk_that_fills_up_leaves_whole_lines(gateway: SandboxGateway) -> None:
-    """When space ends in the middle of a line, the torn part is taken back: what is in the file can be used."""
-    Path("in.jsonl").write_text('{"message": "Hi", "provider": "groq"}\n' * 20)
+    """When space ends in the middle of a line, the torn part is taken back; with room again, the job goes on."""
+    rows = [{"message": f"Row {number} " + "words " * 200, "provider": "groq"} for number in range(150)]
+    Path("in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     program = (
         "import resource, sys\nfrom genops_helicone_async.cli import main\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))\nsys.exit(main(sys.argv[1:]))"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (120_000, 120_000))\nsys.exit(main(sys.argv[1:]))"
     )
-    argv = [sys.executable, "-c", program, "bulk", "in.jsonl", "-o", "out.jsonl"]
+    argv = [sys.executable, "-c", program, "bulk", "in.jsonl", "-o", "out.jsonl", "--max-in-flight", "16"]
     done = subprocess.run(argv, capture_output=True, text=True)
     data = Path("out.jsonl").read_bytes()
-    rows = [json.loads(line) for line in data.splitlines()]
-    assert (done.returncode, data[-1:], 0 < len(data) <= 5000) == (1, b"\n", True)
+    whole = [json.loads(line) for line in data.splitlines()]
+    assert (done.returncode, data[-1:], 0 < len(whole) < 150) == (1, b"\n", True)
     said = "".join(line for line in done.stderr.splitlines(keepends=True) if not PROGRESS.match(line))
-    assert said == f"error: cannot write out.jsonl: File too large; the {len(rows)} rows in it are whole\n"
+    assert said.startswith("error: cannot write out.jsonl: ")
+    assert said.endswith(
+        f"; the {len(whole)} rows in it are whole; make room and give the same command again to go on\n"
+    )
+    assert main(["bulk", "in.jsonl", "-o", "out.jsonl"]) == 0
+    lines = [json.loads(line)["receipt"]["line"] for line in Path("out.jsonl").read_text().splitlines()]
+    assert sorted(lines) == list(range(1, 151))
+    assert len(gateway.bill.rows) - 150 <= 16
 
 
 def test_a_reader_that_goes_away_ends_the_job(gateway: SandboxGateway) -> None:
@@ -196,7 +204,7 @@ PROGRESS = re.compile(r"\d+/\d+ rows · ")
 
 def interrupted(held: Held, times: int) -> tuple[int, str, list[str], list[dict[str, object]]]:
     """Status, output, later error lines and answers of a job of 9 rows, interrupted while its first two are out."""
-    Path("nine.jsonl").write_text('{"message": "Hi"}\n' * 9)
+    Path("nine.jsonl").write_text("".join(f'{{"message": "Hi {number}"}}\n' for number in range(9)))
     argv = ["bulk", "nine.jsonl", "-o", "out.jsonl", "--max-in-flight", "2", "--provider", "openai"]
     child = subprocess.Popen(
         [sys.executable, "-m", "genops_helicone_async", *argv, "--gateway-url", held.url, "--dialect", "openai"],
@@ -223,23 +231,23 @@ def test_ctrl_c_finishes_what_is_in_flight(held: Held, monkeypatch: pytest.Monke
     status, out, err, rows = interrupted(held, times=1)
     assert (status, [row["error"] for row in rows]) == (130, [None, None])
     assert out.startswith("2 rows: 2 answered, 0 failed; ")
-    again = "python -m genops_helicone_async bulk nine.jsonl -o out.rest.jsonl --from-line 3"
-    assert err == [
-        "interrupted: every row up to line 2 is in the output",
-        f"to go on, with the same options: {again}",
-    ]
+    assert out.splitlines()[-1] == "to go on:  the same command"
+    assert err == ["interrupted: every answer that came is in the output"]
     assert not held.arrived.acquire(blocking=False)
 
 
 def test_a_second_ctrl_c_drops_it_and_says_so(held: Held, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A second Ctrl-C waits for nothing; the rows it gave up have lines that say what became of them."""
+    """A second Ctrl-C waits for nothing; the rows it gave up are named, and the same command sends them again."""
     monkeypatch.chdir(tmp_path)
     status, out, err, rows = interrupted(held, times=2)
-    assert status == 130
-    assert [row["error"]["code"] for row in rows] == ["interrupted", "interrupted"]  # type: ignore[index]
-    assert sorted(row["custom_id"] for row in rows) == ["line-1", "line-2"]
-    assert out.startswith("2 rows: 0 answered, 2 failed; ")
-    assert err[0] == (
-        "interrupted: every row up to line 2 is in the output; "
-        "2 rows were dropped unanswered and may be billed (error code `interrupted`)"
-    )
+    assert (status, rows) == (130, [])
+    assert out.startswith("0 rows: 0 answered, 0 failed; ")
+    assert err == [
+        "interrupted: every answer that came is in the output; "
+        "2 rows dropped unanswered, perhaps billed: line-1 (line 1), line-2 (line 2)"
+    ]
+    held.released.set()
+    argv = ["bulk", "nine.jsonl", "-o", "out.jsonl", "--provider", "openai"]
+    assert main([*argv, "--gateway-url", held.url, "--dialect", "openai"]) == 0
+    rows = [*map(json.loads, Path("out.jsonl").read_text().splitlines())]
+    assert sorted(row["custom_id"] for row in rows) == [f"line-{number}" for number in range(1, 10)]

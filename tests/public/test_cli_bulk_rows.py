@@ -1,5 +1,6 @@
 """A line of a bulk job becomes a request, or the reason why it cannot be one."""
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from genops_helicone_async.bulk.job import rows_of
 from genops_helicone_async.bulk.lines import BLOCK_BYTES, MAX_LINE_BYTES, LineSource, batches, count_rows
 from genops_helicone_async.bulk.rows import BadLine, Row, RowReader
-from genops_helicone_async.cli.bulk import rows_of
+from genops_helicone_async.bulk.sources import open_source
 
 Item = Row | BadLine | None
 
@@ -203,7 +205,8 @@ async def test_a_line_beyond_all_measure_is_one_bad_line(tmp_path: Path) -> None
         file.truncate(3 * MAX_LINE_BYTES)  # no bytes on the disk
         file.seek(0, os.SEEK_END)
         file.write(b'\n{"message": "x"}')
-    items = [item async for item in rows_of(LineSource(os.open(path, os.O_RDONLY)), RowReader({}))]
+    source = await asyncio.to_thread(open_source, str(path))
+    items = [item async for item in rows_of(source, RowReader({}))]
     assert [(item.line, type(item)) for item in items] == [(1, BadLine), (2, Row)]
     assert isinstance(items[0], BadLine)
     assert items[0].reason.startswith("longer than 67,")

@@ -7,8 +7,11 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Protocol
 
+import msgspec
+
 from .journal import Journal
 from .journal_group import Listener
+from .output_lines import interrupted_line
 from .ports import Executor, Outcome
 from .rows import BadLine, Row, RowReader
 from .sources import RowSource
@@ -204,7 +207,7 @@ class BulkJob:
         taken = await self.journal.take(batch)
         for bad in taken.bad:
             self._skip(bad)
-        if taken.again:
+        if taken.again and self._window is not None:
             self.again.update((row.line, row.custom_id) for row in taken.again)
             if self._before_again is not None:
                 await self._before_again(taken.again)
@@ -264,6 +267,9 @@ class BulkJob:
     async def _close(self) -> None:
         journal, work = self.journal, self._work
         if journal.failure is None:
+            if journal.recovered.journal_path is None:  # no later run will send them, so that their end is told here
+                for line, custom_id in self._out.items():
+                    journal.record(_interrupted(line, custom_id))
             if self._ready:
                 journal.give_back([row.line for row in self._ready])
             ended_well = work is not None and not work.cancelled() and work.exception() is None
@@ -272,6 +278,12 @@ class BulkJob:
                 and not self._out and not self._offered and not journal.waiting and not self.tally.unsent
             )  # fmt: skip
         await journal.close(is_finished=self.is_finished)
+
+
+def _interrupted(line: int, custom_id: str) -> Outcome:
+    data = msgspec.json.encode(interrupted_line(line, custom_id))
+    why = "the job was interrupted before this row was answered"
+    return Outcome(line=line, custom_id=custom_id, kind="failed", data=data, error="Interrupted", reason=why)
 
 
 async def rows_of(source: RowSource, reader: RowReader, first_line: int = 1) -> Items:

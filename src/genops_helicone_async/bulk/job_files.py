@@ -24,6 +24,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
         overwrite: Begin anew, whatever is there.
         new_options: Go on although options that decide answers are others now.
         retry_failed: Take the failed rows of earlier runs again.
+        keeps_journal: Whether a later run can take the job up; it cannot, where the output is no file.
         window: How many rows may be sent and not yet written at once, so that a later run knows which may have been;
             None where the executor itself knows what it has sent.
     """
@@ -31,6 +32,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     overwrite: bool = False
     new_options: bool = False
     retry_failed: bool = False
+    keeps_journal: bool = True
     window: int | None = None
 
 
@@ -82,7 +84,7 @@ def open_job(output: Path | None, identity: Identity, opening: Opening | None = 
     """
     opening = opening or Opening()
     bad_lines = errors_path(output)
-    if output is None or bad_lines is None:
+    if output is None or bad_lines is None or not opening.keeps_journal:
         sql = open_journal(None)
         _begin(sql, identity, opening)
         return JobFiles(journal=sql, output=AppendedFile(output), errors=None, recovered=Recovered(is_same_input=True))
@@ -122,7 +124,6 @@ def _opened(sql: sqlite3.Connection, output: Path, identity: Identity, opening: 
     finish_rewrite(sql, real)
     file = AppendedFile(output)
     recover(sql, file, recovered)
-    recovered.is_resumed = True
     if opening.retry_failed and recovered.tally.failed:
         file.close()
         drop_failed(sql, real)
@@ -131,6 +132,8 @@ def _opened(sql: sqlite3.Connection, output: Path, identity: Identity, opening: 
         recovered.is_finished = False
         file = AppendedFile(output)
     sql.execute("UPDATE job SET window = ?, runs = runs + 1", (opening.window,))
+    recovered.written = sql.execute("SELECT count(*) FROM row WHERE at IS NOT NULL").fetchone()[0]
+    recovered.runs = sql.execute("SELECT runs FROM job").fetchone()[0]
     return JobFiles(journal=sql, output=file, errors=LaterFile(bad_lines, errors_length[0]), recovered=recovered)
 
 

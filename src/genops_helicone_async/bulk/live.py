@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
 
@@ -42,20 +43,23 @@ class LiveRows:
     """An `Executor`: at most `max_in_flight` calls at once, each with the deadline, retries and failover of a chat.
 
     While nobody can be reached, rows wait, up to `wait_s` seconds; then they are given back. So are rows that a budget
-    has no room for, and no more are taken. `note` is told of both. `stopped` is why it took no more.
+    has no room for, and no more are taken. `note` is told of both. `stopped` is why it took no more. With `is_limited`
+    budgets hold for rows, too, that say `enforce_budget: false`.
     """
 
-    __slots__ = ("_adapter", "_looking", "_max_in_flight", "_note", "_outage", "_wall", "stopped")
+    __slots__ = ("_adapter", "_is_limited", "_looking", "_max_in_flight", "_note", "_outage", "_wall", "stopped")
 
     def __init__(
         self, adapter: GenOpsHeliconeAsyncAdapter, *, max_in_flight: int = 256, wait_s: float = WAIT_FOR_GATEWAY_S,
         note: Callable[[str], None] = _say_nothing, clock: Callable[[], float] = time.monotonic,
+        is_limited: bool = False,
     ) -> None:  # fmt: skip
         self._adapter = adapter
         self._max_in_flight = max_in_flight
         self._note = note
         self._outage = Outage(wait_s, note, clock)
         self._wall = Wall()
+        self._is_limited = is_limited
         self._looking = asyncio.Lock()
         self.stopped: str | None = None
 
@@ -80,7 +84,10 @@ class LiveRows:
                 return
             taken[number] = row
             number += 1
-            yield row.request
+            request = row.request
+            if self._is_limited and request.enforce_budget is False:  # the job's limit holds for every row
+                request = msgspec.structs.replace(request, enforce_budget=None)
+            yield request
 
     async def _outcomes(self, many: ChatMany, taken: dict[int, Row]) -> AsyncIterator[Outcome]:
         async for result in many:
@@ -125,8 +132,10 @@ class LiveRows:
             self._wall.enter()
             try:
                 response = await chat(request)
-            finally:
-                self._wall.leave()
+            except BaseException as exc:
+                self._wall.leave(exc)
+                raise
+            self._wall.leave()
             self._outage.reached()
             return response
         finally:
@@ -172,6 +181,16 @@ class LiveRows:
             return True
 
 
+async def check_target(adapter: GenOpsHeliconeAsyncAdapter, defaults: Mapping[str, Any]) -> None:
+    """Finds out whether the defaults of a job name somebody who can be asked, before anything is touched.
+
+    Raises:
+        HeliconeError: they do not.
+    """
+    if any(name in defaults for name in ("provider", "providers", "model", "model_preferences")):
+        await adapter._pipeline().candidates.of(ChatRequest(message="only to see who answers", **defaults))
+
+
 def outcome_of(row: Row, result: BulkResult) -> Outcome:
     """What came of a row that `chat_many` was given."""
     error = result.error
@@ -184,4 +203,4 @@ def outcome_of(row: Row, result: BulkResult) -> Outcome:
     )  # fmt: skip
 
 
-__all__ = ["WAIT_FOR_GATEWAY_S", "LiveRows", "outcome_of"]
+__all__ = ["WAIT_FOR_GATEWAY_S", "LiveRows", "check_target", "outcome_of"]

@@ -29,12 +29,12 @@ def output_line(row: Row, result: BulkResult) -> dict[str, Any]:
     return told
 
 
-def interrupted_line(row: Row) -> dict[str, Any]:
+def interrupted_line(line: int, custom_id: str) -> dict[str, Any]:
     """The line of a row that was given up before its answer was there."""
     error = {"code": "interrupted", "message": "the job was interrupted before this row was answered"}
     return {
-        "id": f"batch_req_{row.line}", "custom_id": row.custom_id, "response": None, "error": error,
-        "receipt": {"line": row.line},
+        "id": f"batch_req_{line}", "custom_id": custom_id, "response": None, "error": error,
+        "receipt": {"line": line},
     }  # fmt: skip
 
 

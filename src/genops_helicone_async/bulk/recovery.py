@@ -31,9 +31,10 @@ class Recovered(msgspec.Struct, kw_only=True):
 
     Attributes:
         tally: What the job had come to.
-        is_resumed: Whether there was an earlier run.
+        runs: How many runs the job takes so far, this one included.
         is_finished: Whether it left nothing to do.
         is_same_input: Whether input and options are known to be the same.
+        written: Rows in the output.
         adopted: Answers found in the output that the journal did not know yet.
         torn_bytes: Of a last line that was cut off in the middle, taken away.
         in_doubt: Lines of rows on their way when it ended: perhaps they are billed twice.
@@ -42,14 +43,20 @@ class Recovered(msgspec.Struct, kw_only=True):
     """
 
     tally: Tally = msgspec.field(default_factory=Tally)
-    is_resumed: bool = False
+    runs: int = 1
     is_finished: bool = False
     is_same_input: bool = False
+    written: int = 0
     adopted: int = 0
     torn_bytes: int = 0
     in_doubt: tuple[int, ...] = ()
     doubt_pusd: int = 0
     journal_path: Path | None = None
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether there was an earlier run."""
+        return self.runs > 1
 
 
 def check_identity(sql: sqlite3.Connection, identity: Identity, recovered: Recovered, *, may_differ: bool) -> None:

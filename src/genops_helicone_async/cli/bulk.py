@@ -1,21 +1,17 @@
-"""`bulk`: a file of requests in, a file of answers out, many at once, in bounded memory."""
+"""`bulk`: a file of requests in, a file of answers out, many at once, each exactly once, in bounded memory."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import os
+import math
 import sys
-import threading
-import time
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
-from .failures import FAILED, INTERRUPTED, WRONG_USAGE, CommandError, reason
+from .bulk_inputs import add_input_options, add_limit_options
+from .failures import WRONG_USAGE, CommandError
 from .options import (
-    adapter_from,
     add_connection_options,
     add_json_option,
     add_target_options,
@@ -23,21 +19,20 @@ from .options import (
     count,
 )
 
-if TYPE_CHECKING:
-    from ..bulk.lines import LineSource
-    from ..bulk.rows import BadLine, Row, RowReader
-    from ..client import GenOpsHeliconeAsyncAdapter
-    from .bulk_sink import JsonlSink
-    from .progress import View
-
 TIMEOUT_S = 120.0
+WAIT_FOR_GATEWAY_S = 600.0
+DRAIN_S = 20.0
 _ROW_HELP = """
 a row is one line of JSON, either of OpenAI's batch format
   {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "gpt-4o-mini", "messages": […]}}
 or the chat keywords
   {"message": "Hello", "providers": ["openai", "groq"], "max_tokens": 100, "team": "research"}
-A row's own provider, model and other fields win over the options here. A line that cannot be sent is reported with
-its number, written to OUTPUT.errors.jsonl and skipped; the others are done. Exit status 1 if any row failed.
+or, in CSV and Parquet, a row with such keywords as columns. A row's own provider, model and other fields win over the
+options here. A line that cannot be sent is reported with its number, written to OUTPUT.errors.jsonl and skipped; the
+others are done.
+
+what is done is kept in OUTPUT.journal: the same command again goes on where it ended, however that was.
+Exit status 0 if every row was answered, 1 if not, 2 wrong usage, 130 interrupted.
 """
 
 
@@ -45,138 +40,103 @@ def add_to(commands: Any) -> None:
     """Adds the command to the command line."""
     parser = commands.add_parser(
         "bulk",
-        help="send a JSONL file of requests",
+        help="send a file of requests",
         description="Sends every row of INPUT and writes one line for each to OUTPUT, in OpenAI's batch output format.",
         epilog=_ROW_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("input", metavar="INPUT.jsonl", help="the rows; - reads standard input")
-    parser.add_argument(
-        "-o", "--output", metavar="OUTPUT.jsonl", required=True, help="where the answers go; - is standard output"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace OUTPUT if it exists")
+    parser.add_argument("input", metavar="INPUT", help="the rows; - reads standard input")
+    parser.add_argument("-o", "--output", metavar="OUTPUT.jsonl", help="where the answers go; - is standard output")
     parser.add_argument("--max-in-flight", metavar="N", type=count, default=256, help="calls at once (default 256)")
     parser.add_argument("--ordered", action="store_true", help="write in the order of INPUT, not as rows finish")
     parser.add_argument("--from-line", metavar="N", type=count, default=1, help="begin at this line of INPUT")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
+    parser.add_argument("--json-progress", action="store_true", help="progress as JSON lines on standard error")
+    parser.add_argument("--report", metavar="FILE.html", type=Path, help="write the summary as a page, too")
+    _add_job_options(parser)
+    _add_money_options(parser)
+    add_input_options(parser)
     add_target_options(parser)
+    add_limit_options(parser)
     add_connection_options(parser, TIMEOUT_S)
     add_json_option(parser, "the summary")
     parser.set_defaults(run=run)
 
 
+def _add_job_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("going on with an earlier run")
+    again = group.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="go on with the job of OUTPUT, if there is one (default)")
+    again.add_argument("--overwrite", action="store_true", help="begin anew: replace OUTPUT and its journal")
+    group.add_argument("--retry-failed", action="store_true", help="send the failed rows of earlier runs again, too")
+    group.add_argument(
+        "--new-options", action="store_true",
+        help="send the rows that are left with the options given now, although the job began with others",
+    )  # fmt: skip
+    group.add_argument(
+        "--wait-for-gateway", metavar="S", type=_seconds, default=WAIT_FOR_GATEWAY_S,
+        help=f"how long to wait while nobody can be reached, before rows are given back (default "
+        f"{WAIT_FOR_GATEWAY_S:g})",
+    )  # fmt: skip
+    group.add_argument(
+        "--drain-seconds", metavar="S", type=_seconds, default=DRAIN_S,
+        help=f"after SIGTERM, how long calls in flight may take to end (default {DRAIN_S:g})",
+    )  # fmt: skip
+
+
+def _add_money_options(parser: argparse.ArgumentParser) -> None:
+    from .ledger_options import dollars
+
+    group = parser.add_argument_group("money")
+    group.add_argument("--dry-run", action="store_true", help="send nothing: say what it would cost and take")
+    group.add_argument(
+        "--max-cost", metavar="USD", type=dollars,
+        help="what the whole job may cost, over all its runs; rows that do not fit are left for a later run",
+    )  # fmt: skip
+    group.add_argument("--no-dedupe", action="store_true", help="send equal rows each, instead of answering them once")
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not (math.isfinite(value) and value >= 0):
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    return value
+
+
 def run(arguments: argparse.Namespace) -> int:
-    """Does the job; 0 if every row was answered, 1 if one failed or was skipped, 130 if it was interrupted."""
+    """Does the job; 0 if every row was answered, 1 if one failed, was skipped or is left, 130 if interrupted."""
+    if arguments.dry_run:
+        from .bulk_estimate import run_estimate
+
+        return run_estimate(arguments)
+    if arguments.output is None:
+        raise CommandError("give -o OUTPUT.jsonl, where the answers go; - is standard output", WRONG_USAGE)
+    if arguments.report is not None:
+        from .bulk_page import check_page
+
+        check_page(arguments.report)
     from .. import ChatRequest
-    from ..bulk.lines import LineSource
-    from .bulk_sink import JsonlSink, check_output
+    from ..bulk.job_files import check_output, errors_path
+    from .bulk_inputs import open_rows
+    from .bulk_run import Begun, run_job
+    from .options import adapter_from
 
     output = None if arguments.output == "-" else Path(arguments.output)
     inputs = () if arguments.input == "-" else (Path(arguments.input),)
     defaults = chat_keywords(arguments)
     ChatRequest(message="only to check the other options", **defaults)
     adapter = adapter_from(arguments)
-    source = LineSource(open_input(inputs[0]) if inputs else 0)
+    source = open_rows(arguments)
     if not inputs and sys.stdin.isatty():
         print("reading rows from standard input; Ctrl-D ends them", file=sys.stderr)
-    for path in (output, errors_path(output)):
-        if path is not None:
-            check_output(path, overwrite=arguments.overwrite, inputs=inputs)
-    results = JsonlSink(output, overwrite=arguments.overwrite).open()
-    job = Job(adapter=adapter, source=source, results=results, bad_lines=errors_path(output), defaults=defaults)
-    return asyncio.run(_job(arguments, job))
+    bad_lines = errors_path(output)
+    if output is not None:
+        check_output(output, overwrite=arguments.overwrite, inputs=inputs)
+    if bad_lines is not None:
+        check_output(bad_lines, overwrite=True, inputs=inputs)
+    return asyncio.run(run_job(Begun(
+        arguments=arguments, adapter=adapter, source=source, defaults=defaults, output=output, bad_lines=bad_lines,
+    )))  # fmt: skip
 
 
-class Job(NamedTuple):
-    """What a run works with, opened and checked."""
-
-    adapter: GenOpsHeliconeAsyncAdapter
-    source: LineSource
-    results: JsonlSink
-    bad_lines: Path | None
-    defaults: dict[str, Any]
-
-
-def errors_path(output: Path | None) -> Path | None:
-    """The file of bad lines beside an output; None beside standard output, a pipe or a device."""
-    if output is None or (output.exists() and not output.is_file()):
-        return None
-    name = output.name.removesuffix(".jsonl")
-    return output.with_name(f"{name}.errors.jsonl")
-
-
-async def _job(arguments: argparse.Namespace, job: Job) -> int:
-    from ..bulk.rows import RowReader
-    from ..bulk.tally import Tally
-    from .bulk_report import print_summary
-    from .bulk_run import BulkRun, Outlets
-    from .bulk_sink import JsonlSink
-    from .progress import view_for
-
-    view, tally = view_for("bulk", quiet=arguments.quiet), Tally()
-    bad = JsonlSink(job.bad_lines, overwrite=True) if job.bad_lines is not None else None
-    async with job.adapter as adapter:
-        reader = RowReader(job.defaults, frozenset(adapter.settings.candidates))
-        rows = rows_of(job.source, reader, arguments.from_line)
-        outlets = Outlets(results=job.results, bad=bad, view=view, tally=tally)
-        running = BulkRun(adapter, rows, job.source.stop, outlets)
-        _count_beside(arguments, view)
-        started = time.monotonic()
-        await running.run(max_in_flight=arguments.max_in_flight, ordered=arguments.ordered)
-        wall_s = time.monotonic() - started
-    if job.bad_lines is not None and arguments.overwrite and not tally.skipped:
-        await asyncio.to_thread(job.bad_lines.unlink, missing_ok=True)  # those of the output that was replaced
-    print_summary(arguments, running, tally, wall_s, job.bad_lines if tally.skipped else None)
-    if running.is_interrupted:
-        return INTERRUPTED
-    return FAILED if tally.failed or tally.skipped else 0
-
-
-def _count_beside(arguments: argparse.Namespace, view: View) -> None:
-    """Counts the rows while the first are sent, for the bar; a pipe cannot be counted."""
-    from ..bulk.lines import count_rows
-
-    def run() -> None:
-        with contextlib.suppress(OSError):
-            if not Path(arguments.input).is_file():  # counting a pipe would empty it
-                return
-            view.total = count_rows(arguments.input, arguments.from_line)
-
-    if arguments.input != "-":
-        threading.Thread(target=run, name="bulk-count", daemon=True).start()
-
-
-async def rows_of(source: LineSource, reader: RowReader, first_line: int = 1) -> AsyncIterator[Row | BadLine]:
-    """The rows and bad lines of a source; blank lines are none."""
-    from ..bulk.rows import bad_line
-
-    async for line in source.lines():
-        if line.number < first_line:
-            continue
-        if not line.is_whole:
-            yield bad_line(line.number, line.data, f"longer than {len(line.data):,} bytes")
-        elif item := reader.read(line.number, line.data):
-            yield item
-
-
-def open_input(path: Path) -> int:
-    """A descriptor of the input.
-
-    Raises:
-        CommandError: wrong usage: it cannot be read, or is no file of lines in UTF-8.
-    """
-    if path.is_dir():
-        raise CommandError(f"cannot read {path}: it is a folder, give a JSONL file", WRONG_USAGE)
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-        head = os.read(descriptor, 2) if path.is_file() else b""
-        if head:
-            os.lseek(descriptor, 0, os.SEEK_SET)
-    except OSError as exc:
-        raise CommandError(f"cannot read {reason(exc)}", WRONG_USAGE) from None
-    if head in (b"\xff\xfe", b"\xfe\xff"):
-        raise CommandError(f"{path} is UTF-16: convert it first (iconv -f utf-16 -t utf-8)", WRONG_USAGE)
-    return descriptor
-
-
-__all__ = ["TIMEOUT_S", "Job", "add_to", "errors_path", "open_input", "rows_of", "run"]
+__all__ = ["DRAIN_S", "TIMEOUT_S", "WAIT_FOR_GATEWAY_S", "add_to", "run"]

@@ -1,157 +1,223 @@
-"""The run of a bulk job: rows go in, outcomes come out, and every row read is accounted for however it ends."""
+"""One run of `bulk`: opens the job or takes it up, sends what is left, and says what came of it."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from functools import partial
+import contextlib
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from .. import BulkResult, ChatRequest, ConfigurationError, GenOpsHeliconeAsyncAdapter
-from ..bulk.output_lines import interrupted_line, output_line
-from ..bulk.rows import BadLine, Row
-from ..bulk.tally import Tally
-from .bulk_sink import JsonlSink
-from .failures import WRONG_USAGE, CommandError, reason
+from ..bulk.fingerprint import Fingerprint, fingerprint_of
+from ..bulk.job import BulkJob, View, rows_of
+from ..bulk.job_files import Opening, open_job
+from ..bulk.journal import Journal
+from ..bulk.journal_group import JobFiles
+from ..bulk.live import LiveRows, check_target
+from ..bulk.recovery import Identity
+from ..bulk.rows import RowReader
+from ..bulk.sources import RowSource
+from ..bulk.spending import JobSpending
+from ..client import GenOpsHeliconeAsyncAdapter
+from ..errors import ConfigurationError
+from ..models import PUSD_PER_USD
+from .bulk_end import MOST_NAMED, JobEnd, print_end
+from .bulk_inputs import configure_limits
+from .bulk_page import write_page
+from .failures import FAILED, INTERRUPTED, CommandError, reason
 from .interrupts import Interrupts
-from .progress import NOTES_SHOWN, View
+from .progress import view_for
+from .summary import counted
 
-Items = AsyncIterator[Row | BadLine]
-
-
-class Outlets(msgspec.Struct, kw_only=True):
-    """Where a job's outcomes go. `bad` is written, and made, only if a bad line comes."""
-
-    results: JsonlSink
-    bad: JsonlSink | None
-    view: View
-    tally: Tally
+_DECIDING = ("provider", "providers", "model", "system", "max_tokens", "temperature")
+"""Options that decide what is answered; a job goes on with the same, unless it is told that they are new."""
+_OF_INPUT = ("from_line", "format", "prompt_column", "ignore_columns")
 
 
-class BulkRun:
-    """Sends rows through an adapter. The first Ctrl-C ends the reading and lets what is in flight finish.
+class Begun(msgspec.Struct, kw_only=True):
+    """What a command works with, checked."""
 
-    The second drops that. `stop_reading` must end the items. `last_line` is the last line that was read, `dropped` how
-    many rows were given up.
-    """
+    arguments: argparse.Namespace
+    adapter: GenOpsHeliconeAsyncAdapter
+    source: RowSource
+    defaults: dict[str, Any]
+    output: Path | None
+    bad_lines: Path | None
 
-    __slots__ = (
-        "_adapter", "_failure", "_items", "_outlets", "_pending", "_read", "_stop_reading", "_work", "dropped",
-        "is_interrupted", "last_line",
-    )  # fmt: skip
 
-    def __init__(
-        self, adapter: GenOpsHeliconeAsyncAdapter, items: Items, stop_reading: Callable[[], None], outlets: Outlets
-    ) -> None:
-        self._adapter = adapter
-        self._items = items
-        self._stop_reading = stop_reading
-        self._outlets = outlets
-        self._pending: dict[int, Row] = {}
-        self._read = 0
-        self._failure: CommandError | None = None
-        self.last_line = 0
-        self.dropped = 0
-        self.is_interrupted = False
+async def run_job(begun: Begun) -> int:
+    """Does what is left of the job, and prints the summary; gives the exit status."""
+    arguments = begun.arguments
+    configure_limits(begun.adapter, arguments)
+    view = view_for("bulk", quiet=arguments.quiet, as_json=arguments.json_progress)
+    async with begun.adapter as adapter:
+        await check_target(adapter, begun.defaults)
+        fingerprint = await _fingerprint(arguments)
+        view.total = fingerprint.rows if fingerprint is not None and arguments.from_line == 1 else None
+        files = await asyncio.to_thread(
+            open_job, begun.output, identity_of(arguments, fingerprint), Opening(
+                overwrite=arguments.overwrite, new_options=arguments.new_options, window=arguments.max_in_flight,
+                retry_failed=arguments.retry_failed,
+            ),
+        )  # fmt: skip
+        run = _Run(begun, files, view)
+        return await run.finished() if files.recovered.is_finished else await run.run(adapter)
 
-    async def run(self, *, max_in_flight: int, ordered: bool) -> None:
-        """Does all rows, or those that were read before it was interrupted; the sinks are closed afterwards.
 
-        Raises:
-            CommandError: the results cannot be written, or the command line names who cannot be asked.
-            OSError: the input cannot be read.
-        """
-        outlets = self._outlets
-        outlets.results.start(partial(self._not_written, outlets.results))
-        outlets.view.start(outlets.tally)
-        self._work = asyncio.ensure_future(self._all(max_in_flight, ordered))
+async def _fingerprint(arguments: argparse.Namespace) -> Fingerprint | None:
+    if not await asyncio.to_thread(Path(arguments.input).is_file):
+        return None  # reading a pipe would empty it
+    return await asyncio.to_thread(fingerprint_of, arguments.input, arguments.format)
+
+
+def identity_of(arguments: argparse.Namespace, fingerprint: Fingerprint | None) -> Identity:
+    """What makes the job the same one when it is taken up again."""
+    given = {name: getattr(arguments, name) for name in (*_DECIDING, *_OF_INPUT)}
+    options = {f"--{name.replace('_', '-')}": str(value) for name, value in given.items() if value and value != 1}
+    if fingerprint is None:
+        return Identity(options=options)
+    return Identity(digest=fingerprint.digest, size=fingerprint.size, options=options)
+
+
+class _Run:
+    """One run of a job whose files are open."""
+
+    __slots__ = ("_arguments", "_begun", "_files", "_live", "_rows_before", "_started", "_view")
+
+    def __init__(self, begun: Begun, files: JobFiles, view: View) -> None:
+        self._begun = begun
+        self._arguments = begun.arguments
+        self._files = files
+        self._view = view
+        self._rows_before = files.recovered.tally.done
+        self._started = time.monotonic()
+
+    async def finished(self) -> int:
+        """The job is done already: nothing is sent."""
+        self._begun.source.stop()
+        journal = Journal(self._files)
+        await journal.close()
+        tally = journal.tally
+        end = self._end(tally_of=journal)
+        print("this job is finished already: nothing was sent", file=sys.stderr)
+        await self._tell(end)
+        if tally.failed:
+            print(f"{counted(tally.failed, 'row')} failed: --retry-failed sends them again", file=sys.stderr)
+        return FAILED if tally.failed or tally.skipped else 0
+
+    async def run(self, adapter: GenOpsHeliconeAsyncAdapter) -> int:
+        """Sends what is left."""
+        arguments, files, source = self._arguments, self._files, self._begun.source
+        journal = Journal(files, is_ordered=arguments.ordered, is_deduped=not arguments.no_dedupe)
+        limit = arguments.max_cost
+        live = LiveRows(
+            adapter, max_in_flight=arguments.max_in_flight, wait_s=arguments.wait_for_gateway, note=self._view.note,
+            is_limited=limit is not None,
+        )  # fmt: skip
+        spending = JobSpending(
+            journal, None if limit is None else round(limit * PUSD_PER_USD), live.worst_case_pusd
+        )  # fmt: skip
+        reader = RowReader(self._begun.defaults, frozenset(adapter.settings.candidates), remember_ids=False)
+        job = BulkJob(
+            rows_of(source, reader, arguments.from_line), source.stop, live, journal, view=self._view,
+            window=arguments.max_in_flight, before_again=spending.before_again,
+        )  # fmt: skip
+        self._tell_of_earlier_runs()
         try:
-            with Interrupts(self._interrupted):
-                await asyncio.wait({self._work})
-        finally:
-            self._stop_reading()
-            if not self._work.done():  # this very task was cancelled
-                self._work.cancel()
-                await asyncio.wait({self._work})
-            self._give_up()
-            outlets.view.stop()
-            await self._close()
-        if self._failure is not None:
-            raise self._failure
-        if not self._work.cancelled():
-            self._work.result()
+            with spending.tracker, Interrupts(lambda count: self._interrupted(job, interrupts, count)) as interrupts:
+                await job.run()
+        except ConfigurationError:
+            await asyncio.to_thread(self._leave_nothing, journal)
+            raise
+        except OSError as exc:
+            if journal.failure is None:
+                raise
+            raise self._not_written(journal, exc) from None
+        await self._tell(self._end(journal, job, live.stopped))
+        if job.is_interrupted:
+            self._say_how_it_ended(job)
+            return INTERRUPTED
+        return 0 if job.is_finished and not job.tally.failed and not job.tally.skipped else FAILED
 
-    async def _all(self, max_in_flight: int, ordered: bool) -> None:
-        many = self._adapter.chat_many(self._requests(), max_in_flight=max_in_flight, ordered=ordered)
-        async with many as results:
-            async for result in results:
-                self._take(result)
-                await self._outlets.results.room()
+    def _interrupted(self, job: BulkJob, interrupts: Interrupts, count: int) -> None:
+        job.interrupt(count)
+        if count == 1 and interrupts.is_terminated:
+            drain_s = self._arguments.drain_seconds
+            self._view.note(f"SIGTERM: what is still in flight after {drain_s:g} s is dropped")
+            asyncio.get_running_loop().call_later(drain_s, job.drop)
 
-    async def _requests(self) -> AsyncIterator[ChatRequest]:
-        async for item in self._items:
-            self.last_line = item.line
-            if isinstance(item, BadLine):
-                await self._skip(item)
-                continue
-            self._pending[self._read] = item
-            self._read += 1
-            yield item.request
-
-    def _take(self, result: BulkResult) -> None:
-        row = self._pending.pop(result.index)
-        if isinstance(result.error, ConfigurationError) and row.is_default_target:
-            self._outlets.results.abandon()
-            raise CommandError(result.error.message, WRONG_USAGE) from result.error
-        self._outlets.tally.add(result)
-        self._outlets.results.put(output_line(row, result))
-        self._outlets.view.took(result)
-
-    async def _skip(self, bad: BadLine) -> None:
-        outlets = self._outlets
-        outlets.tally.skipped += 1
-        if outlets.tally.skipped <= NOTES_SHOWN or outlets.bad is None:
-            outlets.view.note(f"line {bad.line} skipped: {bad.reason}")
-        elif outlets.tally.skipped == NOTES_SHOWN + 1:
-            outlets.view.note("further bad lines are told in the errors file only")
-        if outlets.bad is not None:
-            if outlets.tally.skipped == 1:
-                outlets.bad.start(partial(self._not_written, outlets.bad))
-            outlets.bad.put(bad)
-            await outlets.bad.room()
-
-    def _interrupted(self, count: int) -> None:
-        self.is_interrupted = True
-        if count == 1:
-            waiting = len(self._pending)
-            self._outlets.view.note(f"stopping: {waiting} calls in flight are finished first; Ctrl-C again drops them")
-            self._stop_reading()
-        else:
-            self._work.cancel()
-
-    def _not_written(self, sink: JsonlSink, exc: OSError) -> None:
-        if self._failure is None:
-            where = "standard output" if sink.path is None else str(sink.path)
-            self._failure = CommandError(f"cannot write {where}: {reason(exc)}; the {sink.rows:,} rows in it are whole")
-        self._work.cancel()
-
-    def _give_up(self) -> None:
-        """Rows whose answer will not come are told, too."""
-        if self._work.done() and not self._work.cancelled() and self._work.exception() is None:
+    def _tell_of_earlier_runs(self) -> None:
+        recovered = self._files.recovered
+        if not recovered.is_resumed:
             return
-        self.dropped = len(self._pending)
-        for row in self._pending.values():
-            self._outlets.results.put(interrupted_line(row))
-        self._outlets.tally.failed += self.dropped
+        told = [f"going on with run {recovered.runs}: {counted(self._rows_before, 'row')} done"]
+        if recovered.adopted:
+            told.append(f"{counted(recovered.adopted, 'answer')} of the last moment taken over")
+        if recovered.torn_bytes:
+            told.append(f"a torn last line of {recovered.torn_bytes:,} bytes taken away")
+        if recovered.in_doubt:
+            told.append(f"{counted(len(recovered.in_doubt), 'row')} on the way when it ended, sent again")
+        self._view.note("; ".join(told))
 
-    async def _close(self) -> None:
-        for sink in (self._outlets.bad, self._outlets.results):
-            if sink is not None:
-                try:
-                    await sink.close()
-                except OSError as exc:
-                    self._not_written(sink, exc)
+    def _end(self, tally_of: Journal, job: BulkJob | None = None, stopped: str | None = None) -> JobEnd:
+        output, recovered = self._begun.output, self._files.recovered
+        twice = _named(job.again) if job else []
+        bad_lines = self._begun.bad_lines
+        go_on = None
+        if recovered.journal_path is not None and job is not None and not job.is_finished:
+            go_on = "the same command" + (" with a higher --max-cost" if "bulk" in (stopped or "") else "")
+        return JobEnd(
+            tally=tally_of.tally, wall_s=time.monotonic() - self._started, input=self._arguments.input,
+            output=None if output is None else str(output), rows_before=self._rows_before, runs=recovered.runs,
+            bad_lines=str(bad_lines) if bad_lines is not None and tally_of.tally.skipped else None,
+            rows_total=self._view.total, is_interrupted=job is not None and job.is_interrupted, given_back=stopped,
+            twice=twice[:MOST_NAMED], twice_count=len(twice), go_on=go_on, last_line=job.last_line if job else 0,
+        )  # fmt: skip
+
+    async def _tell(self, end: JobEnd) -> None:
+        out = sys.stderr if self._begun.output is None else sys.stdout
+        print_end(end, out, as_json=self._arguments.json)
+        page = self._arguments.report
+        if page is not None:
+            await asyncio.to_thread(write_page, end, page)
+            print(f"the report: {page}", file=sys.stderr)
+
+    def _say_how_it_ended(self, job: BulkJob) -> None:
+        told = "interrupted: every answer that came is in the output"
+        if job.dropped:
+            named = ", ".join(
+                f"{custom_id} (line {line})" for line, custom_id in sorted(job.dropped.items())[:MOST_NAMED]
+            )
+            told += f"; {counted(len(job.dropped), 'row')} dropped unanswered, perhaps billed: {named}"
+        print(told, file=sys.stderr)
+
+    def _not_written(self, journal: Journal, exc: OSError) -> CommandError:
+        output = self._begun.output
+        where = "standard output" if output is None else str(output)
+        rows = journal.recovered.written + journal.output.rows
+        told = f"cannot write {where}: {reason(exc)}; the {rows} rows in it are whole"
+        if journal.recovered.journal_path is not None:
+            told += "; make room and give the same command again to go on"
+        return CommandError(told)
+
+    def _leave_nothing(self, journal: Journal) -> None:
+        """Where nothing was done, nothing is left: neither an empty output nor a journal of no rows."""
+        recovered = self._files.recovered
+        if recovered.is_resumed or journal.tally.done or journal.output.length or recovered.journal_path is None:
+            return
+        assert self._begun.output is not None
+        for path in (self._begun.output, recovered.journal_path):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
-__all__ = ["BulkRun", "Outlets"]
+def _named(rows: Mapping[int, str]) -> list[str]:
+    return [f"{custom_id} (line {line})" for line, custom_id in sorted(rows.items())]
+
+
+__all__ = ["Begun", "identity_of", "run_job"]

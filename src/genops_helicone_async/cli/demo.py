@@ -110,7 +110,7 @@ def tell(stage: Stage, folder: Path, out: TextIO, console: Any = None) -> None:
     digits = digits_of([ours, bill])
     verdict, style = ("equal ✓", "bold green") if stage.is_equal else ("NOT EQUAL", "bold red")
     if stage.job.dropped:
-        verdict, style = f"{stage.job.dropped} calls were dropped, their bill is the sandbox's alone", "bold"
+        verdict, style = f"{len(stage.job.dropped)} calls were dropped, their bill is the sandbox's alone", "bold"
     show(f"\nsandbox's own bill: {exact_usd(bill, digits)} | ours: {exact_usd(ours, digits)} | {verdict}\n", style)
     show(f"answers: {folder / 'results.jsonl'}\nsummary: {folder / 'summary.json'}")
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from .. import GenOpsHeliconeAsyncAdapter
+from ..bulk.job import BulkJob
+from ..bulk.job_files import Opening, open_job
+from ..bulk.journal import Journal
+from ..bulk.live import LiveRows
+from ..bulk.ports import Executor, Outcome
+from ..bulk.recovery import Identity
 from ..bulk.rows import Row, RowReader
 from ..bulk.tally import Tally
 from ..testing import SandboxGateway
-from .bulk_run import BulkRun, Outlets
-from .bulk_sink import JsonlSink
 from .demo_script import PROVIDERS, FaultScript
+from .interrupts import Interrupts
 
 MAX_IN_FLIGHT = 24
 LATENCY_SCALE = 0.4
@@ -65,12 +72,15 @@ class Stage:
     async def run(self, rows: Iterator[Row], output: Path) -> None:
         """Sends the rows; the answers go to `output`."""
         gateway = self.gateway
-        results = JsonlSink(output)
-        outlets = Outlets(results=results, bad=None, view=self.view, tally=self.tally)
+        files = await asyncio.to_thread(open_job, output, Identity(), Opening(keeps_journal=False))
+        journal = Journal(files, is_deduped=False)
+        self.tally = journal.tally
         async with GenOpsHeliconeAsyncAdapter(gateway.api_key, gateway_url=gateway.url, provider_keys={}) as adapter:
-            self.job = BulkRun(adapter, self._items(rows), self._end, outlets)
+            played = _Played(LiveRows(adapter, max_in_flight=MAX_IN_FLIGHT), self._happens)
+            self.job = BulkJob(self._items(rows), self._end, played, journal, view=self.view, window=MAX_IN_FLIGHT)
             started = time.monotonic()
-            await self.job.run(max_in_flight=MAX_IN_FLIGHT, ordered=False)
+            with Interrupts(self.job.interrupt):
+                await self.job.run()
             self.wall_s = time.monotonic() - started
 
     @property
@@ -82,12 +92,34 @@ class Stage:
         self._is_ended = True
 
     async def _items(self, rows: Iterator[Row]) -> AsyncIterator[Row]:
-        for index, row in enumerate(rows):
+        for row in rows:
             if self._is_ended:
                 return
-            changed = self.script.advance(index)
-            if changed:
-                self.view.happened(changed)
+            yield row
+
+    def _happens(self, row: Row) -> None:
+        """The script goes on with each row that is sent, not with those that are read ahead."""
+        changed = self.script.advance(row.line - 1)
+        if changed:
+            self.view.happened(changed)
+
+
+class _Played:
+    """An executor that has a function see each row before another executor sends it."""
+
+    __slots__ = ("_executor", "_seen")
+
+    def __init__(self, executor: Executor, seen: Callable[[Row], None]) -> None:
+        self._executor = executor
+        self._seen = seen
+
+    def outcomes(self, rows: AsyncIterator[Row]) -> AbstractAsyncContextManager[AsyncIterator[Outcome]]:
+        """As `Executor` has it."""
+        return self._executor.outcomes(self._watched(rows))
+
+    async def _watched(self, rows: AsyncIterator[Row]) -> AsyncIterator[Row]:
+        async for row in rows:
+            self._seen(row)
             yield row
 
 

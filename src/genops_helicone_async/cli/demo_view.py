@@ -8,14 +8,14 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ..bulk.receipts import label_of, moves
-from ..bulk.tally import Tally, attempts_of
+from ..bulk.tally import Tally
 from .demo_script import PROVIDERS, FaultScript
 from .money import short_usd
 from .progress import Lines, progress_line
 from .tables import RICH_HINT, has_rich
 
 if TYPE_CHECKING:
-    from ..models import BulkResult
+    from ..bulk.ports import Outcome
 
 _EVENTS_SHOWN = 6
 _DRAWN_EVERY_S = 0.1
@@ -45,11 +45,11 @@ class LiveView:
         self._live.start()
         self._draw()
 
-    def took(self, result: BulkResult) -> None:
+    def took(self, outcome: Outcome) -> None:
         """Notes failovers, and draws again when a tenth of a second has passed."""
-        for failed, following in moves(attempts_of(result)):
+        for failed, following in moves(outcome.attempts):
             what = (f"{failed.provider} {label_of(failed)}", following.provider)
-            self._events.append((f"row {result.index + 1}", what))
+            self._events.append((f"row {outcome.line}", what))
         if time.monotonic() - self._drawn_at > _DRAWN_EVERY_S:
             self._draw()
 

@@ -15,15 +15,17 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interrupts:
     """While entered, the first and every further SIGINT or SIGTERM calls `told` with its number, on the event loop.
 
-    Outside the main thread, where Python delivers no signals, it does nothing.
+    `is_terminated` is whether the last one was SIGTERM: then somebody else wants this process to end soon. Outside the
+    main thread, where Python delivers no signals, it does nothing.
     """
 
-    __slots__ = ("_before", "_loop", "_told", "count")
+    __slots__ = ("_before", "_loop", "_told", "count", "is_terminated")
 
     def __init__(self, told: Callable[[int], None]) -> None:
         self._told = told
         self._before: dict[int, Any] = {}
         self.count = 0
+        self.is_terminated = False
 
     def __enter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
@@ -38,10 +40,11 @@ class Interrupts:
 
     def _arrived(self, number: int, frame: FrameType | None) -> None:
         # Runs between two bytecodes of the main thread: only hands over.
-        self._loop.call_soon_threadsafe(self._tell)
+        self._loop.call_soon_threadsafe(self._tell, number)
 
-    def _tell(self) -> None:
+    def _tell(self, number: int) -> None:
         self.count += 1
+        self.is_terminated = number == signal.SIGTERM
         self._told(self.count)
 
 
