@@ -1,10 +1,16 @@
-"""What the tests of the edges share: a real server for what is kept in Redis or Valkey."""
+"""What the tests of the edges share: a real server for what is kept in Redis or Valkey, both ways to send a request."""
 
 from collections.abc import Iterator
 
 import pytest
 
 import valkey_server
+
+
+@pytest.fixture(params=[False, True], ids=["direct", "by-session"])
+def by_session(request: pytest.FixtureRequest) -> bool:
+    """Both ways of a request: past aiohttp's session where that is possible, and always through it."""
+    return bool(request.param)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -43,9 +43,9 @@ def post(server: LoopbackServer, body: bytes = b'{"model": "m"}', path: str = "/
 
 
 @pytest.fixture
-async def transport() -> AsyncIterator[HttpTransport]:
+async def transport(by_session: bool) -> AsyncIterator[HttpTransport]:
     """A transport that takes small replies only."""
-    made = HttpTransport(max_response_bytes=LIMIT_BYTES)
+    made = HttpTransport(max_response_bytes=LIMIT_BYTES, by_session=by_session)
     yield made
     await made.aclose()
 
@@ -341,7 +341,7 @@ class Frozen:
 
 
 @pytest.mark.parametrize("where", ["head", "body", "stream"])
-async def test_a_connection_to_who_hangs_is_dropped_without_a_farewell(where: str) -> None:
+async def test_a_connection_to_who_hangs_is_dropped_without_a_farewell(by_session: bool, where: str) -> None:
     """Over TLS, too, a call that is given up holds no socket while the other side is silent."""
     server_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server_tls.load_cert_chain(CERTIFICATE)
@@ -353,7 +353,9 @@ async def test_a_connection_to_who_hangs_is_dropped_without_a_farewell(where: st
         reached.set()
         await exchange.gone()
 
-    transport = HttpTransport(max_response_bytes=1000, tls=ssl.create_default_context(cafile=CERTIFICATE))
+    transport = HttpTransport(
+        max_response_bytes=1000, by_session=by_session, tls=ssl.create_default_context(cafile=CERTIFICATE)
+    )
     async with LoopbackServer(handle, tls=server_tls) as server, Frozen(server.port) as way:
         request = HttpRequest(method="POST", url=f"https://127.0.0.1:{way.port}/", headers={}, body=b"{}")
 
@@ -539,7 +541,7 @@ async def test_closing_ends_who_reads_a_body(transport: HttpTransport, serve: Se
         await reading
 
 
-async def test_closing_between_a_replys_head_and_its_body(transport: HttpTransport, serve: Serve) -> None:
+async def test_closing_between_a_replys_head_and_its_body(by_session: bool, serve: Serve) -> None:
     """A reply whose head has just come when the adapter closes fails, for its body never comes."""
 
     async def handle(exchange: Exchange) -> None:
@@ -548,7 +550,7 @@ async def test_closing_between_a_replys_head_and_its_body(transport: HttpTranspo
 
     server = await serve(handle)
     for turns in range(12):  # somewhere in these turns the head arrives and the task has not run yet
-        made = HttpTransport(max_response_bytes=LIMIT_BYTES)
+        made = HttpTransport(max_response_bytes=LIMIT_BYTES, by_session=by_session)
         task = asyncio.ensure_future(made.send(post(server), soon()))
         while made.statistics().in_flight == 0:
             await asyncio.sleep(0)

@@ -22,9 +22,9 @@ CERTIFICATE = Path(__file__).with_name("loopback_certificate.pem")
 
 
 @pytest.fixture
-async def transport() -> AsyncIterator[HttpTransport]:
+async def transport(by_session: bool) -> AsyncIterator[HttpTransport]:
     """A transport as an adapter makes it."""
-    made = HttpTransport(max_response_bytes=1_000_000)
+    made = HttpTransport(max_response_bytes=1_000_000, by_session=by_session)
     yield made
     await made.aclose()
 
@@ -115,10 +115,10 @@ async def test_a_certificate_nobody_vouches_for(transport: HttpTransport) -> Non
         assert (request.sent, server.exchanges) == (False, [])
 
 
-async def test_a_certificate_for_another_name() -> None:
+async def test_a_certificate_for_another_name(by_session: bool) -> None:
     """A trusted certificate of another host is refused, too."""
     trusting = ssl.create_default_context(cafile=CERTIFICATE)
-    transport = HttpTransport(max_response_bytes=1000, tls=trusting)
+    transport = HttpTransport(max_response_bytes=1000, by_session=by_session, tls=trusting)
     async with LoopbackServer(answer_ok, tls=server_tls()) as server:
         error, _ = await failure(transport, f"https://localhost:{server.port}/")
         assert facts(error) == TLS
@@ -126,9 +126,11 @@ async def test_a_certificate_for_another_name() -> None:
     await transport.aclose()
 
 
-async def test_a_certificate_that_is_trusted() -> None:
+async def test_a_certificate_that_is_trusted(by_session: bool) -> None:
     """With the right authority TLS is just a way to the server."""
-    transport = HttpTransport(max_response_bytes=1000, tls=ssl.create_default_context(cafile=CERTIFICATE))
+    transport = HttpTransport(
+        max_response_bytes=1000, by_session=by_session, tls=ssl.create_default_context(cafile=CERTIFICATE)
+    )
     async with LoopbackServer(answer_ok, tls=server_tls()) as server:
         request = HttpRequest(method="POST", url=server.url, headers={}, body=b"{}")
         assert (await transport.send(request, asyncio.get_running_loop().time() + 20)).body == b"fine"

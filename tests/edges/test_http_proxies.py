@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -43,18 +44,29 @@ async def proxy() -> AsyncIterator[LoopbackServer]:
         yield server
 
 
-async def ask(url: str, *, trust_env: bool, headers: dict[str, str] | None = None) -> HttpReply:
+class Ask(Protocol):
     """One request over a transport of its own."""
-    transport = HttpTransport(max_response_bytes=1000, trust_env=trust_env)
-    try:
-        request = HttpRequest(method="POST", url=url, headers=headers or {}, body=b"{}")
-        return await transport.send(request, asyncio.get_running_loop().time() + 20)
-    finally:
-        await transport.aclose()
+
+    def __call__(self, url: str, *, trust_env: bool, headers: dict[str, str] | None = None) -> Awaitable[HttpReply]: ...
+
+
+@pytest.fixture
+def ask(by_session: bool) -> Ask:
+    """Sends by either way."""
+
+    async def send(url: str, *, trust_env: bool, headers: dict[str, str] | None = None) -> HttpReply:
+        transport = HttpTransport(max_response_bytes=1000, trust_env=trust_env, by_session=by_session)
+        try:
+            request = HttpRequest(method="POST", url=url, headers=headers or {}, body=b"{}")
+            return await transport.send(request, asyncio.get_running_loop().time() + 20)
+        finally:
+            await transport.aclose()
+
+    return send
 
 
 async def test_the_environment_is_ignored_unless_asked(
-    target: LoopbackServer, proxy: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+    ask: Ask, target: LoopbackServer, proxy: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without `trust_env` a call goes straight to its target."""
     monkeypatch.setenv("http_proxy", proxy.url)
@@ -63,7 +75,7 @@ async def test_the_environment_is_ignored_unless_asked(
 
 
 async def test_a_proxy_gets_the_whole_url(
-    target: LoopbackServer, proxy: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+    ask: Ask, target: LoopbackServer, proxy: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With `trust_env` plain http goes through the proxy of the environment."""
     monkeypatch.setenv("http_proxy", proxy.url)
@@ -73,7 +85,7 @@ async def test_a_proxy_gets_the_whole_url(
 
 
 async def test_no_proxy_is_honoured(
-    target: LoopbackServer, proxy: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+    ask: Ask, target: LoopbackServer, proxy: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Hosts in NO_PROXY are called directly."""
     monkeypatch.setenv("http_proxy", proxy.url)
@@ -82,7 +94,7 @@ async def test_no_proxy_is_honoured(
 
 
 async def test_a_proxys_credentials_go_to_the_proxy(
-    target: LoopbackServer, proxy: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+    ask: Ask, target: LoopbackServer, proxy: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """User and password of the proxy's URL are sent as `Proxy-Authorization`; the call's own key stays its own."""
     monkeypatch.setenv("http_proxy", f"http://user:word@127.0.0.1:{proxy.port}")
@@ -93,7 +105,7 @@ async def test_a_proxys_credentials_go_to_the_proxy(
 
 @pytest.mark.parametrize("headers", [{"Authorization": "Bearer key"}, {"x-api-key": "key"}])
 async def test_netrc_is_left_alone(
-    headers: dict[str, str], target: LoopbackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ask: Ask, headers: dict[str, str], target: LoopbackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`trust_env` is about proxies: passwords kept for other programs are neither sent nor in the way."""
     netrc = tmp_path / "netrc"
@@ -104,7 +116,7 @@ async def test_netrc_is_left_alone(
     assert target.exchanges[0].headers.get("authorization") == headers.get("Authorization")
 
 
-async def test_a_proxy_that_refuses_is_named(proxy: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_proxy_that_refuses_is_named(ask: Ask, proxy: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A CONNECT that is turned down is the proxy's failure, and nothing was sent."""
     monkeypatch.setenv("https_proxy", proxy.url)
     with pytest.raises(GatewayError, match=r"the proxy refused to connect to gateway\.invalid:443: 403") as caught:
@@ -113,7 +125,9 @@ async def test_a_proxy_that_refuses_is_named(proxy: LoopbackServer, monkeypatch:
     assert (proxy.exchanges[0].method, proxy.exchanges[0].path) == ("CONNECT", "gateway.invalid:443")
 
 
-async def test_a_proxy_that_is_down_is_no_connection(target: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_proxy_that_is_down_is_no_connection(
+    ask: Ask, target: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A proxy that does not listen is a connection that could not be made."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     with pytest.raises(GatewayError, match=r"no connection to .*Connection refused") as caught:
@@ -121,7 +135,7 @@ async def test_a_proxy_that_is_down_is_no_connection(target: LoopbackServer, mon
     assert (caught.value.billed, caught.value.retry_safe) == ("no", True)
 
 
-async def test_tls_goes_through_a_tunnel(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tls_goes_through_a_tunnel(by_session: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through a CONNECT tunnel the call reaches the target, whose certificate is verified end to end."""
 
     async def handle(exchange: Exchange) -> None:
@@ -142,7 +156,7 @@ async def test_tls_goes_through_a_tunnel(monkeypatch: pytest.MonkeyPatch) -> Non
     async with LoopbackServer(handle, tls=server_tls) as target, listener:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}")
         trusting = ssl.create_default_context(cafile=CERTIFICATE)
-        transport = HttpTransport(max_response_bytes=1000, trust_env=True, tls=trusting)
+        transport = HttpTransport(max_response_bytes=1000, trust_env=True, tls=trusting, by_session=by_session)
         request = HttpRequest(method="POST", url=target.url, headers={}, body=b"{}")
         reply = await transport.send(request, asyncio.get_running_loop().time() + 20)
         assert reply.body == b"target"

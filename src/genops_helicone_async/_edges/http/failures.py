@@ -7,6 +7,7 @@ import os
 import ssl
 
 import aiohttp
+from aiohttp.http import HttpProcessingError
 from yarl import URL
 
 from ..._values import HttpRequest
@@ -59,7 +60,7 @@ def _reason(exc: Exception) -> str:
     if isinstance(inner, OSError) and inner.errno is not None and not isinstance(inner, ssl.SSLError):
         text = os.strerror(inner.errno)
     else:
-        text = exc.message if isinstance(exc, aiohttp.ClientResponseError) else str(inner)
+        text = exc.message if isinstance(exc, aiohttp.ClientResponseError | HttpProcessingError) else str(inner)
     return " ".join(text.split())[:_LONGEST_REASON] or type(inner).__name__
 
 

@@ -27,7 +27,8 @@ class Body(BytesPayload):
         self.transport: asyncio.Transport | None = None
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        self._request.sent = True
+        if self.transport is None or not self.transport.is_closing():
+            self._request.sent = True
         await writer.write(self._value if content_length is None else self._value[:content_length])
 
     def drop(self) -> None:
@@ -40,8 +41,12 @@ class Body(BytesPayload):
             self.transport.abort()
 
 
+_MOST_STALE = 4
+"""Connections tried for one request before it is given up: those in the pool may all have gone bad together."""
+
+
 class Connector(aiohttp.TCPConnector):
-    """Tells each body its connection."""
+    """Tells each body its connection, and uses none again on which something arrived that nobody had asked for."""
 
     async def connect(
         self,
@@ -50,7 +55,14 @@ class Connector(aiohttp.TCPConnector):
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  the signature is aiohttp's
     ) -> Connection:
         """A connection from the pool or a new one."""
-        connection = await super().connect(req, traces, timeout)
+        for _ in range(_MOST_STALE):
+            connection = await super().connect(req, traces, timeout)
+            # A server that hangs up on an idle client may tell it so (408), which would pass for the next reply.
+            if connection.protocol is not None and not connection.protocol.should_close:
+                break
+            connection.close()
+        else:
+            raise aiohttp.ServerDisconnectedError
         if isinstance(req.body, Body):
             req.body.transport = connection.transport
         return connection

@@ -4,32 +4,40 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-
-import aiohttp
+from typing import TYPE_CHECKING
 
 from ..._values import HttpRequest
-from ...errors import DecodeError
+from ...errors import DecodeError, HeliconeError
+from .deadlines import Deadlines, Wait
 from .failures import translated
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from .direct import Exchange
 
 
 class HttpStream:
     """A reply whose body is still arriving. `close()` is always safe; before the end it drops the connection."""
 
-    __slots__ = ("_counts", "_limit", "_open", "_reading", "_request", "_response", "_size", "headers", "status")
+    __slots__ = (
+        *("_content", "_counts", "_deadline", "_deadlines", "_limit", "_open", "_reading", "_request", "_response"),
+        *("_size", "_wait", "headers", "status"),
+    )
 
     def __init__(
-        self,
-        response: aiohttp.ClientResponse,
-        request: HttpRequest,
-        limit_bytes: int,
-        counts: list[int],
-        reading: set[HttpStream],
-    ) -> None:
+        self, response: aiohttp.ClientResponse | Exchange, request: HttpRequest, limit_bytes: int, counts: list[int],
+        reading: set[HttpStream], deadlines: Deadlines,
+    ) -> None:  # fmt: skip
         self._reading = reading
         self._response = response
+        self._content = response.content
         self._request = request
         self._limit = limit_bytes
         self._counts = counts
+        self._deadlines = deadlines
+        self._deadline = 0.0
+        self._wait: Wait | None = None
         self._size = 0
         self._open = True
         reading.add(self)
@@ -38,22 +46,30 @@ class HttpStream:
 
     async def read(self, deadline: float) -> bytes:
         """The next bytes of the body as they arrive; empty at its end. Raises as `HttpTransport.send` does."""
-        if self._open and deadline <= asyncio.get_running_loop().time():  # bytes that are here already would not wait
+        if not self._open:
+            return await self._next()
+        if deadline <= asyncio.get_running_loop().time():  # bytes that are here already would not wait
             self.close()
             raise translated(TimeoutError(), self._request)
+        if data := self._here():
+            return data
+        wait = self._wait_until(deadline)
+        wait.begin()
         try:
-            async with asyncio.timeout_at(deadline):
-                return await self._next()
-        except TimeoutError as exc:
-            raise translated(exc, self._request) from exc
+            return await self._next()
+        except asyncio.CancelledError as exc:
+            if wait.end():
+                raise translated(TimeoutError(), self._request) from exc
+            raise
+        finally:
+            wait.end()
 
     async def read_all(self, deadline: float) -> bytes:
         """The rest of the body."""
-        try:
-            async with asyncio.timeout_at(deadline):
-                return await self.collect()
-        except TimeoutError as exc:
-            raise translated(exc, self._request) from exc
+        parts = []
+        while data := await self.read(deadline):
+            parts.append(data)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def collect(self) -> bytes:
         """The rest of the body, without a deadline of its own."""
@@ -65,28 +81,51 @@ class HttpStream:
             parts.append(data)
         return first if len(parts) == 1 else b"".join(parts)
 
+    def _wait_until(self, deadline: float) -> Wait:
+        """The wait of this deadline; it is the same for all reads of one call."""
+        wait = self._wait
+        if wait is None or deadline != self._deadline:
+            if wait is not None:
+                self._deadlines.drop(wait)
+            wait = self._wait = self._deadlines.add(deadline)
+            self._deadline = deadline
+        return wait
+
+    def _here(self) -> bytes:
+        """What has arrived and was not read yet."""
+        try:
+            data = self._content.read_nowait()
+        except Exception as exc:
+            raise self._failed(exc) from exc
+        if data:
+            self._measure(data)
+        return data
+
     async def _next(self) -> bytes:
         try:
-            data = await self._response.content.readany()
+            data = await self._content.readany()
         except BaseException as exc:
-            self.close()
             if isinstance(exc, Exception):
-                error = translated(exc, self._request)
-                error.http_status = error.status_code = self.status
-                raise error from exc
+                raise self._failed(exc) from exc
+            self.close()
             raise
+        if data:
+            self._measure(data)
+        else:
+            self._finish(1)
+        return data
+
+    def _failed(self, exc: Exception) -> HeliconeError:
+        self.close()
+        error = translated(exc, self._request)
+        error.http_status = error.status_code = self.status
+        return error
+
+    def _measure(self, data: bytes) -> None:
         self._size += len(data)
         if self._size > self._limit:
             self.close()
-            raise DecodeError(
-                f"the reply is larger than {self._limit:,} bytes: raise max_response_bytes if that is expected",
-                billed="maybe",
-                http_status=self.status,
-                status_code=self.status,
-            )
-        if not data:
-            self._finish(1)
-        return data
+            raise too_large(self._limit, self.status)
 
     def close(self) -> None:
         """Ends the reply: hands a finished connection back, drops an unfinished one."""
@@ -97,7 +136,7 @@ class HttpStream:
 
     def drop(self) -> None:
         """Drops the connection; whoever is reading hears of it with the next turn of the loop."""
-        connection = self._response.connection  # None where aiohttp has handed it back already
+        connection = self._response.connection  # None where it has been handed back already
         if connection is not None and connection.transport is not None:
             connection.transport.abort()  # a polite goodbye over TLS would wait for the other side's
 
@@ -106,6 +145,16 @@ class HttpStream:
             self._open = False
             self._reading.discard(self)
             self._counts[outcome] += 1
+            if self._wait is not None:
+                self._deadlines.drop(self._wait)
 
 
-__all__ = ["HttpStream"]
+def too_large(limit_bytes: int, status: int) -> DecodeError:
+    """The error of a body over the limit."""
+    return DecodeError(
+        f"the reply is larger than {limit_bytes:,} bytes: raise max_response_bytes if that is expected",
+        billed="maybe", http_status=status, status_code=status,
+    )  # fmt: skip
+
+
+__all__ = ["HttpStream", "too_large"]

@@ -1,10 +1,12 @@
-"""Requests over one tuned aiohttp session per event loop."""
+"""Requests over one tuned aiohttp session per event loop, and past it where they are plain."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
+from functools import partial
+from typing import TypeVar
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -13,12 +15,16 @@ from yarl import URL
 
 from ..._values import HttpReply, HttpRequest
 from ...errors import ConfigurationError, DeadlineExceededError
+from .deadlines import Deadlines, Wait
+from .direct import DirectWay, Exchange, is_supported
 from .failures import CONNECT_TIMEOUT_S, translated
 from .sending import Body, Connector
-from .stream import HttpStream
+from .stream import HttpStream, too_large
 
 KEEP_ALIVE_S = 30.0
 _MOST_URLS = 4096
+
+Answer = TypeVar("Answer", aiohttp.ClientResponse, Exchange)
 
 
 class HttpStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,19 +41,32 @@ class HttpTransport:
 
     A loop that ends without `aclose()` (as `asyncio.run` does) closes the session too: it is owned by an
     asynchronous generator, and ending loops finish those.
+
+    Plain requests go past the session, over its connector; `by_session` sends all through it, which is slower and uses
+    nothing of aiohttp but what its reference has.
     """
 
     __slots__ = (
-        *("_closed", "_counts", "_keeper", "_loop", "_max_response_bytes", "_reading", "_session", "_tls"),
-        *("_trust_env", "_ways"),
+        *("_by_session", "_closed", "_counts", "_deadlines", "_direct", "_keeper", "_loop", "_max_response_bytes"),
+        *("_reading", "_session", "_tls", "_trust_env", "_ways"),
     )
 
-    def __init__(self, *, max_response_bytes: int, trust_env: bool = False, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        max_response_bytes: int,
+        trust_env: bool = False,
+        tls: ssl.SSLContext | None = None,
+        by_session: bool = False,
+    ) -> None:
+        self._by_session = by_session or not is_supported()
         self._max_response_bytes = max_response_bytes
         self._trust_env = trust_env
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop
+        self._deadlines: Deadlines
+        self._direct: DirectWay | None = None
         self._keeper: AsyncGenerator[None, None] | None = None
         self._ways: dict[str, tuple[URL, URL | None]] = {}
         self._counts = [0, 0, 0]
@@ -78,37 +97,63 @@ class HttpTransport:
             GatewayError: no connection, or it broke.
             DecodeError: the body is too large, cut short or wrongly encoded.
         """
+        wait = await self._begin(deadline)
         try:
-            async with asyncio.timeout_at(deadline):
-                stream = await self._open(request, deadline)
-                try:
-                    return HttpReply(status=stream.status, headers=stream.headers, body=await stream.collect())
-                finally:
-                    stream.close()
-        except TimeoutError as exc:
-            raise translated(exc, request) from exc
+            response = await self._ask(request)
+            content = response.content
+            if content.is_eof() and content.exception() is None:
+                return self._whole(response.status, response.headers, content.read_nowait())
+            stream = self._stream(response, request)
+            try:
+                return HttpReply(status=stream.status, headers=stream.headers, body=await stream.collect())
+            finally:
+                stream.close()
+        except asyncio.CancelledError as exc:
+            if wait.end():
+                raise translated(TimeoutError(), request) from exc
+            raise
+        finally:
+            wait.end()
+            self._deadlines.drop(wait)
 
     async def open(self, request: HttpRequest, deadline: float) -> HttpStream:
         """Sends the request and returns when the reply's head is here; raises as `send` does."""
+        wait = await self._begin(deadline)
         try:
-            async with asyncio.timeout_at(deadline):
-                return await self._open(request, deadline)
-        except TimeoutError as exc:
-            raise translated(exc, request) from exc
+            return self._stream(await self._ask(request), request)
+        except asyncio.CancelledError as exc:
+            if wait.end():
+                raise translated(TimeoutError(), request) from exc
+            raise
+        finally:
+            wait.end()
+            self._deadlines.drop(wait)
 
-    async def _open(self, request: HttpRequest, deadline: float) -> HttpStream:
+    async def _begin(self, deadline: float) -> Wait:
+        """Begins the wait for a reply, with a session to ask through."""
         if deadline <= asyncio.get_running_loop().time():  # a connection that stands ready would send at once
             raise DeadlineExceededError("the deadline passed before anything was sent")
-        session = self._session
-        if session is None:
-            session = await self._open_session()
+        if self._session is None:
+            await self._open_session()
+        wait = self._deadlines.add(deadline)
+        wait.begin()
+        return wait
+
+    async def _ask(self, request: HttpRequest) -> aiohttp.ClientResponse | Exchange:
+        """The reply's head: by the short way where the request is plain and the URL has no proxy before it."""
         self._counts[0] += 1
-        body = Body(request) if request.body else None
+        body: Body | None = None
         try:
+            head = self._direct.head(request) if self._direct is not None else None
+            if self._direct is not None and head is not None:
+                return self._answered(await self._direct.ask(request, head), request)
+            assert self._session is not None
+            body = Body(request) if request.body else None
             url, proxy = self._way(request.url)
-            response = await session.request(
+            response = await self._session.request(
                 request.method, url, proxy=proxy, data=body, headers=request.headers, allow_redirects=False
             )
+            return self._answered(response, request)
         except BaseException as exc:
             self._counts[2] += 1
             if body is not None:
@@ -116,11 +161,23 @@ class HttpTransport:
             if isinstance(exc, Exception):
                 raise translated(exc, request) from exc
             raise
-        stream = HttpStream(response, request, self._max_response_bytes, self._counts, self._reading)
+
+    def _answered(self, response: Answer, request: HttpRequest) -> Answer:
         if self._closed:  # between the reply's head and this line, so that its body will never come
-            stream.close()
-            raise translated(aiohttp.ServerDisconnectedError(), request)
-        return stream
+            response.close()
+            raise aiohttp.ServerDisconnectedError
+        return response
+
+    def _whole(self, status: int, headers: Mapping[str, str], body: bytes) -> HttpReply:
+        """A reply all of which had arrived with its head."""
+        if len(body) > self._max_response_bytes:
+            self._counts[2] += 1
+            raise too_large(self._max_response_bytes, status)
+        self._counts[1] += 1
+        return HttpReply(status=status, headers=headers, body=body)
+
+    def _stream(self, response: aiohttp.ClientResponse | Exchange, request: HttpRequest) -> HttpStream:
+        return HttpStream(response, request, self._max_response_bytes, self._counts, self._reading, self._deadlines)
 
     async def aclose(self) -> None:
         """Closes the session and its connections; calls in flight fail with a `GatewayError`."""
@@ -139,32 +196,36 @@ class HttpTransport:
             if len(self._ways) >= _MOST_URLS:
                 self._ways.clear()
             url = URL(text, encoded=True)
-            way = self._ways[text] = (url, _proxy_for(url) if self._trust_env else None)
+            way = self._ways[text] = (url, _proxy_for(url, trust_env=self._trust_env))
         return way
 
     async def _open_session(self) -> aiohttp.ClientSession:
         if self._closed:
             raise ConfigurationError("the adapter is closed: make a new one, or do not call aclose()/close() before")
+        connector = Connector(
+            limit=0,  # our own first-come-first-served slots stand in front
+            keepalive_timeout=KEEP_ALIVE_S,
+            ttl_dns_cache=300,
+            ssl=self._tls if self._tls is not None else True,
+        )
         session = aiohttp.ClientSession(
-            connector=Connector(
-                limit=0,  # our own first-come-first-served slots stand in front
-                keepalive_timeout=KEEP_ALIVE_S,
-                ttl_dns_cache=300,
-                ssl=self._tls if self._tls is not None else True,
-            ),
+            connector=connector,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         self._session = session
         self._loop = asyncio.get_running_loop()
+        self._deadlines = Deadlines(self._loop)
+        if not self._by_session:
+            self._direct = DirectWay(connector, self._loop, partial(_proxy_for, trust_env=self._trust_env))
         self._keeper = _keep(session)
         await anext(self._keeper)
         return session
 
 
-def _proxy_for(url: URL) -> URL | None:
+def _proxy_for(url: URL, *, trust_env: bool) -> URL | None:
     """The proxy of the environment; aiohttp's own `trust_env` would also send what it finds in ~/.netrc."""
-    proxy = getproxies().get(url.scheme)
+    proxy = getproxies().get(url.scheme) if trust_env else None
     return URL(proxy) if proxy and not proxy_bypass(url.host or "") else None
 
 
