@@ -202,6 +202,7 @@ async def test_a_line_beyond_all_measure_is_one_bad_line(tmp_path: Path) -> None
     """A line longer than any request is reported once, cut; the rest of it is passed over, the next one is read."""
     path = tmp_path / "in.jsonl"
     with path.open("wb") as file:
+        file.write(b"begun " * 100)
         file.truncate(3 * MAX_LINE_BYTES)  # no bytes on the disk
         file.seek(0, os.SEEK_END)
         file.write(b'\n{"message": "x"}')
