@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .bulk_inputs import add_input_options, add_limit_options
+from .bulk_via import add_via_options, check_via
 from .failures import WRONG_USAGE, CommandError
 from .options import (
     add_connection_options,
@@ -55,6 +56,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--report", metavar="FILE.html", type=Path, help="write the summary as a page, too")
     _add_job_options(parser)
     _add_money_options(parser)
+    add_via_options(parser)
     add_input_options(parser)
     add_target_options(parser)
     add_limit_options(parser)
@@ -111,6 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
         return run_estimate(arguments)
     if arguments.output is None:
         raise CommandError("give -o OUTPUT.jsonl, where the answers go; - is standard output", WRONG_USAGE)
+    check_via(arguments)
     if arguments.report is not None:
         from .bulk_page import check_page
 

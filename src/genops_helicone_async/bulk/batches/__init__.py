@@ -4,6 +4,16 @@ from .auto import SplitOptions, SplitRows
 from .executor import BatchRows
 from .finish_by import parse_finish_by
 from .state import BatchOptions
-from .store import Journal
+from .store import Journal, Known
+from .store import load as load_known
 
-__all__ = ["BatchOptions", "BatchRows", "Journal", "SplitOptions", "SplitRows", "parse_finish_by"]
+__all__ = [
+    "BatchOptions",
+    "BatchRows",
+    "Journal",
+    "Known",
+    "SplitOptions",
+    "SplitRows",
+    "load_known",
+    "parse_finish_by",
+]

@@ -19,6 +19,8 @@ from .watching import unsent
 
 _MEASURED_FROM = 20
 """Live answers from which on their own rate is believed."""
+_MOST_LIVE = 4096
+"""Rows that may wait for live calls before no more are read."""
 _CAUTION = 0.8
 """Of the measured rate: what is counted on."""
 
@@ -72,7 +74,7 @@ class SplitRows:
 
     __slots__ = (
         "_batch_feed", "_batches", "_busy_s", "_cancelled", "_clock", "_in_batches", "_is_left", "_is_read",
-        "_live", "_live_done", "_live_feed", "_live_rows", "_live_since_s", "_note", "_options", "_out",
+        "_live", "_live_done", "_live_feed", "_live_rows", "_live_since_s", "_note", "_options", "_out", "_room",
     )  # fmt: skip
 
     def __init__(
@@ -88,6 +90,7 @@ class SplitRows:
         self._in_batches = self._live_rows = self._live_done = 0
         self._busy_s = self._live_since_s = 0.0
         self._is_read = self._is_left = False
+        self._room = asyncio.Event()
 
     @asynccontextmanager
     async def outcomes(self, rows: AsyncIterator[Row]) -> AsyncIterator[AsyncIterator[Outcome]]:
@@ -109,6 +112,7 @@ class SplitRows:
         """Ends the run as soon as what is in flight live is answered; batches stay with their providers."""
         self._batches.leave()
         self._is_left = True
+        self._room.set()
         self._close_when_done()
 
     def take_back(self, row: Row) -> bool:
@@ -146,6 +150,9 @@ class SplitRows:
                 self._batch_feed.put(row)
             elif not await self._batches.takes(row) or self._decide(1):
                 self._send_live(row)
+                while self._live_rows >= _MOST_LIVE and not self._is_left:
+                    self._room.clear()
+                    await self._room.wait()
             else:
                 self._in_batches += 1
                 self._batch_feed.put(row)
@@ -205,6 +212,7 @@ class SplitRows:
         async for outcome in outcomes:
             self._live_rows -= 1
             self._live_done += 1
+            self._room.set()
             if not self._live_rows:
                 self._busy_s += self._clock() - self._live_since_s
             await self._out.put(outcome)

@@ -19,7 +19,7 @@ from . import store
 from .grouping import SHAPES, Draft, batchable, encoded, no_batch_api
 from .settling import Note
 from .state import BatchOptions, RunState
-from .store import Batch, Journal
+from .store import Batch, Journal, Known
 from .watching import BatchWatch, unsent
 
 _UNSENT_BATCHES = 2
@@ -41,19 +41,21 @@ class BatchRows:
         note: Told what a user should know, in a line.
         take_back: Takes a row that its batch gave back (cancelled or expired), for somebody else to answer; where it
             says False, the row's outcome is `unsent`.
+        known: What earlier runs have left, if it is read already.
     """
 
-    __slots__ = ("_adapter", "_journal", "_note", "_options", "_reading", "_state", "_take_back")
+    __slots__ = ("_adapter", "_journal", "_known", "_note", "_options", "_reading", "_state", "_take_back")
 
     def __init__(
         self, adapter: GenOpsHeliconeAsyncAdapter, journal: Journal, options: BatchOptions | None = None, *,
-        note: Note = lambda line: None, take_back: Callable[[Row], bool] | None = None,
+        note: Note = lambda line: None, take_back: Callable[[Row], bool] | None = None, known: Known | None = None,
     ) -> None:  # fmt: skip
         self._adapter = adapter
         self._journal = journal
         self._options = options or BatchOptions()
         self._note = note
         self._take_back = take_back
+        self._known = known
         self._state: RunState | None = None
         self._reading: _Reading | None = None
 
@@ -70,7 +72,9 @@ class BatchRows:
             raise ConfigurationError(
                 "compliance_mode has every call recorded before it is sent, which a batch cannot: use --via live"
             )
-        known = await self._journal.write(store.load)
+        known = self._known
+        if known is None:
+            known = await self._journal.write(store.load)
         state = self._state = RunState(
             self._adapter, self._journal, self._options, known, self._note, self._take_back
         )  # fmt: skip
@@ -83,6 +87,11 @@ class BatchRows:
             await asyncio.wait({main})
             await state.aclose()
 
+    @property
+    def stopped(self) -> str | None:
+        """Why rows were given back before they were sent; None where none were."""
+        return self._state.stopped if self._state is not None else None
+
     def running(self) -> tuple[Batch, ...]:
         """The batches that the provider still works on, or may."""
         batches = self._state.batches.values() if self._state is not None else ()
@@ -94,8 +103,8 @@ class BatchRows:
 
     def has(self, line: int) -> bool:
         """Whether a batch of this job, of this run or an earlier one, has the line."""
-        state = self._state
-        return state is not None and line < len(state.number_of) and state.number_of[line] > 0
+        known = self._state or self._known
+        return known is not None and line < len(known.number_of) and known.number_of[line] > 0
 
     async def takes(self, row: Row) -> bool:
         """Whether a batch API can be asked for the row; what else is wrong with it shows when it is sent."""
@@ -249,6 +258,7 @@ class _Reading:
         try:
             await state.desk.hold(draft.number, row, target)
         except BudgetExceededError as exc:
+            state.stopped = exc.message
             await state.queue.put(unsent(row, exc.message))
             return
         draft.add(row, line)

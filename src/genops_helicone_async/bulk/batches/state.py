@@ -52,7 +52,7 @@ class RunState:
 
     __slots__ = (
         "_services", "_transport", "batches", "cancelled", "desk", "done_rows", "due", "is_read", "job", "journal",
-        "note", "number_of", "options", "queue", "read_to", "take_back", "wake", "wanted",
+        "note", "number_of", "options", "queue", "read_to", "stopped", "take_back", "wake", "wanted",
     )  # fmt: skip
 
     def __init__(
@@ -75,6 +75,7 @@ class RunState:
         self.wake = asyncio.Event()
         self.is_read = False
         self.read_to = 0
+        self.stopped: str | None = None
         settings = adapter.settings
         self._transport = HttpTransport(max_response_bytes=_ANY_SIZE, trust_env=settings.trust_env)
         self._services: dict[str, BatchService] = {}

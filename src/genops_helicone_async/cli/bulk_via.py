@@ -1,0 +1,166 @@
+"""The options of `bulk` that say how rows are answered, live or in batches, and the executor they stand for."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from ..errors import ConfigurationError
+from .failures import WRONG_USAGE, CommandError
+from .options import positive
+from .summary import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..bulk.batches import BatchRows, SplitRows
+    from ..bulk.journal import Journal
+    from ..bulk.journal_group import JobFiles
+    from ..bulk.live import LiveRows
+    from ..bulk.ports import Executor
+    from ..client import GenOpsHeliconeAsyncAdapter
+
+POLL_S = 60.0
+_SECONDS_A_CALL = 20.0
+"""What a live call is taken to last until some were measured: `--max-in-flight` over it is the rate counted on."""
+
+
+def add_via_options(parser: argparse.ArgumentParser) -> None:
+    """How rows are answered."""
+    group = parser.add_argument_group("batches of OpenAI and Anthropic: half the price, within a day")
+    group.add_argument(
+        "--via", choices=("live", "batch", "auto"), default="live",
+        help="answer rows live, through the provider's batch API, or each as the deadline allows (default live)",
+    )  # fmt: skip
+    group.add_argument(
+        "--finish-by", metavar="TIME",
+        help="with --via auto: when all is to be done, such as 06:30, 2h or 2026-11-24T06:30",
+    )  # fmt: skip
+    group.add_argument(
+        "--poll-seconds", metavar="S", type=positive, default=POLL_S,
+        help=f"the longest between two looks at a batch (default {POLL_S:g})",
+    )  # fmt: skip
+    group.add_argument(
+        "--cancel-batches", action="store_true",
+        help="end the job's batches at the provider: what they have done is fetched, other rows are left",
+    )  # fmt: skip
+
+
+def check_via(arguments: argparse.Namespace) -> None:
+    """Refuses options that do not go together, before anything is opened.
+
+    Raises:
+        CommandError: wrong usage; the message names the remedy.
+        ConfigurationError: the deadline is no moment to come.
+    """
+    if arguments.finish_by is not None and arguments.via != "auto":
+        raise CommandError("--finish-by needs --via auto, which may send rows live to be in time", WRONG_USAGE)
+    if arguments.cancel_batches and arguments.via == "live":
+        raise CommandError("--cancel-batches needs the job's own --via batch or --via auto", WRONG_USAGE)
+    if arguments.via != "live" and arguments.output == "-":
+        raise CommandError(
+            f"--via {arguments.via} needs an output file, -o OUTPUT.jsonl: its journal remembers the batches",
+            WRONG_USAGE,
+        )
+    _finish_at_s(arguments)
+
+
+def _finish_at_s(arguments: argparse.Namespace) -> float:
+    from ..bulk.batches import parse_finish_by
+
+    if arguments.finish_by is None:
+        return float("inf")
+    return parse_finish_by(arguments.finish_by, datetime.now().astimezone()).timestamp()
+
+
+class Via:
+    """Who answers a job's rows, and what has to be known of that: `is_live` says that nobody but this process does."""
+
+    __slots__ = ("_batches", "_live", "_note", "_split", "is_live")
+
+    def __init__(
+        self, live: LiveRows, batches: BatchRows | None, split: SplitRows | None, note: Callable[[str], None]
+    ) -> None:
+        self._live = live
+        self._batches = batches
+        self._split = split
+        self._note = note
+        self.is_live = batches is None
+
+    @property
+    def executor(self) -> Executor:
+        """Who answers."""
+        return self._split or self._batches or self._live
+
+    @property
+    def stopped(self) -> str | None:
+        """Why rows were given back, if some were."""
+        return self._live.stopped or (self._batches.stopped if self._batches is not None else None)
+
+    def keeps(self, line: int) -> bool:
+        """Whether a row that was taken is in no doubt: a batch has it, or it was never sent."""
+        if self._split is not None and self._batches is not None:
+            return self._batches.has(line)
+        return self._batches is not None
+
+    def leave(self) -> bool:
+        """Ends the run, if batches would go on without it; they do."""
+        leaving = self._split or self._batches
+        if leaving is None:
+            return False
+        self._note("stopping: batches go on at their provider, calls in flight are finished first")
+        leaving.leave()
+        return True
+
+    def left(self) -> str | None:
+        """What goes on at the provider, and how to have it."""
+        running = self._batches.running() if self._batches is not None else ()
+        if not running:
+            return None
+        rows = sum(batch.rows for batch in running)
+        where = " and ".join(sorted({batch.provider for batch in running}))
+        count = counted(len(running), "batch", "batches")
+        return (
+            f"{count} of {counted(rows, 'row')} go on at {where}, and are billed: the same command fetches what they "
+            "have done, with --cancel-batches it ends them"
+        )
+
+
+async def open_via(
+    arguments: argparse.Namespace, adapter: GenOpsHeliconeAsyncAdapter, live: LiveRows, journal: Journal,
+    files: JobFiles, note: Callable[[str], None],
+) -> Via:  # fmt: skip
+    """Who is to answer the rows, with the batches of earlier runs.
+
+    Raises:
+        ConfigurationError: the job has batches at a provider, and is to go on without them.
+    """
+    from ..bulk.batches import BatchOptions, BatchRows, SplitOptions, SplitRows, load_known
+
+    known = await asyncio.to_thread(load_known, files.journal)
+    if arguments.via == "live":
+        running = [batch for batch in known.batches.values() if batch.state in ("submitting", "running")]
+        if any(known.number_of.count(batch.number) for batch in running):
+            raise ConfigurationError(
+                "this job has rows in batches at a provider, which would be billed twice: go on with --via batch, or "
+                "end them first (--via batch --cancel-batches)"
+            )
+        return Via(live, None, None, note)
+    first_s = min(5.0, arguments.poll_seconds)
+    options = BatchOptions(poll_s=arguments.poll_seconds, first_poll_s=first_s, cancels=arguments.cancel_batches)
+    batches = BatchRows(adapter, journal, options, note=note, known=known)
+    if arguments.via == "batch":
+        return Via(live, batches, None, note)
+    rate = arguments.max_in_flight / _SECONDS_A_CALL
+    terms = SplitOptions(finish_at_s=_finish_at_s(arguments), rate=rate)
+    return Via(live, batches, SplitRows(batches, live, terms, note=note), note)
+
+
+def window_of(arguments: argparse.Namespace) -> int | None:
+    """How many rows may be out at once; batches know themselves what they have sent."""
+    return arguments.max_in_flight if arguments.via == "live" else None
+
+
+__all__ = ["Via", "add_via_options", "check_via", "open_via", "window_of"]
