@@ -65,7 +65,7 @@ def test_a_server_dearer_than_its_client_is_refused(modules: dict[str, ModuleTyp
 @pytest.mark.anyio
 async def test_the_server_answers_requests_however_they_arrive(modules: dict[str, ModuleType]) -> None:
     """Cut anywhere or several in one piece: each has its answer, and the server counts them."""
-    request = b'POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\ncontent-length: 14\r\n\r\n{"stream": no}'
+    request = b'POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\ncontent-length: 15\r\n\r\n{"none\r\n\r\n": 0}'
     titled = request.replace(b"content-length", b"Content-Length")
     with modules["harness"].server() as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
