@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from genops_helicone_async import Attempt, BulkResult, HeliconeResponse, HeliconeUsage, ProviderError, RoutingDecision
+from genops_helicone_async import Attempt
+from genops_helicone_async.bulk.ports import Outcome
 from genops_helicone_async.bulk.receipts import label_of, pico
 from genops_helicone_async.bulk.tally import Latencies, Tally
 from genops_helicone_async.cli.money import about_usd, digits_of, exact_usd, short_usd
@@ -72,21 +73,16 @@ REFUSED = {"error": "ProviderError", "status_code": 503, "billed": "no", "cost":
 LOST = {"error": "GatewayError", "status_code": None, "billed": "maybe", "cost": 2e-6, "cost_source": "estimated"}
 
 
-def answered(*attempts: Attempt) -> BulkResult:
+def answered(*attempts: Attempt) -> Outcome:
     """A row that was answered in the end."""
-    routing = RoutingDecision(strategy="failover", candidates=(), selected=attempts[-1].provider, reason="")
-    response = HeliconeResponse(
-        content="x", provider=attempts[-1].provider, model="m", request_id="r", routing=routing, attempts=attempts,
-        usage=HeliconeUsage(provider=attempts[-1].provider, model="m"),
-    )  # fmt: skip
-    return BulkResult(index=0, request=None, response=response)
+    return Outcome(line=1, custom_id="a", kind="answered", attempts=attempts)
 
 
-def tally_of(*results: BulkResult) -> Tally:
+def tally_of(*outcomes: Outcome) -> Tally:
     """A tally of rows."""
     tally = Tally()
-    for result in results:
-        tally.add(result)
+    for outcome in outcomes:
+        tally.add_outcome(outcome)
     return tally
 
 
@@ -112,8 +108,8 @@ def test_what_is_in_doubt_is_not_in_the_sums() -> None:
 
 def test_why_rows_failed_is_told_by_cause() -> None:
     """Errors are counted by kind and message, each with its first message, cut to what fits."""
-    errors = [ProviderError("it broke\nin two"), ProviderError("again"), ValueError("x" * 80)]
-    tally = tally_of(*[BulkResult(index=0, request=None, error=error) for error in errors])
+    errors = [("ProviderError", "it broke\nin two"), ("ProviderError", "again"), ("ValueError", "x" * 80)]
+    tally = tally_of(*[Outcome(line=1, custom_id="a", kind="failed", error=kind, reason=said) for kind, said in errors])
     assert failure_table(tally).rows == [
         ("ProviderError", "-", "1", "again"), ("ProviderError", "-", "1", "it broke in two"),
         ("ValueError", "-", "1", "x" * 59 + "…"),

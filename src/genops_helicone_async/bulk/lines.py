@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
 
 import msgspec
-
-from .reading_ahead import ReadingAhead
 
 BLOCK_BYTES = 256 * 1024
 MAX_LINE_BYTES = 64 * 1024 * 1024
@@ -24,24 +20,6 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     data: bytes
     is_whole: bool = True
-
-
-class LineSource(ReadingAhead[Line]):
-    """Reads a descriptor to its end, and closes what it was given open."""
-
-    __slots__ = ()
-
-    def __init__(self, descriptor: int) -> None:
-        super().__init__(partial(batches, descriptor), lambda: None if descriptor == 0 else os.close(descriptor))
-
-    def lines(self) -> AsyncIterator[Line]:
-        """The lines in their order; raises `OSError` where reading fails."""
-        return self.items()
-
-
-def batches(descriptor: int) -> Iterator[list[Line]]:
-    """The lines of each block of a descriptor."""
-    return line_batches(partial(os.read, descriptor))
 
 
 def line_batches(read: Read, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[list[Line]]:
@@ -70,16 +48,4 @@ def line_batches(read: Read, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[l
         yield [Line(number=number + 1, data=b"".join(parts))]
 
 
-def count_rows(path: str, first_line: int = 1) -> int:
-    """How many lines of a file are not blank, from line `first_line` on."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        lines = (line for batch in batches(descriptor) for line in batch)
-        return sum(1 for line in lines if line.number >= first_line and line.data.strip())
-    finally:
-        os.close(descriptor)
-
-
-__all__ = [
-    "BLOCK_BYTES", "MAX_LINE_BYTES", "Line", "LineSource", "Read", "batches", "count_rows", "line_batches",
-]  # fmt: skip
+__all__ = ["BLOCK_BYTES", "MAX_LINE_BYTES", "Line", "Read", "line_batches"]

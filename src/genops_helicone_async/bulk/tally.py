@@ -146,16 +146,6 @@ class Tally(msgspec.Struct):
     latencies: Latencies = msgspec.field(default_factory=Latencies)
     course: Course = msgspec.field(default_factory=Course)
 
-    def add(self, result: BulkResult) -> None:
-        """Counts a row that was sent."""
-        response, error = result.response, result.error
-        attempts = attempts_of(result)
-        if response is not None:
-            self._answered(attempts)
-        else:
-            self._failed(type(error).__name__, str(error), attempts)
-        self.add_attempts(attempts)
-
     def add_outcome(self, outcome: Outcome, at_s: float | None = None) -> None:
         """Counts a row by what came of it; at Unix time `at_s`, now unless it is given."""
         attempts = outcome.attempts
@@ -170,7 +160,7 @@ class Tally(msgspec.Struct):
         else:
             self._answered(attempts)
         self.course.add(time.time() if at_s is None else at_s, failed=outcome.kind == "failed")
-        self.add_attempts(attempts)
+        self._add_attempts(attempts)
 
     def add_bad(self) -> None:
         """Counts a line that cannot be sent."""
@@ -190,8 +180,7 @@ class Tally(msgspec.Struct):
             known = self.failures.setdefault(cause, Failures(example=message))
         known.count += 1
 
-    def add_attempts(self, attempts: Sequence[Attempt]) -> None:
-        """Counts the attempts of one call."""
+    def _add_attempts(self, attempts: Sequence[Attempt]) -> None:
         for attempt in attempts:
             one = self.providers.get(attempt.provider)
             if one is None:
