@@ -15,9 +15,16 @@ if TYPE_CHECKING:
 
 
 class CallHold:
-    """The money set aside for one call, over its budgets and the trackers around it. Ended exactly once."""
+    """The money set aside for one call, over its budgets and the trackers around it. Ended exactly once.
 
-    __slots__ = ("_alerts", "_budgets", "_ended", "_enforce", "_held", "_ledger", "_limited", "_scopes", "_trackers")
+    `held_pusd` is the most that was set aside, `is_limited` says whether any budget with a limit applies, `alerts` are
+    the thresholds that settling has passed, where the ledger has booked it at once.
+    """
+
+    __slots__ = (
+        *("_budgets", "_ended", "_enforce", "_ledger", "_scopes", "_trackers"),
+        *("alerts", "held_pusd", "is_limited"),
+    )
 
     def __init__(
         self, budgets: Budgets, ledger: Ledger, scopes: tuple[Scope, ...], trackers: tuple[CostTracker, ...],
@@ -28,25 +35,15 @@ class CallHold:
         self._scopes = scopes
         self._trackers = trackers
         self._enforce = enforce
-        self._held = 0
+        self.held_pusd = 0
         self._ended = False
-        self._limited = limited
-        self._alerts: tuple[BudgetAlert, ...] = ()
-
-    @property
-    def held_pusd(self) -> int:
-        """The most that was set aside."""
-        return self._held
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether any budget with a limit applies."""
-        return self._limited
+        self.is_limited = limited
+        self.alerts: tuple[BudgetAlert, ...] = ()
 
     @property
     def is_enforced(self) -> bool:
         """Whether a budget applies to this call and refuses it where there is no room."""
-        return self._limited and self._enforce
+        return self.is_limited and self._enforce
 
     def left_pusd(self) -> int | None:
         """What the tightest budget of the ledger has left, as far as this process knows; None without a limit."""
@@ -58,13 +55,8 @@ class CallHold:
         limited = [scope for scope in self._scopes if scope.limit_pusd is not None]
         return tightest(limited, self._ledger.accounts(limited), enforced=self._enforce)
 
-    @property
-    def alerts(self) -> tuple[BudgetAlert, ...]:
-        """Thresholds that settling has passed, where the ledger has booked it at once."""
-        return self._alerts
-
     def _booked(self, movements: tuple[Movement, ...]) -> None:
-        self._alerts = self._budgets.booked(movements)
+        self.alerts = self._budgets.booked(movements)
 
     def raise_nowait(self, total_pusd: int) -> bool:
         """Sets aside as much as is missing to the total, unless the store has to be asked: then False, and nothing.
@@ -72,14 +64,14 @@ class CallHold:
         Raises:
             BudgetExceededError: a budget has no room for it; what is held already stays.
         """
-        more = total_pusd - self._held
-        if more <= 0 or not self._limited or self._ended:
+        more = total_pusd - self.held_pusd
+        if more <= 0 or not self.is_limited or self._ended:
             return True
         if self._trackers:
             self._hold_in_trackers(more)
         answer = self._ledger.hold_nowait(self._scopes, more, enforce=self._enforce)
         if answer is None:
-            self._held += more
+            self.held_pusd += more
             return True
         self._release_trackers(self._trackers, more)
         if answer is WAIT:
@@ -95,7 +87,7 @@ class CallHold:
         """
         if self.raise_nowait(total_pusd):
             return
-        more = total_pusd - self._held
+        more = total_pusd - self.held_pusd
         self._hold_in_trackers(more)
         try:
             refusal = await self._ledger.hold(self._scopes, more, enforce=self._enforce)
@@ -104,7 +96,7 @@ class CallHold:
         except BaseException:
             self._release_trackers(self._trackers, more)
             raise
-        self._held += more
+        self.held_pusd += more
 
     def _hold_in_trackers(self, more_pusd: int) -> None:
         """Sets the amount aside in every tracker's own budget, or in none."""
@@ -121,10 +113,10 @@ class CallHold:
 
     def lower_by(self, amount_pusd: int) -> Durable:
         """Frees a part of what is held, without a call: for a hold over many rows, one of which is over."""
-        freed = min(amount_pusd, self._held)
+        freed = min(amount_pusd, self.held_pusd)
         if freed <= 0 or self._ended:
             return None
-        self._held -= freed
+        self.held_pusd -= freed
         self._release_trackers(self._trackers, freed)
         return self._ledger.settle(self._scopes, freed, [], self._booked)
 
@@ -133,13 +125,13 @@ class CallHold:
         if self._ended:
             return None
         self._ended = True
-        if self._limited and (cost_pusd := cost_of(rows)) > self._held:
-            self._budgets.overran(rows, cost_pusd, self._held)
+        if self.is_limited and (cost_pusd := cost_of(rows)) > self.held_pusd:
+            self._budgets.overran(rows, cost_pusd, self.held_pusd)
         for tracker in self._trackers:
-            tracker.settle(self._held, rows, failed=failed, cached=cached, saved_pusd=saved_pusd)
-        if not rows and not self._held:
+            tracker.settle(self.held_pusd, rows, failed=failed, cached=cached, saved_pusd=saved_pusd)
+        if not rows and not self.held_pusd:
             return None
-        return self._ledger.settle(self._scopes, self._held, rows, self._booked)
+        return self._ledger.settle(self._scopes, self.held_pusd, rows, self._booked)
 
 
 __all__ = ["CallHold"]

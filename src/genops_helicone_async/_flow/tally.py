@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 
 import msgspec
@@ -12,6 +13,7 @@ from .._rules.ledger import LedgerRow
 from .._values import Currency
 
 _MOST_KEYS = 10_000
+_MOST_PUT_OFF = 256
 OVERFLOW = "(other)"
 """Where spending is counted once a breakdown has 10,000 names."""
 
@@ -40,16 +42,17 @@ class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tally:
-    """Adds up rows. Safe from several threads."""
+    """Adds up rows, those of many calls in one go, at the latest when somebody asks. Safe from several threads."""
 
     __slots__ = (
         "_by_model", "_by_provider", "_by_team", "_currency", "_errors", "_fees_pusd", "_hits", "_input_tokens",
-        "_lock", "_output_tokens", "_requests", "_saved_pusd", "_started", "session_id", "total_pusd",
+        "_lock", "_output_tokens", "_put_off", "_requests", "_saved_pusd", "_started", "_total_pusd", "session_id",
     )  # fmt: skip
 
     def __init__(self, session_id: str = "", currency: Currency | None = None) -> None:
         self.session_id = session_id
-        self.total_pusd = 0
+        self._total_pusd = 0
+        self._put_off: deque[tuple[Sequence[LedgerRow], bool, bool, int]] = deque()
         self._currency = currency or Currency()
         self._lock = threading.Lock()
         self._started = time.monotonic()
@@ -61,14 +64,24 @@ class Tally:
 
     def add(self, rows: Sequence[LedgerRow], *, failed: bool, cached: bool, saved_pusd: int = 0) -> None:
         """Counts one ended call with the rows of its attempts."""
-        with self._lock:
+        put_off = self._put_off
+        put_off.append((rows, failed, cached, saved_pusd))
+        if len(put_off) >= _MOST_PUT_OFF:
+            with self._lock:
+                self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Adds up what was put off; the caller holds the lock."""
+        put_off = self._put_off
+        while put_off:
+            rows, failed, cached, saved_pusd = put_off.popleft()
             self._requests += 1
             self._errors += failed
             self._hits += cached
             self._saved_pusd += saved_pusd
             for row in rows:
                 cost_pusd = row.cost_pusd
-                self.total_pusd += cost_pusd
+                self._total_pusd += cost_pusd
                 self._fees_pusd += row.gateway_pusd
                 self._input_tokens += row.input_tokens
                 self._output_tokens += row.output_tokens
@@ -80,9 +93,10 @@ class Tally:
     def summary(self) -> SessionSummary:
         """The sums so far."""
         with self._lock:
+            self._catch_up()
             return SessionSummary(
                 session_id=self.session_id,
-                total_cost=self._currency.of(self.total_pusd),
+                total_cost=self._currency.of(self._total_pusd),
                 cost_by_provider=self._money(self._by_provider),
                 cost_by_model=self._money(self._by_model),
                 cost_by_team=self._money(self._by_team),

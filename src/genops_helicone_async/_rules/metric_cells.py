@@ -1,6 +1,7 @@
 """Metrics while they are counted: plain cells per label set, a fraction of a microsecond an addition.
 
-An SDK instrument takes 6 to 13 µs for each value; a cell 0.1. Whoever adds or reads holds `MetricCells.lock`. Label
+An SDK instrument takes 6 to 13 µs for each value; a cell 0.1. Whoever adds or reads holds `MetricCells.lock`. What
+nobody has to know at once is put off and counted in one go, which is half as dear again: `later` and `catch_up`. Label
 sets are capped: what comes after goes to one overflow set, whose labels are the empty tuple.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 import threading
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final, Generic, TypeVar
 
@@ -19,6 +21,7 @@ MOST_SETS: Final = 1_999
 """Label sets of an instrument, but for the overflow: with it 2,000, where the SDK would begin one of its own."""
 OVERFLOW: Final[tuple[str, ...]] = ()
 """The labels of the overflow set."""
+_MOST_PUT_OFF: Final = 256
 DURATION_BOUNDS_S: Final = tuple(0.01 * 2**step for step in range(14))
 TOKEN_BOUNDS: Final = tuple(float(4**step) for step in range(14))
 
@@ -154,14 +157,17 @@ class MetricCells:
     """
 
     __slots__ = (
-        "_lines", "counts", "custom", "custom_buckets", "durations_s", "first_chunks_s", "input_usages",
-        "intervals_ms", "lock", "most", "output_usages", "waits_ms",
+        "_lines", "_put_off", "counts", "custom", "custom_buckets", "defers", "durations_s", "first_chunks_s",
+        "input_usages", "intervals_ms", "lock", "most", "output_usages", "waits_ms",
     )  # fmt: skip
 
     def __init__(self, most: int = MOST_SETS) -> None:
         self.lock = threading.Lock()
         self.most = most
         self._lines: dict[Labels, Line] = {}
+        self._put_off: deque[tuple[str, LedgerRow, float]] = deque()
+        self.defers = True
+        """Whether counting may be put off: not where values are recorded one by one."""
         self.intervals_ms = Capped(lambda _: Mean(), most)
         self.waits_ms = Capped(lambda _: Mean(), most)
         halved = most // 2  # two series of tokens come of each
@@ -177,8 +183,25 @@ class MetricCells:
         return f"MetricCells({len(self._lines)} label sets)"
 
     def lines(self) -> list[tuple[Labels, Line]]:
-        """Every line with its labels, in the order in which they were first seen."""
+        """Every line with its labels, in the order in which they were first seen; the caller does not hold the lock."""
+        self.catch_up()
         return list(self._lines.items())
+
+    def later(self, operation: str, row: LedgerRow, wait_ms: float) -> None:
+        """Counts a call's only attempt, and how long it had waited, before anybody reads; without the lock."""
+        put_off = self._put_off
+        put_off.append((operation, row, wait_ms))
+        if len(put_off) >= _MOST_PUT_OFF:
+            self.catch_up()
+
+    def catch_up(self) -> None:
+        """Counts what was put off; the caller does not hold the lock."""
+        put_off = self._put_off
+        with self.lock:
+            while put_off:
+                operation, row, wait_ms = put_off.popleft()
+                self.attempt(operation, row)
+                self.waits_ms.of((row.provider,)).add(wait_ms)
 
     def attempt(self, operation: str, row: LedgerRow) -> None:
         """Counts one attempt; its tokens reach the histogram only where the provider counted them."""

@@ -127,13 +127,18 @@ def decode_chat(body: bytes, *, gateway: bool, provider: str) -> Reply | None:
         msgspec.DecodeError: the body is not JSON or a field has an impossible type.
     """
     decoded, usage = _read(body)
-    if not decoded.choices or _says_something(decoded.error):
+    if not decoded.choices or (decoded.error is not ABSENT and _says_something(decoded.error)):
         return None
-    choice = _first_choice(decoded.choices)
+    choice = decoded.choices[0]
+    if choice.index:
+        choice = _first_choice(decoded.choices)
     if choice.message is None and choice.delta is None and _finish(choice) is None:
         return None
     message = choice.message or choice.delta or _Message()
-    content, reasoning = text_of(message.content), reasoning_of(message)
+    content, reasoning = message.content, None
+    if type(content) is not str or message.reasoning_content or message.reasoning:
+        content, reasoning = text_of(content), reasoning_of(message)
+    has_calls = message.tool_calls or message.function_call is not None
     counts = None
     if usage is not None:
         counts = openai_counts(usage, gateway=gateway, streamed=False, provider=provider)
@@ -141,11 +146,11 @@ def decode_chat(body: bytes, *, gateway: bool, provider: str) -> Reply | None:
         content=content or message.refusal or "",
         finish_reason=_finish(choice),
         usage=counts,
-        tool_calls=_tool_calls(message),
+        tool_calls=_tool_calls(message) if has_calls else (),
         reasoning=reasoning or None,
         served_model=decoded.model,
         response_id=decoded.id if isinstance(decoded.id, str) else None,
-        reported_cost_usd=reported_cost_usd(usage) if usage is not None else None,
+        reported_cost_usd=reported_cost_usd(usage) if usage is not None and usage.cost is not None else None,
     )
 
 
@@ -180,8 +185,7 @@ def reasoning_of(message: _Message) -> str:
 
 
 def _first_choice(choices: list[_Choice]) -> _Choice:
-    first = choices[0]
-    return first if not first.index else next((choice for choice in choices if not choice.index), first)
+    return next((choice for choice in choices if not choice.index), choices[0])
 
 
 def _finish(choice: _Choice) -> str | None:
@@ -190,8 +194,6 @@ def _finish(choice: _Choice) -> str | None:
 
 
 def _tool_calls(message: _Message) -> tuple[ToolCall, ...]:
-    if not message.tool_calls and message.function_call is None:
-        return ()
     calls = [
         ToolCall(id=call.id or "", name=call.function.name or "", arguments=_arguments(call.function.arguments))
         for call in message.tool_calls or ()

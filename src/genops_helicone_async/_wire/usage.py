@@ -152,7 +152,7 @@ def openai_counts(usage: OpenAiUsage, *, gateway: bool, streamed: bool, provider
     elif provider in ("xai", "gemini", "vertex") and _first(usage.total_tokens) > prompt + completion:
         reasoning = max(reasoning, _first(usage.total_tokens) - prompt - completion)
         completion = _first(usage.total_tokens) - prompt
-    return _counts(prompt, completion, cached, written, _hour_writes(details, written), reasoning)
+    return _counts(prompt, completion, cached, written, _hour_writes(details, written) if written else 0, reasoning)
 
 
 def anthropic_counts(usage: AnthropicUsage) -> TokenCounts | None:

@@ -28,7 +28,7 @@ class Conditions:
 
     __slots__ = (
         *("_clock", "_has_store", "_is_unlimited", "_requests", "_store_away_until_s", "_tokens"),
-        *("entered", "found", "held_by", "in_flight", "limits", "provider"),
+        *("entered", "found", "has_token_limit", "held_by", "in_flight", "limits", "provider"),
     )
 
     def __init__(self, provider: str, limits: RateLimits, clock: Callable[[], float], store: Store | None) -> None:
@@ -44,11 +44,12 @@ class Conditions:
         self._has_store = store is not None
         self._store_away_until_s = -math.inf
         self._is_unlimited = _is_unlimited(limits)
+        self.has_token_limit = self._tokens.is_limited
 
     @property
     def counts_tokens(self) -> bool:
         """Whether it makes a difference how many tokens a call takes."""
-        return self._tokens.is_limited or (not self.found.is_unlimited and self.found.counts_tokens)
+        return self.has_token_limit or (not self.found.is_unlimited and self.found.counts_tokens)
 
     def may_go(self, model: str, tokens: float) -> bool:
         """Whether a call may go on now."""
@@ -150,6 +151,7 @@ class Conditions:
         self._is_unlimited = _is_unlimited(limits)
         self._requests.configure(limits)
         self._tokens.configure(limits)
+        self.has_token_limit = self._tokens.is_limited
         self.found.configure(limits)
 
     def told(self) -> list[str]:

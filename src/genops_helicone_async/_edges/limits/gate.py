@@ -73,7 +73,8 @@ class Gate:
     @property
     def counts_tokens(self) -> bool:
         """Whether `enter` has to know how many tokens a call is likely to take."""
-        return self._conditions.counts_tokens
+        conditions = self._conditions
+        return conditions.has_token_limit or (not conditions.found.is_unlimited and conditions.counts_tokens)
 
     def is_short(self) -> bool:
         """Whether a call would have to wait."""

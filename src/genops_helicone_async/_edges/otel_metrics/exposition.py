@@ -121,9 +121,11 @@ class Exposition:
     ) -> Capped[Buckets]:
         """Has the cells drained at each collection, or replaces them by ones that record at once."""
         if not self._by_counts or not accepts_counts(instrument, bounds):
+            self.cells.defers = False  # the values are recorded as they come
             return Capped(lambda labels: Recorded(instrument, named(labels), bounds), cells.most)
 
         def drained() -> None:
+            self.cells.catch_up()
             with self.cells.lock:
                 taken = take(cells, named)
             drain(instrument, taken)
@@ -190,6 +192,7 @@ class Exposition:
 
     def _means(self, wanted: Labels, cells: Capped[Mean]) -> Callable[[object], list[Any]]:
         def read(_: object) -> list[Any]:
+            self.cells.catch_up()
             with self.cells.lock:
                 means = [(labels, cell.take()) for labels, cell in cells]
             return [self._observation(mean, _attributes(wanted, labels)) for labels, mean in means if mean is not None]
