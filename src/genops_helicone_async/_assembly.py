@@ -126,7 +126,9 @@ def tracing_of(settings: Settings, sinks: Sinks) -> Tracing:
 def pipeline_on(loop: asyncio.AbstractEventLoop, parts: Parts) -> Pipeline:
     """A pipeline with a session, slots and limits of its own for one event loop."""
     settings = parts.shared.settings
-    http = HttpTransport(max_response_bytes=settings.max_response_bytes, trust_env=settings.trust_env)
+    http = HttpTransport(
+        max_response_bytes=settings.max_response_bytes, trust_env=settings.trust_env, by_session=settings.by_session
+    )
     transport = AuthorizedTransport(http, parts.keepers) if parts.keepers else http
     # asyncio's own loops tell this very clock, by a method in between that costs as much again, ten times a call
     clock = time.monotonic if type(loop).time is asyncio.BaseEventLoop.time else loop.time

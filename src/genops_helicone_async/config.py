@@ -32,7 +32,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     `gateway_url` has no trailing slash; `is_cloud` says that it is Helicone's own AI Gateway; `candidates` are the
     providers a call may go to when it names none. `environ` has the variables in `PLACES`. Times are seconds.
-    `record_histograms` (`GENOPS_RECORD_HISTOGRAMS`) trades speed for exemplars.
+    `record_histograms` (`GENOPS_RECORD_HISTOGRAMS`) trades speed for exemplars, `by_session`
+    (`GENOPS_TRANSPORT=session`) for requests that use nothing of aiohttp but its session.
     """
 
     helicone_api_key: Secret | None
@@ -58,6 +59,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     logger_provider: Any = None
     content_capture: ContentCapture = "NO_CONTENT"
     record_histograms: bool = False
+    by_session: bool = False
     allow_insecure_http: bool = False
     compliance: Compliance = Compliance()
     oauth: OAuth | None = None
@@ -142,6 +144,7 @@ def resolve(given: GivenSettings, environ: Mapping[str, str], open_file_limit: i
         tracer_provider=checked_provider("tracer_provider", "get_tracer", given.tracer_provider),
         logger_provider=checked_provider("logger_provider", "get_logger", given.logger_provider),
         content_capture="NO_CONTENT" if compliance.mode else capture_of(environ),
+        by_session=environ.get("GENOPS_TRANSPORT", "").lower() == "session",
         record_histograms=environ.get("GENOPS_RECORD_HISTOGRAMS", "").lower() in ("1", "true", "yes"),
         allow_insecure_http=may_be_plain and not compliance.mode,
         compliance=compliance,

@@ -488,3 +488,9 @@ def test_every_row_of_the_directory_is_sound(name: str) -> None:
     row = PROVIDERS[name]
     assert (canonical(row.name), row.name.lower(), bool(row.default_model)) == (name, name, True)
     assert row.gateway_name is not None if row.base_url is None else check_url("base_url", row.base_url) == row.base_url
+
+
+@pytest.mark.parametrize(("told", "by_session"), [({}, False), ({"GENOPS_TRANSPORT": "Session"}, True)])
+def test_the_environment_may_send_all_through_the_session(told: dict[str, str], by_session: bool) -> None:
+    """A way back to aiohttp's session, without a change of code."""
+    assert settings({"HELICONE_API_KEY": HELICONE, **told}).by_session is by_session
