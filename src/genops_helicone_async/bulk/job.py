@@ -73,7 +73,8 @@ class BulkJob:
     sent again.
 
     Attributes:
-        again: Rows on their way when an earlier run ended, which were sent again: perhaps billed twice.
+        again: Line → `custom_id` of rows on their way when a run ended, of all runs, which were sent again: perhaps
+            billed twice.
         dropped: Line → `custom_id` of rows that were given up on their way; a resumed job sends them again.
         is_interrupted: Whether somebody asked it to end.
         is_finished: Whether nothing is left to do.
@@ -87,7 +88,7 @@ class BulkJob:
     ) -> None:  # fmt: skip
         self.journal = journal
         self.view: View = view or Silent()
-        self.again: dict[int, str] = {}
+        self.again = dict(journal.recovered.again)
         self.dropped: Mapping[int, str] = {}
         self.is_interrupted = False
         self.is_finished = False

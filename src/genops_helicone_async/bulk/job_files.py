@@ -87,7 +87,13 @@ def open_job(output: Path | None, identity: Identity, opening: Opening | None = 
     if output is None or bad_lines is None or not opening.keeps_journal:
         sql = open_journal(None)
         _begin(sql, identity, opening)
-        return JobFiles(journal=sql, output=AppendedFile(output), errors=None, recovered=Recovered(is_same_input=True))
+        return JobFiles(
+            journal=sql,
+            output=AppendedFile(output),
+            errors=None,
+            recovered=Recovered(is_same_input=True),
+            window=opening.window,
+        )
     check_output(output, overwrite=opening.overwrite)
     path = journal_path(output)
     if opening.overwrite:
@@ -118,7 +124,9 @@ def _opened(sql: sqlite3.Connection, output: Path, identity: Identity, opening: 
         bad_lines.unlink(missing_ok=True)
         _begin(sql, identity, opening)
         recovered.is_same_input = True
-        return JobFiles(journal=sql, output=file, errors=LaterFile(bad_lines, 0), recovered=recovered)
+        return JobFiles(
+            journal=sql, output=file, errors=LaterFile(bad_lines, 0), recovered=recovered, window=opening.window
+        )
     check_identity(sql, identity, recovered, may_differ=opening.new_options)
     real = Path(os.path.realpath(output))
     finish_rewrite(sql, real)
@@ -133,8 +141,15 @@ def _opened(sql: sqlite3.Connection, output: Path, identity: Identity, opening: 
         file = AppendedFile(output)
     sql.execute("UPDATE job SET window = ?, runs = runs + 1", (opening.window,))
     recovered.written = sql.execute("SELECT count(*) FROM row WHERE at IS NOT NULL").fetchone()[0]
+    recovered.again = dict(sql.execute("SELECT line, custom_id FROM again"))
     recovered.runs = sql.execute("SELECT runs FROM job").fetchone()[0]
-    return JobFiles(journal=sql, output=file, errors=LaterFile(bad_lines, errors_length[0]), recovered=recovered)
+    return JobFiles(
+        journal=sql,
+        output=file,
+        errors=LaterFile(bad_lines, errors_length[0]),
+        recovered=recovered,
+        window=opening.window,
+    )
 
 
 def _begin(sql: sqlite3.Connection, identity: Identity, opening: Opening) -> None:

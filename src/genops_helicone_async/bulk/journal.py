@@ -49,6 +49,7 @@ class Journal:
             files.journal, files.output.read if is_readable else None, is_deduped=is_deduped,
         )  # fmt: skip
         self._rows.is_same_input = files.recovered.is_same_input
+        self._rows.names_again = files.window is not None
         self._order = OutputOrder(self._held, is_ordered=is_ordered)
         self._group = Group()
         self._wake = asyncio.Event()

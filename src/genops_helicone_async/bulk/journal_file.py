@@ -26,6 +26,7 @@ CREATE TABLE first (digest BLOB PRIMARY KEY, line INTEGER NOT NULL) WITHOUT ROWI
 CREATE TABLE held (line INTEGER PRIMARY KEY, state INTEGER NOT NULL, data BLOB NOT NULL);
 CREATE TABLE waiting (line INTEGER PRIMARY KEY, first INTEGER NOT NULL, row BLOB NOT NULL);
 CREATE INDEX waiting_first ON waiting (first);
+CREATE TABLE again (line INTEGER PRIMARY KEY, custom_id TEXT NOT NULL);
 """
 # `row.state`, see `RowTable`. `at` and `size` are where its line is in the output; NULL while it is held or not there.
 

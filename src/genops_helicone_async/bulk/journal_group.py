@@ -26,6 +26,7 @@ class JobFiles(msgspec.Struct, kw_only=True):
     output: AppendedFile
     errors: LaterFile | None
     recovered: Recovered
+    window: int | None = None
 
 
 class Group:

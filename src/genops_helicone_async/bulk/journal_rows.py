@@ -68,7 +68,7 @@ class RowTable:
     Every method belongs into a transaction of the caller's.
     """
 
-    __slots__ = ("_answer_at", "_is_deduped", "_keeps_answers", "_sql", "is_same_input", "waiting")
+    __slots__ = ("_answer_at", "_is_deduped", "_keeps_answers", "_sql", "is_same_input", "names_again", "waiting")
 
     def __init__(
         self, connection: sqlite3.Connection, answer_at: Callable[[int, int], bytes] | None, *, is_deduped: bool
@@ -78,6 +78,8 @@ class RowTable:
         self._is_deduped = is_deduped
         self.is_same_input = False
         """Whether the input and the options are known to be those of before; else each row is compared."""
+        self.names_again = True
+        """Whether rows that are sent again are kept by name; not where the executor knows what it has sent."""
         self.waiting = 0
 
     def take(self, offered: Sequence[Row | BadLine], finished: Finished, expect: Callable[[int], None]) -> Taken:
@@ -122,6 +124,8 @@ class RowTable:
             raise _changed(item.line)
         if state == State.DOUBT:
             self._sql.execute("UPDATE row SET state = ? WHERE line = ?", (State.TAKEN, item.line))
+            if self.names_again:
+                self._sql.execute("INSERT OR REPLACE INTO again VALUES (?, ?)", (item.line, item.custom_id))
             taken.rows.append(item)
             taken.again.append(item)
             expect(item.line)

@@ -37,6 +37,7 @@ class Recovered(msgspec.Struct, kw_only=True):
         written: Rows in the output.
         adopted: Answers found in the output that the journal did not know yet.
         torn_bytes: Of a last line that was cut off in the middle, taken away.
+        again: Line → `custom_id` of rows that earlier runs found in doubt and sent again.
         in_doubt: Lines of rows on their way when it ended: perhaps they are billed twice.
         doubt_pusd: What such rows of all earlier runs may have cost at most.
         journal_path: Where the journal is; None where there is none to be kept.
@@ -49,6 +50,7 @@ class Recovered(msgspec.Struct, kw_only=True):
     written: int = 0
     adopted: int = 0
     torn_bytes: int = 0
+    again: dict[int, str] = {}
     in_doubt: tuple[int, ...] = ()
     doubt_pusd: int = 0
     journal_path: Path | None = None

@@ -30,8 +30,9 @@ class JobEnd(msgspec.Struct, frozen=True, kw_only=True):
         rows_total: Rows of the input, where they are known.
         is_interrupted: Whether somebody ended it.
         given_back: Why rows were given back, `--max-cost` for instance; None without such rows.
-        twice: Of rows that were on their way when a run ended unawares and were sent again: the first names.
+        twice: Of rows that were on their way when a run ended unawares and were sent again.
         twice_count: How many these are.
+        dropped: Of rows that this run gave up on their way; a later run sends them again.
         go_on: The command that does the rest; None where nothing is left.
         last_line: The last line or row that was read.
     """
@@ -48,6 +49,7 @@ class JobEnd(msgspec.Struct, frozen=True, kw_only=True):
     given_back: str | None = None
     twice: Sequence[str] = ()
     twice_count: int = 0
+    dropped: Sequence[str] = ()
     go_on: str | None = None
     last_line: int = 0
 
@@ -111,7 +113,8 @@ def end_json(end: JobEnd) -> dict[str, Any]:
         "rows_total": end.rows_total,
         **end.tally.as_json(),
         "given_back": {"rows": end.tally.unsent, "because": end.given_back},
-        "perhaps_billed_twice": {"rows": end.twice_count, "custom_ids": list(end.twice[:MOST_NAMED])},
+        "perhaps_billed_twice": {"rows": end.twice_count, "custom_ids": list(end.twice)},
+        "dropped": list(end.dropped),
         "output": end.output,
         "errors_file": end.bad_lines,
         "go_on": end.go_on,
