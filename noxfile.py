@@ -97,6 +97,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def guard(session: nox.Session) -> None:
+    """The hot path against its budget, machine instructions included where valgrind is installed."""
+    session.install(".[tokens]")
+    session.run("python", "benchmarks/hot_path.py", "--instructions", *session.posargs)
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """The main job, without any key: a real batch through the sandbox gateway."""
     session.install(".[cli]")
