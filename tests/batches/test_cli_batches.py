@@ -1,0 +1,136 @@
+"""`bulk --via batch` and `--via auto`: the command over the providers' batch APIs, interrupted and taken up again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genops_helicone_async.cli import main
+from genops_helicone_async.testing import SandboxGateway
+
+ROWS = 5
+
+
+@pytest.fixture
+def sandbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[SandboxGateway]:
+    """A sandbox with keys for both in the environment, and rows in an otherwise empty folder."""
+    with SandboxGateway.in_thread(latency_scale=0) as running:
+        monkeypatch.setenv("HELICONE_API_KEY", running.api_key)
+        for provider in ("openai", "anthropic", "groq"):
+            monkeypatch.setenv(f"{provider.upper()}_API_KEY", running.provider_keys[provider])
+        monkeypatch.chdir(tmp_path)
+        rows = [{"custom_id": f"r{number}", "message": f"Question {number}"} for number in range(ROWS)]
+        Path("in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        yield running
+
+
+def command(sandbox: SandboxGateway, *more: str, provider: str = "openai") -> list[str]:
+    """The arguments of a run in batches."""
+    places = [f"--provider-url={name}={sandbox.provider_urls[name]}" for name in ("openai", "anthropic", "groq")]
+    target = ["--provider", provider, "--max-tokens", "20"]
+    return ["bulk", "in.jsonl", "-o", "out.jsonl", *target, *places, "--poll-seconds", "0.05", *more]
+
+
+def lines_of(path: str) -> list[Any]:
+    """The values of a JSONL file."""
+    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+def test_command_answers_all_rows_at_batch_prices(
+    sandbox: SandboxGateway, provider: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every row is in the output once, and the summary's cost is the provider's bill, to the pico-dollar."""
+    assert main(command(sandbox, "--via", "batch", "--json", "-q", provider=provider)) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert sorted(line["custom_id"] for line in lines_of("out.jsonl")) == [f"r{number}" for number in range(ROWS)]
+    assert {line["receipt"]["via"] for line in lines_of("out.jsonl")} == {"batch"}
+    assert [billed.kind for billed in sandbox.bill] == ["batch"] * ROWS
+    assert told["cost_pusd"] == sandbox.bill.total_pusd
+
+
+def test_deadline_that_leaves_no_time_sends_rows_live(sandbox: SandboxGateway) -> None:
+    """`--via auto` with a minute left has no use for a batch; with hours left for nothing else."""
+    assert main(command(sandbox, "--via", "auto", "--finish-by", "1m", "-q")) == 0
+    assert [billed.kind for billed in sandbox.bill] == ["chat"] * ROWS
+    assert main(command(sandbox, "--via", "auto", "--finish-by", "10h", "-q", "--overwrite")) == 0
+    assert [billed.kind for billed in sandbox.bill][ROWS:] == ["batch"] * ROWS
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        (["--via", "batch", "--finish-by", "2h"], "--via auto"),
+        (["--cancel-batches"], "--via batch"),
+        (["--via", "batch", "-o", "-"], "OUTPUT.jsonl"),
+        (["--via", "auto", "--finish-by", "soon"], "06:30"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(
+    sandbox: SandboxGateway, more: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is opened or sent, and the message names what to give."""
+    assert main(command(sandbox, *more)) == 2
+    assert named in capsys.readouterr().err
+    assert not Path("out.jsonl").exists()
+    assert sandbox.requests == ()
+
+
+def test_provider_without_batches_is_refused_before_spending(
+    sandbox: SandboxGateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message says who has batches and what else can be done; no output is left behind."""
+    assert main(command(sandbox, "--via", "batch", "-q", provider="groq")) == 2
+    told = capsys.readouterr().err
+    assert "groq has no batch API" in told
+    assert "--via live" in told
+    assert not Path("out.jsonl").exists()
+    assert len(sandbox.bill) == 0
+
+
+def interrupted(sandbox: SandboxGateway, *more: str) -> subprocess.CompletedProcess[str]:
+    """A run that gets Ctrl-C once its batch is at the provider."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "genops_helicone_async", *command(sandbox, "--via", "batch", *more)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        told = ""
+        while " rows as batch " not in told:
+            line = process.stderr.readline()
+            assert line, told
+            told += line
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, told + err)
+
+
+def test_interrupted_run_leaves_its_batch_and_a_later_one_fetches_or_ends_it(
+    sandbox: SandboxGateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C says what goes on; going on live is refused; cancelling keeps what was done; the rest is done later."""
+    sandbox.batches.stall()
+    left = interrupted(sandbox)
+    assert left.returncode == 130
+    assert f"1 batch of {ROWS} rows go on at openai" in left.stderr
+    assert "--cancel-batches" in left.stderr
+    assert "dropped" not in left.stderr
+
+    assert main([*command(sandbox, "--via", "live"), "-q"]) == 2
+    assert "billed twice" in capsys.readouterr().err
+
+    sandbox.batches.work(2)
+    assert main(command(sandbox, "--via", "batch", "--cancel-batches", "-q")) == 1
+    assert sorted(line["custom_id"] for line in lines_of("out.jsonl")) == ["r0", "r1"]
+
+    sandbox.batches.resume()
+    assert main(command(sandbox, "--via", "batch", "-q")) == 0
+    assert sorted(line["custom_id"] for line in lines_of("out.jsonl")) == [f"r{number}" for number in range(ROWS)]
+    assert [batch.fate for batch in sandbox.batches.known.values()] == ["cancelled", "completed"]
+    assert len(sandbox.bill) == ROWS
