@@ -17,7 +17,7 @@ from ..chat_request import ChatRequest
 from ..errors import Attempt, Billed, DeadlineExceededError, HeliconeError, ProviderError
 from .estimates import Estimates
 from .ports import Transport
-from .settle import charge_of
+from .settle import charge_of, is_hit
 from .ticket import Charge, Exchange, Outcome, Reserved, Target, Ticket
 
 _OK = range(200, 300)
@@ -69,7 +69,8 @@ class Attempts:
         started = self._clock()
         try:
             http = await self._transport.send(request, until)
-            ticket.heard(http.headers)
+            if (turn := ticket.turn) is not None:
+                turn.gate.heard(turn.model, http.headers)
             if http.status not in _OK:
                 raise classify(http, target.endpoint, request_id=request_id, now_s=time.time())
             reply = decode_reply(http.body, http.status, target.endpoint, request_id)
@@ -134,27 +135,31 @@ class Attempts:
         *, first_chunk_s: float | None = None,
     ) -> Outcome:  # fmt: skip
         """Puts a successful attempt on the ticket, with its charge."""
-        ticket.came_back(request_id, reply, http.body, http.headers)
-        charge, counts = self.charge(ticket.request, target, reply, http.headers)
+        if ticket.exchanges:
+            ticket.came_back(request_id, reply, http.body, http.headers)
+        endpoint, currency = target.endpoint, self._currency
+        charge, counts = charge_of(
+            ticket.request, target, reply, http.headers, fees=self._fees, estimates=self._estimates
+        )
         if reply.usage is not None and reply.finish_reason is not None:
             self._estimates.observe(ticket.request, target, reply.finish_reason, counts.output)
-        if target.endpoint.answers_by_tool:
+        if endpoint.answers_by_tool:
             reply = take_answer(reply)
         duration_s, reserved = self._clock() - started, ticket.reserved.get(request_id, _NOTHING)
         ticket.attempts.append(Attempt(
-            provider=target.endpoint.provider, model=target.endpoint.model, request_id=request_id,
-            host=target.endpoint.host, started_s=started - ticket.started, duration_s=duration_s,
-            status_code=http.status, http_status=http.status, billed="yes", cost=self._currency.of(charge.total_pusd),
+            provider=endpoint.provider, model=endpoint.model, request_id=request_id,
+            host=endpoint.host, started_s=started - ticket.started, duration_s=duration_s,
+            status_code=http.status, http_status=http.status, billed="yes", cost=currency.of(charge.total_pusd),
             cost_source=charge.source, input_tokens=counts.input, output_tokens=counts.output,
             cached_input_tokens=counts.cached, cache_write_tokens=counts.cache_write, reasoning_tokens=counts.reasoning,
-            reserved=self._currency.of(reserved.pusd), reserved_tokens=reserved.tokens,
+            reserved=currency.of(reserved.pusd) if reserved.pusd else 0.0, reserved_tokens=reserved.tokens,
             time_to_first_chunk_s=first_chunk_s, finish_reason=reply.finish_reason, response_id=reply.response_id,
             response_model=reply.served_model,
         ))  # fmt: skip
         self._enter(ticket, target, request_id, "ok", charge, counts, duration_s)
         return Outcome(
             target=target, request_id=request_id, reply=reply, headers=http.headers, body=http.body,
-            duration_s=duration_s, charge=charge, counts=counts,
+            duration_s=duration_s, charge=charge, counts=counts, is_cached=is_hit(http.headers),
         )  # fmt: skip
 
     def failed(

@@ -29,7 +29,7 @@ from .metering import NO_CUSTOM_METRICS, CustomMetrics
 from .ports import Budget, NoBudget, Prices, Transport
 from .replay import Replays
 from .route import Router, RoutingBoard
-from .settle import is_hit, record_of, response_of, written
+from .settle import record_of, response_of, written
 from .sinks import Sinks
 from .stream import ChatStream
 from .ticket import Outcome, Ticket
@@ -188,7 +188,7 @@ class Pipeline:
     def settle(self, ticket: Ticket, outcome: Outcome) -> HeliconeResponse:
         """Books an answered call: money, response, record. No await, so nothing can tear it."""
         ticket.settled = True
-        ticket.durable = ticket.hold.settle(ticket.rows, failed=False, cached=is_hit(outcome.headers))
+        ticket.durable = ticket.hold.settle(ticket.rows, failed=False, cached=outcome.is_cached)
         cost_pusd = outcome.charge.total_pusd
         try:
             response = response_of(ticket, outcome, self.currency)

@@ -59,7 +59,7 @@ def charge_of(
         return Charge(source="unpriced"), counts
     else:
         provider_pusd = cost_pusd(target.price, counts)
-    rate = fees.get(headers.get("helicone-gateway-mode", ""), 0.0)
+    rate = fees.get(headers.get("helicone-gateway-mode", ""), 0.0) if fees else 0.0
     gateway_pusd = (provider_pusd * round(rate * _FEE_UNIT) + _FEE_UNIT // 2) // _FEE_UNIT if rate else 0
     return Charge(provider_pusd=provider_pusd, gateway_pusd=gateway_pusd, source=source), counts
 
@@ -73,6 +73,7 @@ def usage_of(outcome: Outcome, currency: Currency) -> HeliconeUsage:
     """Tokens, time and money of an answered call, as the caller sees them."""
     charge, counts = outcome.charge, outcome.counts
     endpoint, price = outcome.target.endpoint, outcome.target.price
+    provider_cost = currency.of(charge.provider_pusd)
     return HeliconeUsage(
         provider=endpoint.provider,
         model=endpoint.model,
@@ -82,9 +83,9 @@ def usage_of(outcome: Outcome, currency: Currency) -> HeliconeUsage:
         cache_write_tokens=counts.cache_write,
         reasoning_tokens=counts.reasoning,
         request_time=outcome.duration_s,
-        provider_cost=currency.of(charge.provider_pusd),
-        helicone_cost=currency.of(charge.gateway_pusd),
-        total_cost=currency.of(charge.total_pusd),
+        provider_cost=provider_cost,
+        helicone_cost=currency.of(charge.gateway_pusd) if charge.gateway_pusd else 0.0,
+        total_cost=currency.of(charge.total_pusd) if charge.gateway_pusd else provider_cost,
         currency=currency.code,
         cost_source=charge.source,
         price_source=price.source if price is not None else None,
@@ -98,7 +99,7 @@ def response_of(ticket: Ticket, outcome: Outcome, currency: Currency) -> Helicon
     Raises:
         DecodeError: the answer does not fit the `response_model`; it was paid for.
     """
-    request, reply, usage = ticket.request, outcome.reply, usage_of(outcome, currency)
+    request, reply, usage, routing = ticket.request, outcome.reply, usage_of(outcome, currency), ticket.routing
     parsed = None
     if request.response_model is not None and not reply.partial:
         try:
@@ -123,8 +124,10 @@ def response_of(ticket: Ticket, outcome: Outcome, currency: Currency) -> Helicon
         tool_calls=reply.tool_calls,
         parsed=parsed,
         reasoning=reply.reasoning,
-        cached=is_hit(outcome.headers),
-        routing=decided(ticket.routing, usage.provider),
+        cached=outcome.is_cached,
+        routing=routing
+        if routing is not None and routing.selected == usage.provider
+        else decided(routing, usage.provider),
         attempts=tuple(ticket.attempts),
         metadata=metadata_of(outcome),
         raw_body=outcome.body,

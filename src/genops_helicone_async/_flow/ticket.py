@@ -78,6 +78,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float
     charge: Charge
     counts: TokenCounts
+    is_cached: bool = False
+    """Whether the gateway answered from its cache."""
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):

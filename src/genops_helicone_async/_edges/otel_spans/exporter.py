@@ -27,6 +27,7 @@ from .direct import Asked, Direct
 _KINDS = {"client": SpanKind.CLIENT, "internal": SpanKind.INTERNAL}
 _log = logging.getLogger("genops_helicone_async.telemetry")
 _NONE = trace.NoOpTracerProvider()
+_UNKNOWN = object()
 _NAMED_IN_ENVIRONMENT = "OTEL_PYTHON_TRACER_PROVIDER" in os.environ
 
 
@@ -63,7 +64,8 @@ class SpanExport:
 
     def is_on(self) -> bool:
         """Whether anybody may see a span."""
-        return self.tracer() is not None
+        provider = self._given if self._given is not None else _global_provider()
+        return self._tracer is not None if provider is self._known else self.tracer() is not None
 
     def export(self, call: CallSpans, caller: CallerContext) -> None:
         """Makes the spans of a call that has ended, under what was current in the caller's context."""
@@ -179,10 +181,10 @@ def _say_once(what: str) -> None:
 
 def _global_provider() -> Any:
     """The process's tracer provider; as the API finds it, without its look into the environment at every call."""
-    known = getattr(trace, "_TRACER_PROVIDER", None)
-    if known is not None:
-        return known
-    return trace.get_tracer_provider() if _NAMED_IN_ENVIRONMENT or not hasattr(trace, "_TRACER_PROVIDER") else _NONE
+    known = getattr(trace, "_TRACER_PROVIDER", _UNKNOWN)
+    if known is None:
+        return trace.get_tracer_provider() if _NAMED_IN_ENVIRONMENT else _NONE
+    return trace.get_tracer_provider() if known is _UNKNOWN else known
 
 
 def _resource_of(provider: Any) -> Mapping[str, object]:
