@@ -27,10 +27,11 @@ class Store(Protocol):
 class SharedRate:
     """One rate. What several processes use of it together keeps to `capacity` at once and `rate_per_s` after that.
 
-    A slice is used up to `SLICE_S` after it has come in, so that much less is asked for at once.
+    A slice is used up to `SLICE_S` after it has come in, so that much less is asked for at once. Where calls use slices
+    up, the next is larger; a process that makes few calls takes no more than they need, for others have use for it.
     """
 
-    __slots__ = ("_capacity", "_clock", "_expires_s", "_left", "_name", "_rate_per_s", "_ready_s", "_store")
+    __slots__ = ("_capacity", "_clock", "_expires_s", "_left", "_name", "_rate_per_s", "_ready_s", "_store", "_taken")
 
     def __init__(self, store: Store, name: str, capacity: float, rate_per_s: float, clock: Callable[[], float]) -> None:
         self._store = store
@@ -38,7 +39,7 @@ class SharedRate:
         self._capacity = capacity
         self._rate_per_s = rate_per_s
         self._clock = clock
-        self._left = 0.0
+        self._left = self._taken = 0.0
         self._ready_s = self._expires_s = -math.inf
 
     def has(self, amount: float) -> bool:
@@ -49,6 +50,7 @@ class SharedRate:
         """Uses what is here; without effect where the store is away and nothing is."""
         if self._left > 0:
             self._left = max(0.0, self._left - amount)
+            self._taken += amount
 
     def give_back(self, amount: float) -> None:
         """Was not used: stays here while the slice lasts, then the store has it back.
@@ -70,16 +72,19 @@ class SharedRate:
             LedgerError: the store cannot be used.
         """
         now_s = self._clock()
+        demand = 2 * self._taken
         if now_s >= self._expires_s:
+            demand = self._taken
             self._left = min(0.0, self._left)
         missing = max(0.0, amount - self._left)
         if not missing and now_s < self._ready_s:  # asked again before its moment
             return self._ready_s - now_s
-        wanted = max(missing, float(int(self._rate_per_s * SLICE_S)))
+        wanted = max(missing, min(float(int(demand)), float(int(self._rate_per_s * SLICE_S))))
         is_slice = wanted > missing
         capacity = max(wanted, self._capacity - (self._rate_per_s * SLICE_S if is_slice else 0.0))
         wait_s = await self._store.reserve(self._name, wanted, capacity=capacity, rate_per_s=self._rate_per_s)
         self._left += wanted
+        self._taken = 0.0
         self._ready_s = self._clock() + wait_s
         self._expires_s = self._ready_s + (SLICE_S if is_slice else _ONE_S)
         return wait_s
