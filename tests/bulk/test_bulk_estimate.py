@@ -113,6 +113,15 @@ async def test_who_takes_turns_takes_turns() -> None:
     assert 350 < shares["openai"] < 450
 
 
+async def test_batches_are_half_the_price() -> None:
+    """Of the rows that OpenAI or Anthropic may answer, at the first of them that is a candidate."""
+    both = [row(1, provider="openai"), row(2, providers=["groq", "openai"], max_tokens=50)]
+    found, _ = await estimated([*both, row(3, provider="groq")])
+    live, _ = await estimated([row(1, provider="openai"), row(2, provider="openai", max_tokens=50)])
+    assert (found.batch_rows, live.batch_rows) == (2, 2)
+    assert found.batch_pusd == live.batch_pusd == live.expected_pusd // 2
+
+
 async def test_a_model_without_a_price_is_told() -> None:
     """Its rows are counted and are in no sum."""
     found, _ = await estimated([row(1, provider="openai", model="gpt-none"), row(2, provider="openai")])

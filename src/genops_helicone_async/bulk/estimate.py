@@ -25,6 +25,7 @@ from .._rules.strategies import rank
 from ..chat_request import ChatRequest
 from ..config import Settings
 from ..errors import HeliconeError
+from .batches.grouping import SHAPES
 from .rows import Row
 from .seen import SeenBefore
 from .token_batches import CountedAhead
@@ -69,6 +70,8 @@ class Estimate(msgspec.Struct, kw_only=True):
         unpriced: Rows that may be answered by a model whose price nobody knows.
         fit_expected: Rows that the limit is likely to let through; None where it lets all.
         fit_worst: Rows that it lets through in any case; None where all.
+        batch_rows: Rows that a provider's batch API could answer.
+        batch_pusd: What these are likely to cost there.
         is_exact: Whether tokens were counted by a tokenizer, or by characters.
         by_target: By (provider, model).
     """
@@ -82,6 +85,8 @@ class Estimate(msgspec.Struct, kw_only=True):
     unpriced: int = 0
     fit_expected: int | None = None
     fit_worst: int | None = None
+    batch_rows: int = 0
+    batch_pusd: int = 0
     is_exact: bool = True
     by_target: dict[tuple[str, str], TargetEstimate] = {}
 
@@ -101,7 +106,7 @@ class Estimator:
     """
 
     __slots__ = (
-        "_candidates", "_count", "_dedupe", "_estimates", "_ids", "_limit_pusd", "_random", "_requests",
+        "_candidates", "_count", "_dedupe", "_estimates", "_ids", "_limit_pusd", "_prices", "_random", "_requests",
         "_turns", "estimate",
     )  # fmt: skip
 
@@ -110,6 +115,7 @@ class Estimator:
     ) -> None:
         counted = counter()
         self.estimate = Estimate(is_exact=counted.is_exact)
+        self._prices = prices
         self._candidates = Candidates(settings, prices)
         self._count = CountedAhead(counted)
         self._estimates = Estimates(self._count, settings.gateway_fee_rates)
@@ -175,6 +181,21 @@ class Estimator:
         self._limit(expected or 0, worst)
         whole.expected_pusd += expected or 0
         whole.worst_pusd += worst
+        self._as_batch(request, targets)
+
+    def _as_batch(self, request: ChatRequest, targets: list[Target]) -> None:
+        """What the row is likely to cost at the first that takes batches."""
+        for target in targets:
+            endpoint = target.endpoint
+            if endpoint.provider not in SHAPES:
+                continue
+            price = self._prices.batch_price_now(endpoint.provider, endpoint.model)
+            if price is not None:
+                self.estimate.batch_rows += 1
+                self.estimate.batch_pusd += self._estimates.expected_at(
+                    request, endpoint.provider, endpoint.model, price
+                )
+            return
 
     def _worst(self, request: ChatRequest, targets: list[Target]) -> int:
         worst = [self._estimates.worst_case_pusd(request, target) for target in targets]

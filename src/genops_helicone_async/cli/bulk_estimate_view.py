@@ -68,7 +68,7 @@ def print_estimate(job: JobEstimate, *, as_json: bool) -> None:
         print(f"  … and {job.refused - len(job.reasons):,} more")
     if whole.rows:
         show(cost_table(whole))
-        for line in (*_limit_lines(job), _time_line(job), *_worth(whole)):
+        for line in (*_limit_lines(job), _time_line(job), *_batch_lines(whole), *_worth(whole)):
             print(line)
     print("Nothing was sent.")
 
@@ -113,6 +113,7 @@ def estimate_json(job: JobEstimate) -> dict[str, Any]:
         "reasons": list(job.reasons),
         "expected_cost_usd": whole.expected_pusd / PUSD_PER_USD,
         "worst_case_cost_usd": whole.worst_pusd / PUSD_PER_USD,
+        "as_batches": {"rows": whole.batch_rows, "expected_cost_usd": whole.batch_pusd / PUSD_PER_USD},
         "max_cost_usd": None if job.limit_pusd is None else job.limit_pusd / PUSD_PER_USD,
         "rows_within_max_cost": None if job.limit_pusd is None else {
             "expected": whole.rows if whole.fit_expected is None else whole.fit_expected,
@@ -165,6 +166,13 @@ def _time_line(job: JobEstimate) -> str:
     if longest == "max_in_flight":
         line += f" (if a call takes {FIRST_TOKEN_S:g} s and a second for {TOKENS_PER_S:g} tokens)"
     return line
+
+
+def _batch_lines(whole: Estimate) -> list[str]:
+    if not whole.batch_rows:
+        return []
+    rows = "all rows" if whole.batch_rows == whole.rows else f"{whole.batch_rows:,} of the rows"
+    return [f"As provider batches {rows} would cost about {about_usd(whole.batch_pusd)}, within a day"]
 
 
 def _worth(whole: Estimate) -> list[str]:
