@@ -6,6 +6,7 @@ Each makes a call of a chat completion, and gives the text it got.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
@@ -149,12 +150,11 @@ def telemetry_of(kind: str) -> dict[str, Any]:
     return {"tracer_provider": traces, "meter_provider": meters}
 
 
-def adapter(port: int, telemetry: str = "off", transport: str = "default", **settings: Any) -> Any:
+def adapter(port: int, telemetry: str = "off", transport: str = "direct", **settings: Any) -> Any:
     """Our adapter, everything governed on unless telemetry is `off`: budgets, requests and tokens per minute, costs."""
+    os.environ["GENOPS_TRANSPORT"] = transport
     from genops_helicone_async import GenOpsHeliconeAsyncAdapter
 
-    if transport != "default":
-        settings["transport"] = transport
     settings.setdefault("gateway_url", f"http://127.0.0.1:{port}")
     made = GenOpsHeliconeAsyncAdapter("key", **telemetry_of(telemetry), **settings)
     if telemetry != "off":
@@ -168,7 +168,7 @@ def govern(adapter: Any) -> None:
     adapter.configure_rate_limits(requests_per_minute=1e9, burst_allowance=10**6, tokens_per_minute=1e9)
 
 
-async def ours(port: int, telemetry: str = "off", transport: str = "default") -> Client:
+async def ours(port: int, telemetry: str = "off", transport: str = "direct") -> Client:
     """`chat_async`: `off` is what an adapter does by itself, `metrics` and `spans` all that can be switched on."""
     made = adapter(port, telemetry, transport)
 

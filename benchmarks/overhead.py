@@ -1,13 +1,14 @@
 """CPU per call of `chat_async` against aiohttp bare and tuned, and against a raw protocol, interleaved in one run.
 
     python benchmarks/overhead.py [--rounds 7] [--seconds 0.5] [--concurrency 1 64 512] [--only SIDE …]
-        [--transport default] [--uvloop] [--quick] [--json]
+        [--transport direct|session] [--uvloop] [--quick] [--json]
 
 What counts is user CPU as a ratio to bare aiohttp in the same round: on loopback, wall and system time say more about
 wake-ups than about clients; and since the kernel tells user from system time by its ticks, a measurement takes half a
 second of CPU. `off` is the adapter with no SDK of OpenTelemetry beside it, and with neither budgets nor
 limits set; `metrics` has budgets, request and token limits, exact costs, metrics of the SDK, and a sampler that takes
-no span; `spans` has every span sampled and batched as well. Exporters drop what they get.
+no span; `spans` has every span sampled and batched as well; `session` is `metrics` over aiohttp's session in place of
+the direct way over its connector. Exporters drop what they get.
 """
 
 from __future__ import annotations
@@ -23,13 +24,16 @@ import harness
 from charts import Bar, bar_chart
 
 BASE = "aiohttp bare"
-SIDES = ("raw protocol", "aiohttp tuned", BASE, "genops off", "genops metrics", "genops spans")
+SESSION = "genops session"
+SIDES = ("raw protocol", "aiohttp tuned", BASE, "genops off", "genops metrics", "genops spans", SESSION)
 LIMITS = {"genops metrics": 1.0, "genops spans": 1.25}
 """× bare aiohttp, user CPU at 64 in flight."""
 
 
 async def client_of(side: str, port: int, transport: str) -> clients.Client:
     """A side's client."""
+    if side == SESSION:
+        return await clients.ours(port, "metrics", "session")
     if side.startswith("genops "):
         return await clients.ours(port, side.removeprefix("genops "), transport)
     return await {"raw protocol": clients.raw, "aiohttp tuned": clients.tuned, BASE: clients.bare}[side](port)
@@ -125,7 +129,7 @@ def chart_of(result: dict[str, Any], options: argparse.Namespace) -> str:
     caption = (
         f"{harness.method(options, result['surroundings'])} bare: session.post(json=…) and resp.json(). off: no SDK, "
         "no budgets, no limits. metrics: budgets, request and token limits, exact costs and metrics on, spans not "
-        "sampled. spans: every span sampled and batched."
+        "sampled. spans: every span sampled and batched. session: metrics, over aiohttp's session."
     )
     title = "User CPU per call, against a bare aiohttp call"
     return bar_chart(title, "× bare aiohttp in the same round", groups, caption, mark=1.0)
@@ -138,7 +142,7 @@ def main() -> None:
     parser.add_argument("--least-calls", type=int, default=300, help=argparse.SUPPRESS)
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 64, 512])
     parser.add_argument("--only", nargs="+", choices=SIDES, default=[], help="these sides, beside bare aiohttp")
-    parser.add_argument("--transport", default="default", help="the adapter's way to the network")
+    parser.add_argument("--transport", choices=["direct", "session"], default="direct", help="ours to the network")
     parser.add_argument("--uvloop", action="store_true", help="all sides on uvloop")
     options = harness.parsed(parser)
     if options.child:

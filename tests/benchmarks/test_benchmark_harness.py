@@ -72,7 +72,7 @@ async def test_the_server_answers_requests_however_they_arrive(modules: dict[str
         for pieces in ([titled], [request[:20], request[20:-1], request[-1:]], [request * 3]):
             for piece in pieces:
                 writer.write(piece)
-                await asyncio.sleep(0)
+                await asyncio.to_thread(modules["harness"].figures_of, port)  # by then it has read the piece
             for _ in range(3 if len(pieces[0]) > len(request) else 1):
                 head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
                 assert head.startswith(b"HTTP/1.1 200 OK\r\n")
