@@ -66,12 +66,14 @@ class Conditions:
             return True
         if found.is_unlimited and not self._has_store:  # the usual case of limits: only our own, and far from them
             has_room = limits.max_concurrency is None or self.in_flight < limits.max_concurrency
-            if has_room and self._requests.is_ready and self._tokens.take_nowait(tokens, self._clock()):
-                self._requests.take()
-                self.held_by = "nothing"
-                self.in_flight = found.in_flight = self.in_flight + 1
-                self.entered += 1
-                return True
+            now_s = self._clock()
+            if has_room and self._requests.take_nowait(now_s):
+                if self._tokens.take_nowait(tokens, now_s):
+                    self.held_by = "nothing"
+                    self.in_flight = found.in_flight = self.in_flight + 1
+                    self.entered += 1
+                    return True
+                self._requests.give_back()
         if not self.may_go(model, tokens):
             return False
         self.begin(model, tokens)

@@ -1,4 +1,4 @@
-"""How many requests a minute: aiolimiter's bucket with a change of its limit at run time, and permits given back."""
+"""How many requests a minute: a bucket decides at once, aiolimiter waits where there is nothing to decide."""
 
 from __future__ import annotations
 
@@ -6,42 +6,35 @@ from collections.abc import Callable
 
 from aiolimiter import AsyncLimiter
 
+from ..._rules.buckets import Bucket
 from ..._rules.rate_limits import RateLimits
 from .shared import SharedRate, Store
-
-_SLACK = 1e-9
-_STEPS = 60
-"""Of a bisection, until a float cannot be halved any more."""
 
 
 class RequestLimit:
     """At most `burst` requests at once and `requests_per_minute` after that, on one event loop.
 
     aiolimiter's waiters stand in a heap by amount, and each that waits there on uvloop spins: so one waits at a time,
-    the others in the queue in front. Its rate cannot change: a new one takes over what is left of the old one's burst.
-    It takes nothing back either: what was taken and not used goes first, as long as its bucket is not full without.
-    With a store, what all processes send together keeps to the limit; what is sent here keeps to it by itself, too,
-    so that it still does when the store is away.
+    the others in the queue in front. Its rate cannot change, it takes nothing back, and asking it takes sixteen calls
+    of functions: so it only waits, each time made as full as the bucket is. With a store, what all processes send
+    together keeps to the limit; what is sent here keeps to it by itself, too, so that it still does when the store is
+    away.
     """
 
-    __slots__ = ("_clock", "_limiter", "_name", "_shared", "_store", "_unused")
+    __slots__ = ("_bucket", "_clock", "_name", "_shared", "_store")
 
     def __init__(self, limits: RateLimits, clock: Callable[[], float], store: Store | None, name: str) -> None:
         self._clock = clock
         self._store = store
         self._name = name
-        self._unused = 0.0  # was taken from the limiter, and not used
-        self._limiter: AsyncLimiter | None = None
+        self._bucket: Bucket | None = None
         self._shared: SharedRate | None = None
         self.configure(limits)
 
     @property
     def is_ready(self) -> bool:
         """Whether a request may go now, as far as this process decides."""
-        limiter = self._limiter
-        if limiter is None or limiter.has_capacity():
-            return True
-        return self._unused > 0.0 and (self._count_unused(limiter) >= 1.0 or self._room(limiter) >= 1.0 - _SLACK)
+        return self._bucket is None or self._bucket.ready_in_s(1.0, self._clock()) == 0.0
 
     @property
     def is_here(self) -> bool:
@@ -58,65 +51,43 @@ class RequestLimit:
 
     async def until_ready(self) -> None:
         """Waits until a request may go here; it is for whoever is first then."""
-        limiter = self._limiter
-        if limiter is not None:
+        bucket = self._bucket
+        if bucket is not None:
+            limiter = AsyncLimiter(bucket.capacity, bucket.capacity / bucket.rate_per_s)
+            _take_now(limiter, bucket.capacity - max(0.0, bucket.level(self._clock())))
             await limiter.acquire()
-            self._unused += 1.0
+
+    def take_nowait(self, now_s: float) -> bool:
+        """Takes what a request needs if it is there without asking the store; False may still mean that it is."""
+        return self._bucket is None or (self._shared is None and self._bucket.take_if_full_enough(1.0, now_s))
 
     def take(self) -> None:
         """Takes what a request needs; only where `is_ready`."""
-        limiter = self._limiter
-        if limiter is not None:
-            if self._unused == 0.0:
-                _take_now(limiter, 1.0)
-            elif self._count_unused(limiter) >= 1.0:
-                self._unused -= 1.0
-            else:
-                _take_now(limiter, min(1.0 - self._unused, _left(limiter)))
-                self._unused = 0.0
+        if self._bucket is not None:
+            self._bucket.take(1.0, self._clock())
         if self._shared is not None:
             self._shared.take(1.0)
 
     def give_back(self) -> None:
         """A request did not go out after all."""
-        if self._limiter is not None:
-            self._unused += 1.0
+        if self._bucket is not None:
+            self._bucket.refund(1.0, self._clock())
         if self._shared is not None:
             self._shared.give_back(1.0)
 
     def configure(self, limits: RateLimits) -> None:
         """Another limit from now on; what had gone out before counts against it."""
-        old, self._shared = self._limiter, None
+        self._shared = None
         if limits.requests_per_minute is None:
-            self._limiter, self._unused = None, 0.0
+            self._bucket = None
             return
-        self._limiter = new = AsyncLimiter(limits.burst, 60.0 * limits.burst / limits.requests_per_minute)
-        if old is not None:
-            _take_now(new, new.max_rate - min(new.max_rate, self._room(old)))
-            self._unused = 0.0
+        rate_per_s, now_s = limits.requests_per_s, self._clock()
+        if self._bucket is None:
+            self._bucket = Bucket(limits.burst, rate_per_s, now_s)
+        else:
+            self._bucket.set_limit(limits.burst, rate_per_s, now_s)
         if self._store is not None:
-            rate_per_s = limits.requests_per_s
             self._shared = SharedRate(self._store, self._name, limits.burst, rate_per_s, self._clock)
-
-    def _room(self, limiter: AsyncLimiter) -> float:
-        return self._count_unused(limiter) + _left(limiter)
-
-    def _count_unused(self, limiter: AsyncLimiter) -> float:
-        """What is unused counts only as far as the limiter has not made up for it by itself yet."""
-        if self._unused and limiter.has_capacity(max(0.0, limiter.max_rate - self._unused)):
-            self._unused = limiter.max_rate - _left(limiter)
-        return self._unused
-
-
-def _left(limiter: AsyncLimiter) -> float:
-    """How many may go now: the limiter only says whether a given number may."""
-    low, high = 0.0, float(limiter.max_rate)
-    if limiter.has_capacity(high):
-        return high
-    for _ in range(_STEPS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if limiter.has_capacity(middle) else (low, middle)
-    return low
 
 
 def _take_now(limiter: AsyncLimiter, amount: float) -> None:
