@@ -118,7 +118,7 @@ def test_interrupted_run_leaves_its_batch_and_a_later_one_fetches_or_ends_it(
     sandbox.batches.stall()
     left = interrupted(sandbox)
     assert left.returncode == 130
-    assert f"1 batch of {ROWS} rows go on at openai" in left.stderr
+    assert f"still to come from openai, and billed: 1 batch of {ROWS} rows" in left.stderr
     assert "--cancel-batches" in left.stderr
     assert "dropped" not in left.stderr
 

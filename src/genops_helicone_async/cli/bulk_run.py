@@ -29,6 +29,7 @@ from ..models import PUSD_PER_USD
 from .bulk_end import MOST_NAMED, JobEnd, print_end
 from .bulk_inputs import configure_limits
 from .bulk_page import write_page
+from .bulk_via import Via, open_via, window_of
 from .failures import FAILED, INTERRUPTED, CommandError, reason
 from .interrupts import Interrupts
 from .progress import view_for
@@ -61,7 +62,7 @@ async def run_job(begun: Begun) -> int:
         view.total = fingerprint.rows if fingerprint is not None and arguments.from_line == 1 else None
         files = await asyncio.to_thread(
             open_job, begun.output, identity_of(arguments, fingerprint), Opening(
-                overwrite=arguments.overwrite, new_options=arguments.new_options, window=arguments.max_in_flight,
+                overwrite=arguments.overwrite, new_options=arguments.new_options, window=window_of(arguments),
                 retry_failed=arguments.retry_failed,
             ),
         )  # fmt: skip
@@ -87,7 +88,7 @@ def identity_of(arguments: argparse.Namespace, fingerprint: Fingerprint | None) 
 class _Run:
     """One run of a job whose files are open."""
 
-    __slots__ = ("_arguments", "_begun", "_files", "_live", "_rows_before", "_started", "_view")
+    __slots__ = ("_arguments", "_begun", "_files", "_live", "_rows_before", "_started", "_via", "_view")
 
     def __init__(self, begun: Begun, files: JobFiles, view: View) -> None:
         self._begun = begun
@@ -96,6 +97,7 @@ class _Run:
         self._view = view
         self._rows_before = files.recovered.tally.done
         self._started = time.monotonic()
+        self._via: Via
 
     async def finished(self) -> int:
         """The job is done already: nothing is sent."""
@@ -123,14 +125,20 @@ class _Run:
             journal, None if limit is None else round(limit * PUSD_PER_USD), live.worst_case_pusd
         )  # fmt: skip
         reader = RowReader(self._begun.defaults, frozenset(adapter.settings.candidates), remember_ids=False)
+        try:
+            via = self._via = await open_via(arguments, adapter, live, journal, files, self._view.note)
+        except ConfigurationError:
+            await journal.close()
+            raise
         job = BulkJob(
-            rows_of(source, reader, arguments.from_line), source.stop, live, journal, view=self._view,
-            window=arguments.max_in_flight, before_again=spending.before_again,
+            rows_of(source, reader, arguments.from_line), source.stop, via.executor, journal, view=self._view,
+            window=window_of(arguments), before_again=spending.before_again,
         )  # fmt: skip
         self._tell_of_earlier_runs()
         try:
             with spending.tracker, Interrupts(lambda count: self._interrupted(job, interrupts, count)) as interrupts:
                 await job.run()
+            job.dropped = {line: name for line, name in job.dropped.items() if not via.keeps(line)}
         except ConfigurationError:
             await asyncio.to_thread(self._leave_nothing, journal)
             raise
@@ -138,14 +146,18 @@ class _Run:
             if journal.failure is None:
                 raise
             raise self._not_written(journal, exc) from None
-        await self._tell(self._end(journal, job, live.stopped))
+        await self._tell(self._end(journal, job, via.stopped))
         if job.is_interrupted:
             self._say_how_it_ended(job)
             return INTERRUPTED
         return 0 if job.is_finished and not job.tally.failed and not job.tally.skipped else FAILED
 
     def _interrupted(self, job: BulkJob, interrupts: Interrupts, count: int) -> None:
-        job.interrupt(count)
+        if count == 1 and self._via.leave():
+            job.is_interrupted = True
+            job.stop()
+        else:
+            job.interrupt(count)
         if count == 1 and interrupts.is_terminated:
             drain_s = self._arguments.drain_seconds
             self._view.note(f"SIGTERM: what is still in flight after {drain_s:g} s is dropped")
@@ -160,13 +172,13 @@ class _Run:
             told.append(f"{counted(recovered.adopted, 'answer')} of the last moment taken over")
         if recovered.torn_bytes:
             told.append(f"a torn last line of {recovered.torn_bytes:,} bytes taken away")
-        if recovered.in_doubt:
+        if recovered.in_doubt and self._via.is_live:
             told.append(f"{counted(len(recovered.in_doubt), 'row')} on the way when it ended, sent again")
         self._view.note("; ".join(told))
 
     def _end(self, tally_of: Journal, job: BulkJob | None = None, stopped: str | None = None) -> JobEnd:
         output, recovered = self._begun.output, self._files.recovered
-        twice = _named(job.again) if job else []
+        twice = _named(job.again if job else recovered.again)
         bad_lines = self._begun.bad_lines
         go_on = None
         if recovered.journal_path is not None and job is not None and not job.is_finished:
@@ -176,7 +188,8 @@ class _Run:
             output=None if output is None else str(output), rows_before=self._rows_before, runs=recovered.runs,
             bad_lines=str(bad_lines) if bad_lines is not None and tally_of.tally.skipped else None,
             rows_total=self._view.total, is_interrupted=job is not None and job.is_interrupted, given_back=stopped,
-            twice=twice[:MOST_NAMED], twice_count=len(twice), go_on=go_on, last_line=job.last_line if job else 0,
+            twice=twice, twice_count=len(twice), dropped=_named(job.dropped) if job else (), go_on=go_on,
+            last_line=job.last_line if job else 0,
         )  # fmt: skip
 
     async def _tell(self, end: JobEnd) -> None:
@@ -194,6 +207,8 @@ class _Run:
                 f"{custom_id} (line {line})" for line, custom_id in sorted(job.dropped.items())[:MOST_NAMED]
             )
             told += f"; {counted(len(job.dropped), 'row')} dropped unanswered, perhaps billed: {named}"
+        if left := self._via.left():
+            told += f"; {left}"
         print(told, file=sys.stderr)
 
     def _not_written(self, journal: Journal, exc: OSError) -> CommandError:

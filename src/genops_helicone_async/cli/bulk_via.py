@@ -123,8 +123,8 @@ class Via:
         where = " and ".join(sorted({batch.provider for batch in running}))
         count = counted(len(running), "batch", "batches")
         return (
-            f"{count} of {counted(rows, 'row')} go on at {where}, and are billed: the same command fetches what they "
-            "have done, with --cancel-batches it ends them"
+            f"still to come from {where}, and billed: {count} of {counted(rows, 'row')}; the same command fetches what "
+            "they have done, and with --cancel-batches ends them"
         )
 
 
@@ -150,7 +150,8 @@ async def open_via(
         return Via(live, None, None, note)
     first_s = min(5.0, arguments.poll_seconds)
     options = BatchOptions(poll_s=arguments.poll_seconds, first_poll_s=first_s, cancels=arguments.cancel_batches)
-    batches = BatchRows(adapter, journal, options, note=note, known=known)
+    told = _say_nothing if arguments.quiet else note
+    batches = BatchRows(adapter, journal, options, note=note, told=told, known=known)
     if arguments.via == "batch":
         return Via(live, batches, None, note)
     rate = arguments.max_in_flight / _SECONDS_A_CALL
@@ -161,6 +162,10 @@ async def open_via(
 def window_of(arguments: argparse.Namespace) -> int | None:
     """How many rows may be out at once; batches know themselves what they have sent."""
     return arguments.max_in_flight if arguments.via == "live" else None
+
+
+def _say_nothing(line: str) -> None:
+    pass
 
 
 __all__ = ["Via", "add_via_options", "check_via", "open_via", "window_of"]

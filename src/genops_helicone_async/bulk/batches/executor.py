@@ -39,21 +39,24 @@ class BatchRows:
         journal: The job's journal.
         options: How batches are made and watched.
         note: Told what a user should know, in a line.
+        told: Told of each batch that has begun; by default as `note`.
         take_back: Takes a row that its batch gave back (cancelled or expired), for somebody else to answer; where it
             says False, the row's outcome is `unsent`.
         known: What earlier runs have left, if it is read already.
     """
 
-    __slots__ = ("_adapter", "_journal", "_known", "_note", "_options", "_reading", "_state", "_take_back")
+    __slots__ = ("_adapter", "_journal", "_known", "_note", "_options", "_reading", "_state", "_take_back", "_told")
 
     def __init__(
         self, adapter: GenOpsHeliconeAsyncAdapter, journal: Journal, options: BatchOptions | None = None, *,
-        note: Note = lambda line: None, take_back: Callable[[Row], bool] | None = None, known: Known | None = None,
+        note: Note = lambda line: None, told: Note | None = None, take_back: Callable[[Row], bool] | None = None,
+        known: Known | None = None,
     ) -> None:  # fmt: skip
         self._adapter = adapter
         self._journal = journal
         self._options = options or BatchOptions()
         self._note = note
+        self._told = told or note
         self._take_back = take_back
         self._known = known
         self._state: RunState | None = None
@@ -78,6 +81,7 @@ class BatchRows:
         state = self._state = RunState(
             self._adapter, self._journal, self._options, known, self._note, self._take_back
         )  # fmt: skip
+        state.told = self._told
         reading = self._reading = _Reading(state)
         main = asyncio.ensure_future(reading.run(rows))
         try:

@@ -52,7 +52,7 @@ class RunState:
 
     __slots__ = (
         "_services", "_transport", "batches", "cancelled", "desk", "done_rows", "due", "is_read", "job", "journal",
-        "note", "number_of", "options", "queue", "read_to", "stopped", "take_back", "wake", "wanted",
+        "note", "number_of", "options", "queue", "read_to", "stopped", "take_back", "told", "wake", "wanted",
     )  # fmt: skip
 
     def __init__(
@@ -61,7 +61,7 @@ class RunState:
     ) -> None:  # fmt: skip
         self.journal = journal
         self.options = options
-        self.note = note
+        self.note = self.told = note
         self.take_back = take_back
         self.job = known.job
         self.batches = known.batches

@@ -113,7 +113,7 @@ class BatchWatch:
 
     async def _begun(self, view: BatchView) -> None:
         await self._put(state="running", remote_id=view.id)
-        self._state.note(f"{self._batch.provider} has {self._batch.rows:,} rows as batch {view.id}")
+        self._state.told(f"{self._batch.provider} has {self._batch.rows:,} rows as batch {view.id}")
 
     async def _find(self) -> bool:
         """Looks for a batch whose creation was not answered, until it is certain whether it is there."""
