@@ -74,7 +74,7 @@ def data(plan: dict[str, Any], prompts: list[str]) -> dict[str, Any]:
     import ray.data
 
     # Ray Data warns of settings of its own that it makes itself.
-    warnings.filterwarnings("ignore", category=DeprecationWarning, message=r"`use_push_based_shuffle` is deprecated")
+    warnings.filterwarnings("ignore", category=DeprecationWarning, message=r"`\w+` is deprecated")
     ray.data.DataContext.get_current().enable_progress_bars = False
     rows = ray.data.from_items([{"prompt": prompt} for prompt in prompts]).map_batches(
         HeliconeBatches,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from crew_parts import KEY
 
 import valkey_server
 from genops_helicone_async._edges.ledger_redis import RedisLedger
@@ -24,7 +25,10 @@ pytestmark = [
         reason="needs Linux, and ray, which has no wheel for every Python: pip install ray",
     ),
 ]
-KEY = "sk-helicone-sandbox-onray01-onray02-onray03"
+ALL = "GENOPS_RAY_ALL"
+costly = pytest.mark.skipif(
+    ALL not in os.environ, reason=f"half a minute of two cores; without Ray it is in test_ray_crew.py: set {ALL}=1"
+)
 IN_FLIGHT = 16
 LEFT_S = 30.0
 
@@ -146,7 +150,10 @@ async def settled_pusd(state_url: str) -> int:
 async def test_a_killed_worker_costs_at_most_what_was_in_flight(
     driver: Driver, gateway: SandboxGateway, state_url: str
 ) -> None:
-    """SIGKILL in the middle: every row once; billed are the receipts, and of the rows named at most those in flight."""
+    """SIGKILL in the middle: every row once; billed are the receipts, and of the rows named at most those in flight.
+
+    Nothing is left running, and none of what Ray and its workers wrote has the key that the workers were sent.
+    """
     plan = plan_for(gateway, state_url, budgets={"daily_limit": 5.0})
     told = driver.does("job", plan=plan, rows=120, harm_after=40, signal="SIGKILL")
     outcomes = told["outcomes"]
@@ -161,13 +168,17 @@ async def test_a_killed_worker_costs_at_most_what_was_in_flight(
     assert receipts <= await settled_pusd(state_url) <= bill
     assert (bill - receipts) * 120 <= bill * len(twice) * 2
     assert told["alive"] == []
-    assert len(told["pids"]) == 3
+    assert len(told["pids"]) >= 2
     (note,) = told["notes"]
     assert "is lost" in note
     assert f"{len(told['released'])} rows without an answer are sent again, and may be billed twice" in note
-    assert KEY not in told["repr"] + driver.complaints() + str(told["notes"])
+    logs = [path for path in (driver.session / "logs").rglob("*") if path.is_file()]
+    assert len(logs) > 5
+    assert [path.name for path in logs if KEY.encode() in path.read_bytes()] == []
+    assert KEY not in told["repr"] + driver.complaints() + note
 
 
+@costly
 @pytest.mark.anyio
 async def test_the_sum_of_the_workers_keeps_to_the_budget(
     driver: Driver, gateway: SandboxGateway, state_url: str
@@ -188,6 +199,7 @@ async def test_the_sum_of_the_workers_keeps_to_the_budget(
     assert len(gateway.requests) == kinds["answered"]
 
 
+@costly
 def test_a_job_that_is_left_ends_its_workers(driver: Driver, gateway: SandboxGateway) -> None:
     """Leaving in the middle returns when the workers are gone; without limits no shared store is needed."""
     told = driver.does("job", plan=plan_for(gateway, None), rows=100_000, leave_after=10)
@@ -195,6 +207,7 @@ def test_a_job_that_is_left_ends_its_workers(driver: Driver, gateway: SandboxGat
     assert len(gateway.requests) <= 10 + 2 * (IN_FLIGHT + IN_FLIGHT // 4 + 64)
 
 
+@costly
 def test_a_worker_that_says_nothing_is_replaced(driver: Driver, gateway: SandboxGateway) -> None:
     """SIGSTOP instead of SIGKILL: after the lease its rows are with others, each is there once, and it is ended."""
     told = driver.does("job", plan=plan_for(gateway, None), rows=60, harm_after=10, signal="SIGSTOP", lease_s=4.0)
@@ -203,6 +216,7 @@ def test_a_worker_that_says_nothing_is_replaced(driver: Driver, gateway: Sandbox
     assert "it said nothing for 4 s" in told["notes"][0]
 
 
+@costly
 def test_wrong_settings_are_told_as_they_are(driver: Driver, gateway: SandboxGateway) -> None:
     """What a worker refuses is the job's error, not a lost worker."""
     plan = plan_for(gateway, None, caching={"cache_provider": "paper"})
@@ -212,6 +226,7 @@ def test_wrong_settings_are_told_as_they_are(driver: Driver, gateway: SandboxGat
     assert gateway.requests == ()
 
 
+@costly
 def test_a_pipeline_of_ray_data_has_answers_beside_its_prompts(driver: Driver, gateway: SandboxGateway) -> None:
     """The callable class adds answer, cost and error; the costs add up to the bill."""
     pytest.importorskip("pandas", reason="Ray Data needs pandas and pyarrow: pip install 'ray[data]'")
@@ -220,11 +235,3 @@ def test_a_pipeline_of_ray_data_has_answers_beside_its_prompts(driver: Driver, g
     assert sorted(row["prompt"] for row in rows) == prompts
     assert all(row["answer"].startswith(f"About '{row['prompt']}") and row["error"] == "" for row in rows)
     assert sum(round(row["cost"] * 10**12) for row in rows) == gateway.bill.total_pusd
-
-
-def test_no_key_is_in_what_ray_writes(driver: Driver, gateway: SandboxGateway) -> None:
-    """None of the logs of Ray and its workers has the key that the workers were sent."""
-    assert len(driver.does("job", plan=plan_for(gateway, None), rows=3)["outcomes"]) == 3
-    logs = [path for path in (driver.session / "logs").rglob("*") if path.is_file()]
-    assert len(logs) > 5
-    assert [path.name for path in logs if KEY.encode() in path.read_bytes()] == []

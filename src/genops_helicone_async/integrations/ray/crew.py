@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 import msgspec
 
@@ -15,7 +15,7 @@ from ...bulk.ports import Outcome
 from ...bulk.rows import Row
 from ...errors import HeliconeError
 from ...models import BulkResult
-from .hired import HiredWorker, Lost
+from .hired import Lost
 from .leases import MOST_LOSSES, LeaseBook
 from .plan import WorkerPlan
 from .worker import Taken
@@ -57,20 +57,61 @@ class _Slot:
         return most_leased(self.in_flight)
 
 
+class Worker(Protocol):
+    """A worker, wherever it is; see `HiredWorker`. `number` is its own, `answered` counts outcomes that counted."""
+
+    number: int
+    answered: int
+    pid: int | None
+
+    async def open(self, plan: WorkerPlan) -> None:
+        """Has it make its adapter."""
+
+    async def give(self, rows: list[Row]) -> None:
+        """Hands rows over."""
+
+    async def take(self) -> Taken:
+        """What has come of rows."""
+
+    async def late(self) -> list[Outcome]:
+        """What a silent worker had to say after all."""
+
+    async def end(self, *, is_lost: bool = False) -> None:
+        """Ends it, and returns when it is gone."""
+
+
+Hire = Callable[[int], Worker]
+"""A new worker with that number."""
+
+
 class Crew:
     """The outcomes of a job's rows, as an iterator; what it raises is what ends the job."""
 
     __slots__ = (
-        "_changed", "_failure", "_late", "_lease_s", "_note", "_numbers", "_plan", "_ready", "_reason", "_rows",
-        "_slots", "_tasks", "_workers", "book", "lost", "stopped",
+        "_changed",
+        "_failure",
+        "_hire",
+        "_late",
+        "_note",
+        "_numbers",
+        "_plan",
+        "_ready",
+        "_reason",
+        "_rows",
+        "_slots",
+        "_tasks",
+        "_workers",
+        "book",
+        "lost",
+        "stopped",
     )  # fmt: skip
 
     def __init__(
-        self, plan: WorkerPlan, workers: int, rows: AsyncIterator[Row], lease_s: float, note: Callable[[str], None]
+        self, plan: WorkerPlan, workers: int, rows: AsyncIterator[Row], hire: Hire, note: Callable[[str], None]
     ) -> None:
         self._plan = plan
         self._rows = rows
-        self._lease_s = lease_s
+        self._hire = hire
         self._note = note
         self._slots = [_Slot(n, plan.share(n, workers).max_in_flight) for n in range(workers)]
         self._numbers = itertools.count()
@@ -78,7 +119,7 @@ class Crew:
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._late: set[asyncio.Task[None]] = set()
-        self._workers: set[HiredWorker] = set()
+        self._workers: set[Worker] = set()
         self._failure: BaseException | None = None
         self._reason = ""
         self.book = LeaseBook()
@@ -166,7 +207,7 @@ class Crew:
         """Keeps a worker in a slot until every row has its outcome, or workers do not live there."""
         fruitless = 0
         while fruitless < MOST_FRUITLESS and not (self.book.is_over or slot.is_stopped):
-            worker = HiredWorker(next(self._numbers), self._lease_s)
+            worker = self._hire(next(self._numbers))
             self._workers.add(worker)
             try:
                 await worker.open(self._plan.share(slot.number, len(self._slots)))
@@ -180,7 +221,7 @@ class Crew:
         slot.is_stopped = True
         self._give_up_free()
 
-    async def _work(self, slot: _Slot, worker: HiredWorker) -> None:
+    async def _work(self, slot: _Slot, worker: Worker) -> None:
         """Gives rows and takes outcomes, both at the same time, until every row of the job has its outcome."""
         taking: asyncio.Task[Taken] | None = None
         try:
@@ -202,10 +243,10 @@ class Crew:
             if taking is not None:
                 taking.cancel()
 
-    def _has_work(self, slot: _Slot, worker: HiredWorker) -> bool:
+    def _has_work(self, slot: _Slot, worker: Worker) -> bool:
         return self.book.pending(worker.number) > 0 or not (self.book.is_over or slot.is_stopped)
 
-    def _shard_for(self, slot: _Slot, worker: HiredWorker) -> list[Row]:
+    def _shard_for(self, slot: _Slot, worker: Worker) -> list[Row]:
         if slot.is_stopped:
             return []
         pending = self.book.pending(worker.number)
@@ -214,7 +255,7 @@ class Crew:
             return []
         return self.book.lease(worker.number, max(0, min(room, SHARD_ROWS)))
 
-    def _hear(self, slot: _Slot, worker: HiredWorker, taken: Taken) -> None:
+    def _hear(self, slot: _Slot, worker: Worker, taken: Taken) -> None:
         for text in taken.notes:
             self._note(f"worker {slot.number + 1}: {text}")
         unsent = [outcome for outcome in taken.outcomes if outcome.kind == "unsent"]
@@ -228,7 +269,7 @@ class Crew:
             self._give_up_free()
             self._stir()
 
-    def _deliver(self, slot: _Slot, worker: HiredWorker, outcomes: list[Outcome]) -> None:
+    def _deliver(self, slot: _Slot, worker: Worker, outcomes: list[Outcome]) -> None:
         for outcome in self.book.deliver(worker.number, outcomes):
             worker.answered += 1
             self._put(slot, outcome)
@@ -240,7 +281,7 @@ class Crew:
         if self.book.is_over:
             self._stir()
 
-    def _lose(self, slot: _Slot, worker: HiredWorker, exc: Lost) -> None:
+    def _lose(self, slot: _Slot, worker: Worker, exc: Lost) -> None:
         self.lost += 1
         self._reason = str(exc)
         pending = self.book.pending(worker.number)
@@ -255,7 +296,7 @@ class Crew:
         burial.add_done_callback(self._late.discard)
         self._stir()
 
-    async def _bury(self, slot: _Slot, worker: HiredWorker) -> None:
+    async def _bury(self, slot: _Slot, worker: Worker) -> None:
         """Sees to it that a lost worker is gone; what it had answered and not yet said counts."""
         await worker.end(is_lost=True)
         self._deliver(slot, worker, await worker.late())
@@ -284,4 +325,4 @@ def _given_up(row: Row) -> Outcome:
     )
 
 
-__all__ = ["MOST_FRUITLESS", "SHARD_ROWS", "Crew", "WorkersLostError", "most_leased"]
+__all__ = ["MOST_FRUITLESS", "SHARD_ROWS", "Crew", "Hire", "Worker", "WorkersLostError", "most_leased"]

@@ -15,6 +15,7 @@ from ...bulk.rows import Row
 from ...errors import ConfigurationError
 from .cluster import machines, require_ray
 from .crew import SHARD_ROWS, Crew, most_leased
+from .hired import HiredWorker
 from .plan import WorkerPlan
 
 LEASE_S: Final = 60.0
@@ -98,12 +99,15 @@ class RayRows:
                 "`state_url` names this machine by a name that means another one on each machine of the cluster: "
                 "give the address by which all of them reach it"
             )
-        crew = self._crew = Crew(self._plan, self._workers, rows, self._lease_s, self._note)
+        crew = self._crew = Crew(self._plan, self._workers, rows, self._hire, self._note)
         try:
             crew.start()
             yield crew
         finally:
             await crew.end()
+
+    def _hire(self, number: int) -> HiredWorker:
+        return HiredWorker(number, self._lease_s)
 
     def statistics(self) -> RayStatistics:
         """Counts since `outcomes` was last entered."""
