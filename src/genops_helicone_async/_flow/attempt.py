@@ -104,7 +104,9 @@ class Attempts:
         held = ticket.hold.held_pusd
         if held:
             standing = ticket.hold.standing() if self._traced() else None
-            ticket.reserved[request_id] = Reserved(max(0, held - ticket.failed_pusd), budget=standing)
+            ticket.reserved[request_id] = Reserved(
+                max(0, held - ticket.failed_pusd) if ticket.failed_pusd else held, budget=standing
+            )
         elif self._traced():
             worst = self._estimates.worst_case_pusd(ticket.request, target)
             tokens = None if worst is not None else self._estimates.most_tokens(ticket.request, target)

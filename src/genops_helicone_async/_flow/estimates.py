@@ -58,9 +58,6 @@ class Estimates:
 
     def _rough_input(self, request: ChatRequest, model: str) -> int:
         """The same, without loading anything for it."""
-        known = self._latest
-        if known[0] is request and (counted := known[1].get(model)) is not None:
-            return counted[0]
         return self._tokens_sent(request, model, lambda text: self._rough(model, text))
 
     def _input(self, request: ChatRequest, model: str) -> tuple[int, int]:
@@ -94,7 +91,9 @@ class Estimates:
         """Tokens a provider is likely to count for the call: its input, and the output it may have or is likely to."""
         endpoint, allowed = target.endpoint, allowed_output(request)
         output = self._likely_output(request, endpoint.provider, endpoint.model) if allowed is None else allowed
-        return self._rough_input(request, endpoint.model) + output
+        known = self._latest
+        counted = known[1].get(endpoint.model) if known[0] is request else None
+        return (self._rough_input(request, endpoint.model) if counted is None else counted[0]) + output
 
     def worst_case_pusd(self, request: ChatRequest, target: Target) -> int | None:
         """Pico-dollars to set aside: input with a margin, output at `max_tokens` or what few answers exceed.

@@ -227,9 +227,12 @@ class Failover:
 
     def _answered(self, ticket: Ticket, target: Target, answer: object, started: float, passage: Passage) -> None:
         """The same of one that was answered; a whole answer tells how long it took, too."""
-        key = target.endpoint.key
-        self._health.end(key)
-        self._circuits.answered(key, started, answer.duration_s if isinstance(answer, Outcome) else None, passage)
+        key, duration_s = target.endpoint.key, answer.duration_s if isinstance(answer, Outcome) else None
+        if passage == "free" and duration_s is not None:
+            self._health.end_answered(key, self._clock(), duration_s)
+        else:
+            self._health.end(key)
+            self._circuits.answered(key, started, duration_s, passage)
         if ticket.turn is not None:
             ticket.turn.gate.accepted()
 

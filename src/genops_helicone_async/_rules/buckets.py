@@ -81,7 +81,10 @@ class Bucket:
 
     def settle(self, reserved: float, used: float, now_s: float) -> None:
         """What was reserved turned out to be `used`: the rest comes back, what was used beyond it is taken too."""
-        self._level = min(self.capacity, self.level(now_s) + reserved - used)
+        if now_s > self._seen_s:  # as in `level`, without another call
+            self._level = min(self.capacity, self._level + (now_s - self._seen_s) * self._rate_per_s)
+            self._seen_s = now_s
+        self._level = min(self.capacity, self._level + reserved - used)
 
     def refund(self, amount: float, now_s: float) -> None:
         """Gives back what was taken and not used."""

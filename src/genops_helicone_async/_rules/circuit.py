@@ -147,7 +147,8 @@ class Circuit:
         """A call that began at `started_s` was answered: closes the circuit if it began after it opened."""
         if started_s + _CLOCK_TOLERANCE_S < self._changed_s:
             return
-        self.observe_opening(started_s)
+        if not self.is_closed:
+            self.observe_opening(started_s)
         self._in_row = 0
         self.window.add(now_s, failed=False)
 

@@ -96,6 +96,17 @@ class Health:
             opened=circuit.opened,
         )
 
+    def answered(self, now_s: float, latency_s: float) -> None:
+        """Takes note of an answer that came after so long."""
+        self.successes += 1
+        self.observed_s = now_s
+        self.last_latency_s = latency_s
+        self.latency.add(latency_s, now_s)
+        if self.p95 is None:
+            self.p95 = DecayingQuantile()
+        self.p95.add(latency_s, now_s)
+        self.circuit.observe_success(now_s - latency_s, now_s)
+
     def expected_s(self) -> float:
         """How long an answer should take at most."""
         known = (self.p95.value if self.p95 is not None else None) or self.latency.value or _UNKNOWN_LATENCY_S
@@ -176,16 +187,16 @@ class HealthBoard:
     def observe_success(self, key: Key, now_s: float, latency_s: float, first_token_s: float | None = None) -> None:
         """An answer came after `latency_s`, its first token after `first_token_s` if it was streamed."""
         health = self._of(key)
-        health.successes += 1
-        health.observed_s = now_s
-        health.last_latency_s = latency_s
-        health.latency.add(latency_s, now_s)
+        health.answered(now_s, latency_s)
         if first_token_s is not None:
             health.first_token.add(first_token_s, now_s)
-        if health.p95 is None:
-            health.p95 = DecayingQuantile()
-        health.p95.add(latency_s, now_s)
-        health.circuit.observe_success(now_s - latency_s, now_s)
+
+    def end_answered(self, key: Key, now_s: float, latency_s: float) -> None:
+        """`end` and `observe_success` in one look."""
+        health = self._of(key)
+        if health.in_flight:
+            health.in_flight -= 1
+        health.answered(now_s, latency_s)
 
     def observe_failure(self, key: Key, now_s: float, started_s: float | None = None) -> None:
         """A call failed in a way that speaks against the target; what does is the caller's judgement.
