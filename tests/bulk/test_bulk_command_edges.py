@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,20 +75,44 @@ def test_a_bad_row_of_a_table_is_told_with_its_line(
     assert [row["custom_id"] for row in lines_of("out.jsonl")] == ["line-2"]
 
 
-def test_a_table_comes_through_standard_input(gateway: SandboxGateway) -> None:
-    """With `--format csv`, and the column of the prompts named."""
+@contextmanager
+def standard_input(data: bytes) -> Iterator[None]:
+    """A pipe with these bytes as the process's standard input."""
     reading, writing = os.pipe()
-    os.write(writing, b"id;question\n1;Hello\n")
+    os.write(writing, data)
     os.close(writing)
     kept = os.dup(0)
     os.dup2(reading, 0)
     try:
-        options = ["--format", "csv", "--prompt-column", "question", "--ignore-columns", "id", "--provider", "groq"]
-        assert main(["bulk", "-", "-o", "out.jsonl", "-q", *options]) == 0
+        yield
     finally:
         os.dup2(kept, 0)
         os.close(kept)
         os.close(reading)
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]], ids=["run", "dry"])
+@pytest.mark.parametrize(
+    "data, said",
+    [(b"message,what\nx,y\n", "column 2, 'what'"), ("message\nx\n".encode("utf-16"), "is UTF-16")],
+    ids=["column", "encoding"],
+)
+def test_a_wrong_pipe_is_wrong_usage(
+    data: bytes, said: str, dry: list[str], gateway: SandboxGateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is seen with its first bytes; nothing is sent, and nothing is left behind."""
+    with standard_input(data):
+        assert main(["bulk", "-", "-o", "out.jsonl", "--format", "csv", "--provider", "groq", *dry]) == 2
+    assert said in capsys.readouterr().err
+    assert gateway.requests == ()
+    assert list(Path().iterdir()) == []
+
+
+def test_a_table_comes_through_standard_input(gateway: SandboxGateway) -> None:
+    """With `--format csv`, and the column of the prompts named."""
+    options = ["--format", "csv", "--prompt-column", "question", "--ignore-columns", "id", "--provider", "groq"]
+    with standard_input(b"id;question\n1;Hello\n"):
+        assert main(["bulk", "-", "-o", "out.jsonl", "-q", *options]) == 0
     assert [row["custom_id"] for row in lines_of("out.jsonl")] == ["line-2"]
 
 

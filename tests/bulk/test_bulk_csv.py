@@ -74,6 +74,8 @@ def test_a_cell_of_the_wrong_kind_is_told(cell: str, reason: str | None) -> None
         ("message,team,team", {}, "two columns give `team`: leave one out"),
         ("message,q", {"prompt_column": "q"}, "two columns give `message`: leave one out"),
         ("message,,team", {}, "column 2 has no name: name it in the first row"),
+        ('"message,team', {}, "the row of column names is no CSV: unexpected end of data"),
+        ("message\rx\ry", {}, "no CSV; its lines end in CR alone: convert it first (tr '\\r' '\\n')"),
         ("", {}, "has no row of column names"),
         ("\n\n", {}, "has no row of column names"),
     ],
@@ -172,6 +174,12 @@ def test_every_keyword_of_a_chat_can_be_a_column() -> None:
     assert len(columns_of(names)) == len(names)
     with pytest.raises(ConfigurationError, match="is no keyword of a chat"):
         columns_of(["message", "response_model"])
+
+
+def test_lines_may_end_in_cr_and_lf() -> None:
+    """As spreadsheets write them; within quotes they stay as they are."""
+    records = records_of(b'message,team\r\n"a\r\nb",t\r\n\r\nc,\r\n')
+    assert [told(record) for record in records] == [(2, {"message": "a\r\nb", "team": "t"}), (5, {"message": "c"})]
 
 
 def test_a_slow_pipe_gives_rows_as_they_come() -> None:

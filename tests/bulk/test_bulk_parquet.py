@@ -107,6 +107,21 @@ async def test_what_is_no_parquet_is_refused_at_once(tmp_path: Path) -> None:
         await opened(tmp_path / "none.parquet")
 
 
+async def test_a_file_that_is_damaged_further_on_says_so(tmp_path: Path) -> None:
+    """What came before is given; the failure names the file."""
+    path = tmp_path / "in.parquet"
+    message = [f"{n:050d}" for n in range(20_000)]
+    write(path, {"message": message}, compression="none", row_group_size=10_000, use_dictionary=False)
+    data = bytearray(path.read_bytes())
+    middle = len(data) * 3 // 4
+    data[middle : middle + 200] = b"\xff" * 200
+    path.write_bytes(data)
+    records = (await opened(path)).records()
+    assert [(await anext(records)).number for _ in range(10_000)] == list(range(1, 10_001))
+    with pytest.raises(OSError, match=r"damaged Parquet: .*in\.parquet"):
+        assert [record.number async for record in records]
+
+
 async def test_without_pyarrow_the_remedy_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command that installs it."""
     monkeypatch.setitem(sys.modules, "pyarrow", None)

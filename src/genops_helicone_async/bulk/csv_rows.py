@@ -44,7 +44,11 @@ class CsvRows:
         if not first.strip():
             raise ConfigurationError(f"{self._name} has no row of column names")
         form = {"delimiter": delimiter_of(first), "strict": True}
-        names = [name.strip() for name in next(csv.reader(chain([first], self._lines), **form))]  # type: ignore[arg-type]
+        try:
+            names = [name.strip() for name in next(csv.reader(chain([first], self._lines), **form))]  # type: ignore[arg-type]
+        except csv.Error as exc:
+            lonely = "; its lines end in CR alone: convert it first (tr '\\r' '\\n')" if "\r" in first.rstrip() else ""
+            raise ConfigurationError(f"{self._name}: the row of column names is no CSV{lonely or f': {exc}'}") from None
         while names and not names[-1]:  # spreadsheets write a comma behind the last column
             names.pop()
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -23,9 +24,10 @@ class ParquetRows:
         OSError: it cannot be read.
     """
 
-    __slots__ = ("_columns", "_file", "_names", "rows")
+    __slots__ = ("_columns", "_file", "_names", "_path", "rows")
 
     def __init__(self, path: str, columns_of: Callable[[Sequence[str]], tuple[Column | None, ...]]) -> None:
+        self._path = path
         self._file = open_parquet(path)
         try:
             found = columns_of(self._file.schema_arrow.names)
@@ -43,7 +45,20 @@ class ParquetRows:
         self._file.close()
 
     def batches(self) -> Iterator[list[Record]]:
-        """The rows; one that cannot be read has its reason."""
+        """The rows; one that cannot be read has its reason.
+
+        Raises:
+            OSError: the file is damaged further on.
+        """
+        from pyarrow import ArrowException
+
+        try:
+            yield from self._batches()
+        except ArrowException as exc:
+            said = " ".join(str(exc).split())
+            raise OSError(errno.EIO, f"damaged Parquet: {said}", self._path) from exc
+
+    def _batches(self) -> Iterator[list[Record]]:
         number = 0
         metadata = self._file.metadata
         whole_bytes = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
