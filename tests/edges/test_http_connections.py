@@ -236,6 +236,7 @@ async def test_both_ways_say_the_same() -> None:
         {"accept": "text/event-stream", "X-Name": "Zoë", "accept-encoding": "identity"},
         {"X-Tab": "a\tb", "Expect": "100-continue"},
         {"Connection": "close", "Cookie": "a=b"},
+        {"host": "other.example"},
         {},
     ]
     heads: dict[bool, list[list[bytes]]] = {True: [], False: []}

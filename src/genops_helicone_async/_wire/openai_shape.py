@@ -49,6 +49,10 @@ class _Message(msgspec.Struct):
     reasoning: Any = None
     reasoning_content: Any = None
 
+    def is_only_text(self) -> bool:
+        """Whether there is nothing beside the content, as in nearly every piece of a stream."""
+        return not (self.tool_calls or self.function_call or self.reasoning or self.reasoning_content)
+
 
 class _Choice(msgspec.Struct):
     index: int | None = 0
@@ -257,11 +261,10 @@ class OpenAiStream:
         if data == b"[DONE]":
             return None
         decoded = _decode_body(data)
-        if _says_something(decoded.error):
+        if decoded.error is not ABSENT and _says_something(decoded.error):
             self.error = self.error or data
             return None
-        usage = read_usage(decoded.usage, decode_openai_usage)
-        if usage is not None:
+        if decoded.usage is not ABSENT and (usage := read_usage(decoded.usage, decode_openai_usage)) is not None:
             cost = reported_cost_usd(usage)
             self.reported_cost_usd = self.reported_cost_usd if cost is None else cost
             self.usage = openai_counts(usage, gateway=self._gateway, streamed=True, provider=self._provider)
@@ -274,10 +277,13 @@ class OpenAiStream:
         choice = _first_choice(decoded.choices)
         if choice.index:
             return None
-        return self._chunk(choice.delta or choice.message or _Message(), _finish(choice))
+        delta = choice.delta or choice.message or _Message()
+        return self._chunk(delta, None if choice.finish_reason is None else _finish(choice))
 
     def _chunk(self, delta: _Message, finish_reason: str | None) -> StreamChunk | None:
         self.finish_reason = finish_reason or self.finish_reason
+        if delta.content and isinstance(delta.content, str) and delta.is_only_text():
+            return StreamChunk(content=delta.content, finish_reason=finish_reason)
         content, reasoning = text_of(delta.content) or delta.refusal or "", reasoning_of(delta)
         calls = delta.tool_calls or ()
         if delta.function_call is not None:

@@ -136,7 +136,7 @@ class ReplyStream:
                 continue
             decoder = self._decoder
             try:
-                if decoder is None or (b'"message_start"' in data[:64] and not self.has_content):
+                if decoder is None or (not self._texts and b'"message_start"' in data[:64] and not self.has_content):
                     decoder = self._decoder = self._pick(data)
                 chunk = decoder.event(data)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

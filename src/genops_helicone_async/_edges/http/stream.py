@@ -51,18 +51,22 @@ class HttpStream:
         if deadline <= asyncio.get_running_loop().time():  # bytes that are here already would not wait
             self.close()
             raise translated(TimeoutError(), self._request)
-        if data := self._here():
-            return data
-        wait = self._wait_until(deadline)
+        wait = self._wait
+        if wait is None or deadline != self._deadline:
+            wait = self._wait_until(deadline)
         wait.begin()
         try:
-            return await self._next()
-        except asyncio.CancelledError as exc:
-            if wait.end():
+            data = await self._content.readany()
+        except BaseException as exc:
+            is_due = wait.end()
+            if isinstance(exc, Exception):
+                raise self._failed(exc) from exc
+            self.close()
+            if is_due:
                 raise translated(TimeoutError(), self._request) from exc
             raise
-        finally:
-            wait.end()
+        wait.end()
+        return self._measured(data)
 
     async def read_all(self, deadline: float) -> bytes:
         """The rest of the body."""
@@ -82,24 +86,12 @@ class HttpStream:
         return first if len(parts) == 1 else b"".join(parts)
 
     def _wait_until(self, deadline: float) -> Wait:
-        """The wait of this deadline; it is the same for all reads of one call."""
-        wait = self._wait
-        if wait is None or deadline != self._deadline:
-            if wait is not None:
-                self._deadlines.drop(wait)
-            wait = self._wait = self._deadlines.add(deadline)
-            self._deadline = deadline
+        """The wait of this deadline, which as a rule is that of all reads."""
+        if self._wait is not None:
+            self._deadlines.drop(self._wait)
+        wait = self._wait = self._deadlines.add(deadline)
+        self._deadline = deadline
         return wait
-
-    def _here(self) -> bytes:
-        """What has arrived and was not read yet."""
-        try:
-            data = self._content.read_nowait()
-        except Exception as exc:
-            raise self._failed(exc) from exc
-        if data:
-            self._measure(data)
-        return data
 
     async def _next(self) -> bytes:
         try:
@@ -109,11 +101,7 @@ class HttpStream:
                 raise self._failed(exc) from exc
             self.close()
             raise
-        if data:
-            self._measure(data)
-        else:
-            self._finish(1)
-        return data
+        return self._measured(data)
 
     def _failed(self, exc: Exception) -> HeliconeError:
         self.close()
@@ -121,11 +109,14 @@ class HttpStream:
         error.http_status = error.status_code = self.status
         return error
 
-    def _measure(self, data: bytes) -> None:
+    def _measured(self, data: bytes) -> bytes:
         self._size += len(data)
         if self._size > self._limit:
             self.close()
             raise too_large(self._limit, self.status)
+        if not data:
+            self._finish(1)
+        return data
 
     def close(self) -> None:
         """Ends the reply: hands a finished connection back, drops an unfinished one."""
