@@ -229,6 +229,45 @@ async def test_budget_holds_the_worst_case_at_batch_prices(sandbox: SandboxGatew
     assert sandbox.bill.total_pusd <= 30_000_000
 
 
+async def test_run_that_is_left_holds_no_money(sandbox: SandboxGateway, journal: FileJournal) -> None:
+    """What is set aside for batches that go on is given back, and set aside again by the run that fetches them."""
+    sandbox.batches.stall()
+    begun = asyncio.Event()
+    async with adapter_at(sandbox) as adapter:
+        adapter.set_budget_limits(daily_limit=1.0)
+        executor = BatchRows(adapter, journal, FAST, note=lambda line: begun.set())
+        async with executor.outcomes(each([row(1)])):
+            await begun.wait()
+            assert adapter.get_budget_status()[0].held > 0
+        assert adapter.get_budget_status()[0].held == 0
+        sandbox.batches.resume()
+        held = []
+        found = await outcomes_of(
+            BatchRows(adapter, journal, FAST), [row(1)], lambda _: held.append(adapter.get_budget_status()[0].held)
+        )
+        (status,) = adapter.get_budget_status()
+    assert [outcome.kind for outcome in found] == ["answered"]
+    assert (status.held, round(status.settled * 10**12)) == (0, sandbox.bill.total_pusd)
+
+
+async def test_row_is_booked_once_however_often_its_result_is_fetched(
+    sandbox: SandboxGateway, journal: FileJournal, tmp_path: Path
+) -> None:
+    """A durable ledger knows a row that an earlier run has booked, and whose answer it did not live to write."""
+    rows = [row(line) for line in (1, 2, 3)]
+    state_url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    totals = []
+    for _ in range(2):
+        async with adapter_at(sandbox, state_url=state_url) as adapter:
+            adapter.set_budget_limits(daily_limit=1.0)
+            found = await outcomes_of(BatchRows(adapter, journal, FAST), rows)
+            assert [outcome.kind for outcome in found] == ["answered"] * 3
+            (status,) = adapter.get_budget_status()
+            totals.append(round(status.settled * 10**12))
+    assert totals == [sandbox.bill.total_pusd] * 2
+    assert len(sandbox.batches.known) == 1
+
+
 async def test_provider_without_batches_is_told_before_anything_is_sent(
     sandbox: SandboxGateway, journal: FileJournal
 ) -> None:

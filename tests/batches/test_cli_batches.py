@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from genops_helicone_async.cli import main
-from genops_helicone_async.testing import SandboxGateway
+from genops_helicone_async.testing import Fault, SandboxGateway
 
 ROWS = 5
 
@@ -61,6 +61,21 @@ def test_deadline_that_leaves_no_time_sends_rows_live(sandbox: SandboxGateway) -
     assert [billed.kind for billed in sandbox.bill] == ["chat"] * ROWS
     assert main(command(sandbox, "--via", "auto", "--finish-by", "10h", "-q", "--overwrite")) == 0
     assert [billed.kind for billed in sandbox.bill][ROWS:] == ["batch"] * ROWS
+
+
+def test_failed_rows_are_sent_again_and_equal_rows_once(sandbox: SandboxGateway) -> None:
+    """`--retry-failed` puts a failed row into a new batch; a row that equals another is in none."""
+    with Path("in.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"custom_id": "same", "message": "Question 0"}) + "\n")
+    sandbox.faults.add(Fault(kind="status", status=500, model="gpt-4o-mini", after=1, times=1))
+    assert main(command(sandbox, "--via", "batch", "-q")) == 1
+    (first,) = sandbox.batches.known.values()
+    assert len(first.rows) == ROWS
+    assert main(command(sandbox, "--via", "batch", "-q", "--retry-failed")) == 0
+    told = {line["custom_id"]: line["error"] for line in lines_of("out.jsonl")}
+    assert told == dict.fromkeys([*(f"r{number}" for number in range(ROWS)), "same"])
+    assert [len(batch.rows) for batch in sandbox.batches.known.values()] == [ROWS, 1]
+    assert len(sandbox.bill) == ROWS
 
 
 @pytest.mark.parametrize(

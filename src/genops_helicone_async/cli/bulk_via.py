@@ -149,7 +149,9 @@ async def open_via(
             )
         return Via(live, None, None, note)
     first_s = min(5.0, arguments.poll_seconds)
-    options = BatchOptions(poll_s=arguments.poll_seconds, first_poll_s=first_s, cancels=arguments.cancel_batches)
+    options = BatchOptions(
+        poll_s=arguments.poll_seconds, first_poll_s=first_s, linger_s=first_s, cancels=arguments.cancel_batches
+    )  # fmt: skip
     told = _say_nothing if arguments.quiet else note
     batches = BatchRows(adapter, journal, options, note=note, told=told, known=known)
     if arguments.via == "batch":

@@ -144,6 +144,11 @@ class SettlingDesk:
             hold = self._holds.pop(key)
             hold.lower_by(hold.held_pusd)
 
+    def close(self) -> None:
+        """Frees all that is set aside: what still runs is set aside again by the run that waits for it."""
+        for number in {key[0] for key in self._holds}:
+            self.free_all(number)
+
     async def settle(self, row: Row, target: Target, result: RowResult, mark: str, elapsed_s: float) -> BulkResult:
         """Books a row that was answered or refused; the same row is booked once, however often it is settled."""
         answered, endpoint = self._answered, target.endpoint

@@ -81,7 +81,8 @@ class RunState:
         self._services: dict[str, BatchService] = {}
 
     async def aclose(self) -> None:
-        """Closes the connections."""
+        """Closes the connections, and frees what is set aside."""
+        self.desk.close()
         await self._transport.aclose()
 
     def service(self, target: Target) -> BatchService:
