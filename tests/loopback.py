@@ -42,6 +42,8 @@ class Exchange:
 
     async def write(self, data: bytes) -> None:
         """Sends bytes as they are."""
+        if self._writer.is_closing():  # asyncio's own transport would take them, uvloop's does not
+            raise ConnectionResetError
         self._writer.write(data)
         await self._writer.drain()
 

@@ -103,6 +103,22 @@ async def test_a_server_that_speaks_first_is_not_asked_again_and_again(transport
     assert greeted <= 4
 
 
+async def test_a_handshake_that_never_ends(by_session: bool) -> None:
+    """No connection in time is told apart from no reply in time: nothing was sent, and another host may be tried."""
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await leave(reader, writer)
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    async with server:
+        transport = HttpTransport(max_response_bytes=1000, by_session=by_session, connect_timeout_s=0.1)
+        request = request_to(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        with pytest.raises(GatewayError, match=r"no connection to .* within") as caught:
+            await transport.send(request, asyncio.get_running_loop().time() + 20)
+        await transport.aclose()
+    assert (caught.value.billed, caught.value.retry_safe, request.sent) == ("no", True, False)
+
+
 @pytest.mark.parametrize("sent", [FINE + FINE, FINE + b"garbage\r\n\r\n"], ids=["two replies", "garbage"])
 async def test_a_connection_with_too_much_on_it_is_not_used_again(sent: bytes, transport: HttpTransport) -> None:
     """Bytes after the end of a reply spoil its connection, and never the next reply."""

@@ -29,6 +29,7 @@ async def test_the_nearest_deadline_comes_first() -> None:
     """In whatever order deadlines are set, each is kept, and none early."""
     loop = asyncio.get_running_loop()
     deadlines, order, start = Deadlines(loop), list[float](), loop.time()
+    deadlines.add(start + 1000)
     after = [0.03, 0.01, 0.05, 0.02, 0.04]
     tasks = [asyncio.ensure_future(until(deadlines, start + each, order)) for each in after]
     ends = await asyncio.gather(*tasks, return_exceptions=True)

@@ -17,7 +17,6 @@ from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from ..._values import HttpRequest
-from .failures import CONNECT_TIMEOUT_S
 
 if TYPE_CHECKING:
     from aiohttp.connector import Connection
@@ -32,7 +31,6 @@ _WITH_CARE = frozenset({
 })  # fmt: skip
 """Headers that say how the message or the connection is to be handled: the session knows all of that."""
 _MOST_HEADS = 4096
-_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S)
 _NOBODY: list[Any] = []  # who traces
 
 
@@ -81,11 +79,13 @@ class _Head:
 class DirectWay:
     """Sends plain requests over the connections of a session's connector."""
 
-    __slots__ = ("_connector", "_heads", "_loop", "_proxy_of")
+    __slots__ = ("_connector", "_heads", "_loop", "_proxy_of", "_timeout")
 
     def __init__(
-        self, connector: aiohttp.BaseConnector, loop: asyncio.AbstractEventLoop, proxy_of: Callable[[URL], URL | None]
-    ) -> None:
+        self, connector: aiohttp.BaseConnector, loop: asyncio.AbstractEventLoop, timeout: aiohttp.ClientTimeout,
+        proxy_of: Callable[[URL], URL | None],
+    ) -> None:  # fmt: skip
+        self._timeout = timeout
         self._connector = connector
         self._proxy_of = proxy_of
         self._loop = loop
@@ -142,7 +142,7 @@ class DirectWay:
 
     async def _ask(self, request: HttpRequest, head: _Head) -> Exchange:
         try:
-            connection = await self._connector.connect(head.initiator, _NOBODY, _TIMEOUT)
+            connection = await self._connector.connect(head.initiator, _NOBODY, self._timeout)
         except TimeoutError as exc:
             raise aiohttp.ConnectionTimeoutError(f"no connection to {head.initiator.url.authority}") from exc
         try:

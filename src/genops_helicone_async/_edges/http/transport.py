@@ -48,7 +48,7 @@ class HttpTransport:
 
     __slots__ = (
         *("_by_session", "_closed", "_counts", "_deadlines", "_direct", "_keeper", "_loop", "_max_response_bytes"),
-        *("_reading", "_session", "_tls", "_trust_env", "_ways"),
+        *("_reading", "_session", "_timeout", "_tls", "_trust_env", "_ways"),
     )
 
     def __init__(
@@ -58,7 +58,9 @@ class HttpTransport:
         trust_env: bool = False,
         tls: ssl.SSLContext | None = None,
         by_session: bool = False,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
     ) -> None:
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s)
         self._by_session = by_session or not is_supported()
         self._max_response_bytes = max_response_bytes
         self._trust_env = trust_env
@@ -210,14 +212,16 @@ class HttpTransport:
         )
         session = aiohttp.ClientSession(
             connector=connector,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
+            timeout=self._timeout,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         self._session = session
         self._loop = asyncio.get_running_loop()
         self._deadlines = Deadlines(self._loop)
         if not self._by_session:
-            self._direct = DirectWay(connector, self._loop, partial(_proxy_for, trust_env=self._trust_env))
+            self._direct = DirectWay(
+                connector, self._loop, self._timeout, partial(_proxy_for, trust_env=self._trust_env)
+            )
         self._keeper = _keep(session)
         await anext(self._keeper)
         return session
