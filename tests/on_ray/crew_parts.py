@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+from genops_helicone_async import ChatRequest
 from genops_helicone_async.bulk.ports import Outcome
 from genops_helicone_async.bulk.rows import Row, RowReader
 from genops_helicone_async.integrations.ray.crew import Crew
@@ -13,6 +14,9 @@ from genops_helicone_async.integrations.ray.worker import BulkWorker, Taken
 from genops_helicone_async.testing import SandboxGateway
 
 KEY = "sk-helicone-sandbox-onray01-onray02-onray03"
+
+WORST_CASE_PUSD = 20_000_000
+"""Above what a row of these costs."""
 
 
 def row(number: int) -> Row:
@@ -72,6 +76,10 @@ class LocalWorker:
             raise Lost("it died.")
         return taken
 
+    async def charge(self, amount_pusd: int) -> None:
+        """Takes off its part of the limit."""
+        await self._worker.charge(amount_pusd)
+
     async def late(self) -> list[Outcome]:
         """Nothing."""
         return []
@@ -90,7 +98,7 @@ class LocalCrew:
         self.hired: list[LocalWorker] = []
         self.notes: list[str] = []
         self._answers = answers
-        self.crew = Crew(plan, workers, rows_up_to(last), self._hire, self.notes.append)
+        self.crew = Crew(plan, workers, rows_up_to(last), self._hire, self.notes.append, _worst_case)
 
     def _hire(self, number: int) -> LocalWorker:
         answers = self._answers[number] if number < len(self._answers) else float("inf")
@@ -105,3 +113,7 @@ class LocalCrew:
         finally:
             await self.crew.end()
             assert all(worker.ended.is_set() for worker in self.hired)
+
+
+async def _worst_case(request: ChatRequest) -> int:
+    return WORST_CASE_PUSD

@@ -204,7 +204,7 @@ def test_a_job_that_is_left_ends_its_workers(driver: Driver, gateway: SandboxGat
     """Leaving in the middle returns when the workers are gone; without limits no shared store is needed."""
     told = driver.does("job", plan=plan_for(gateway, None), rows=100_000, leave_after=10)
     assert (len(told["outcomes"]), told["alive"], len(told["pids"]) > 0) == (10, [], True)
-    assert len(gateway.requests) <= 10 + 2 * (IN_FLIGHT + IN_FLIGHT // 4 + 64)
+    assert len(gateway.requests) <= 10 + IN_FLIGHT + 64
 
 
 @costly

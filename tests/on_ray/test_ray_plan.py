@@ -1,4 +1,4 @@
-"""What workers on Ray are told: completed here, divided there, refused where the sum would not hold, and never shown."""
+"""What workers on Ray are told: completed here, divided there, refused where the sum would not hold, not shown."""
 
 import pickle
 from typing import Any

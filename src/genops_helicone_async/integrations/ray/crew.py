@@ -6,18 +6,21 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Final, Protocol, Self
+from typing import Final, Self
 
 import msgspec
 
 from ...bulk.output_lines import output_line
 from ...bulk.ports import Outcome
+from ...bulk.receipts import cost_pusd, in_doubt_pusd
 from ...bulk.rows import Row
+from ...chat_request import ChatRequest
 from ...errors import HeliconeError
 from ...models import BulkResult
 from .hired import Lost
 from .leases import MOST_LOSSES, LeaseBook
 from .plan import WorkerPlan
+from .slots import Hire, Slot, Worker, WorstCase
 from .worker import Taken
 
 SHARD_ROWS: Final = 64
@@ -31,91 +34,26 @@ class WorkersLostError(HeliconeError):
     """No worker is left, and there are rows to be done."""
 
 
-def most_leased(in_flight: int) -> int:
-    """Rows leased to a worker at most: those in flight, and a few that wait there for a free place."""
-    return in_flight + max(1, in_flight // 4)
-
-
-class _Slot:
-    """A worker's place. `unconsumed` outcomes are with the job, and count as its work still.
-
-    It is stopped once its worker takes no more, or once there will be none.
-    """
-
-    __slots__ = ("in_flight", "is_stopped", "number", "stirred", "unconsumed")
-
-    def __init__(self, number: int, in_flight: int) -> None:
-        self.number = number
-        self.in_flight = in_flight
-        self.unconsumed = 0
-        self.is_stopped = False
-        self.stirred = asyncio.Event()
-
-    @property
-    def most(self) -> int:
-        """Rows leased to it at most."""
-        return most_leased(self.in_flight)
-
-
-class Worker(Protocol):
-    """A worker, wherever it is; see `HiredWorker`. `number` is its own, `answered` counts outcomes that counted."""
-
-    number: int
-    answered: int
-    pid: int | None
-
-    async def open(self, plan: WorkerPlan) -> None:
-        """Has it make its adapter."""
-
-    async def give(self, rows: list[Row]) -> None:
-        """Hands rows over."""
-
-    async def take(self) -> Taken:
-        """What has come of rows."""
-
-    async def late(self) -> list[Outcome]:
-        """What a silent worker had to say after all."""
-
-    async def end(self, *, is_lost: bool = False) -> None:
-        """Ends it, and returns when it is gone."""
-
-
-Hire = Callable[[int], Worker]
-"""A new worker with that number."""
-
-
 class Crew:
     """The outcomes of a job's rows, as an iterator; what it raises is what ends the job."""
 
     __slots__ = (
-        "_changed",
-        "_failure",
-        "_hire",
-        "_late",
-        "_note",
-        "_numbers",
-        "_plan",
-        "_ready",
-        "_reason",
-        "_rows",
-        "_slots",
-        "_tasks",
-        "_workers",
-        "book",
-        "lost",
-        "stopped",
+        "_changed", "_failure", "_hire", "_late", "_limit_pusd", "_note", "_numbers", "_ready", "_reason", "_rows",
+        "_slots", "_tasks", "_workers", "_worst_case", "book", "lost", "stopped",
     )  # fmt: skip
 
     def __init__(
-        self, plan: WorkerPlan, workers: int, rows: AsyncIterator[Row], hire: Hire, note: Callable[[str], None]
-    ) -> None:
-        self._plan = plan
+        self, plan: WorkerPlan, workers: int, rows: AsyncIterator[Row], hire: Hire, note: Callable[[str], None],
+        worst_case: WorstCase | None = None,
+    ) -> None:  # fmt: skip
+        self._limit_pusd = plan.limit_pusd
         self._rows = rows
         self._hire = hire
         self._note = note
-        self._slots = [_Slot(n, plan.share(n, workers).max_in_flight) for n in range(workers)]
+        self._worst_case = worst_case or _free
+        self._slots = [Slot(n, plan.share(n, workers)) for n in range(workers)]
         self._numbers = itertools.count()
-        self._ready: deque[tuple[_Slot, Outcome]] = deque()
+        self._ready: deque[tuple[Slot, Outcome]] = deque()
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._late: set[asyncio.Task[None]] = set()
@@ -149,6 +87,16 @@ class Crew:
         slot.unconsumed -= 1
         slot.stirred.set()
         return outcome
+
+    async def charge(self, amount_pusd: int) -> None:
+        """Takes so much off the job's limit, where most is left of it: rows that are sent again may have cost it."""
+        slot = max(self._slots, key=lambda slot: slot.left_pusd)
+        slot.spent_pusd += amount_pusd
+        if slot.worker is not None:
+            try:
+                await slot.worker.charge(amount_pusd)
+            except Lost:
+                pass  # the next one there is told what is left
 
     async def end(self) -> None:
         """Has every worker end what is in flight, and waits until all are gone."""
@@ -203,16 +151,19 @@ class Crew:
         for slot in self._slots:
             slot.stirred.set()
 
-    async def _keep(self, slot: _Slot) -> None:
+    async def _keep(self, slot: Slot) -> None:
         """Keeps a worker in a slot until every row has its outcome, or workers do not live there."""
         fruitless = 0
         while fruitless < MOST_FRUITLESS and not (self.book.is_over or slot.is_stopped):
             worker = self._hire(next(self._numbers))
             self._workers.add(worker)
             try:
-                await worker.open(self._plan.share(slot.number, len(self._slots)))
+                await worker.open(slot.plan())
+                slot.worker = worker
                 await self._work(slot, worker)
             except Lost as exc:
+                slot.worker = None
+                slot.spent_pusd += await self._worst_pusd(worker)
                 self._lose(slot, worker, exc)
                 fruitless = 0 if worker.answered else fruitless + 1
             else:
@@ -221,7 +172,13 @@ class Crew:
         slot.is_stopped = True
         self._give_up_free()
 
-    async def _work(self, slot: _Slot, worker: Worker) -> None:
+    async def _worst_pusd(self, worker: Worker) -> int:
+        """What the rows of a lost worker may have cost without anybody hearing of it."""
+        if self._limit_pusd is None:
+            return 0
+        return sum([await self._worst_case(row.request) for row in self.book.rows_of(worker.number)])
+
+    async def _work(self, slot: Slot, worker: Worker) -> None:
         """Gives rows and takes outcomes, both at the same time, until every row of the job has its outcome."""
         taking: asyncio.Task[Taken] | None = None
         try:
@@ -243,10 +200,10 @@ class Crew:
             if taking is not None:
                 taking.cancel()
 
-    def _has_work(self, slot: _Slot, worker: Worker) -> bool:
+    def _has_work(self, slot: Slot, worker: Worker) -> bool:
         return self.book.pending(worker.number) > 0 or not (self.book.is_over or slot.is_stopped)
 
-    def _shard_for(self, slot: _Slot, worker: Worker) -> list[Row]:
+    def _shard_for(self, slot: Slot, worker: Worker) -> list[Row]:
         if slot.is_stopped:
             return []
         pending = self.book.pending(worker.number)
@@ -255,7 +212,7 @@ class Crew:
             return []
         return self.book.lease(worker.number, max(0, min(room, SHARD_ROWS)))
 
-    def _hear(self, slot: _Slot, worker: Worker, taken: Taken) -> None:
+    def _hear(self, slot: Slot, worker: Worker, taken: Taken) -> None:
         for text in taken.notes:
             self._note(f"worker {slot.number + 1}: {text}")
         unsent = [outcome for outcome in taken.outcomes if outcome.kind == "unsent"]
@@ -269,19 +226,20 @@ class Crew:
             self._give_up_free()
             self._stir()
 
-    def _deliver(self, slot: _Slot, worker: Worker, outcomes: list[Outcome]) -> None:
+    def _deliver(self, slot: Slot, worker: Worker, outcomes: list[Outcome]) -> None:
+        slot.spent_pusd += sum(cost_pusd(each.attempts) + in_doubt_pusd(each.attempts) for each in outcomes)
         for outcome in self.book.deliver(worker.number, outcomes):
             worker.answered += 1
             self._put(slot, outcome)
 
-    def _put(self, slot: _Slot, outcome: Outcome) -> None:
+    def _put(self, slot: Slot, outcome: Outcome) -> None:
         slot.unconsumed += 1
         self._ready.append((slot, outcome))
         self._changed.set()
         if self.book.is_over:
             self._stir()
 
-    def _lose(self, slot: _Slot, worker: Worker, exc: Lost) -> None:
+    def _lose(self, slot: Slot, worker: Worker, exc: Lost) -> None:
         self.lost += 1
         self._reason = str(exc)
         pending = self.book.pending(worker.number)
@@ -296,11 +254,15 @@ class Crew:
         burial.add_done_callback(self._late.discard)
         self._stir()
 
-    async def _bury(self, slot: _Slot, worker: Worker) -> None:
+    async def _bury(self, slot: Slot, worker: Worker) -> None:
         """Sees to it that a lost worker is gone; what it had answered and not yet said counts."""
         await worker.end(is_lost=True)
         self._deliver(slot, worker, await worker.late())
         self._workers.discard(worker)
+
+
+async def _free(request: ChatRequest) -> int:
+    return 0
 
 
 def _unsent(row: Row, why: str) -> Outcome:
@@ -325,4 +287,4 @@ def _given_up(row: Row) -> Outcome:
     )
 
 
-__all__ = ["MOST_FRUITLESS", "SHARD_ROWS", "Crew", "Hire", "Worker", "WorkersLostError", "most_leased"]
+__all__ = ["MOST_FRUITLESS", "SHARD_ROWS", "Crew", "WorkersLostError"]

@@ -14,9 +14,10 @@ from ...bulk.ports import Outcome
 from ...bulk.rows import Row
 from ...errors import ConfigurationError
 from .cluster import machines, require_ray
-from .crew import SHARD_ROWS, Crew, most_leased
+from .crew import SHARD_ROWS, Crew
 from .hired import HiredWorker
 from .plan import WorkerPlan
+from .slots import WorstCase
 
 LEASE_S: Final = 60.0
 """How long a worker may say nothing before its rows are given to others."""
@@ -50,17 +51,19 @@ class RayRows:
         plan: What every worker is told.
         workers: How many; each takes one CPU of the cluster.
         lease_s: How long a worker may say nothing.
+        worst_case: What a row may cost at most: so much of `plan.limit_pusd` is taken by each row of a lost worker.
         note: Told what a user should know: workers that are lost, a gateway that is away, a budget that is used up.
 
     Raises:
         ConfigurationError: Ray is not installed, or the sum of the workers would not keep to a limit.
     """
 
-    __slots__ = ("_crew", "_lease_s", "_note", "_plan", "_workers")
+    __slots__ = ("_crew", "_lease_s", "_note", "_plan", "_workers", "_worst_case")
 
     def __init__(
-        self, plan: WorkerPlan, *, workers: int, lease_s: float = LEASE_S, note: Callable[[str], None] | None = None
-    ) -> None:
+        self, plan: WorkerPlan, *, workers: int, lease_s: float = LEASE_S, note: Callable[[str], None] | None = None,
+        worst_case: WorstCase | None = None,
+    ) -> None:  # fmt: skip
         require_ray()
         self._plan = plan.completed(os.environ)
         if workers < 1:
@@ -68,6 +71,7 @@ class RayRows:
         self._workers = min(workers, plan.most_workers())
         self._lease_s = lease_s
         self._note = note or _log.warning
+        self._worst_case = worst_case
         self._crew: Crew | None = None
 
     def __repr__(self) -> str:
@@ -76,15 +80,12 @@ class RayRows:
     @property
     def window(self) -> int:
         """How many rows are out at once at most."""
-        return SHARD_ROWS + sum(most_leased(part) for part in self._parts())
+        return SHARD_ROWS + max(self._plan.max_in_flight, self._workers)
 
     @property
     def stopped(self) -> str | None:
         """Why no more rows were taken, if that is what happened."""
         return self._crew.stopped if self._crew is not None else None
-
-    def _parts(self) -> list[int]:
-        return [self._plan.share(number, self._workers).max_in_flight for number in range(self._workers)]
 
     @asynccontextmanager
     async def outcomes(self, rows: AsyncIterator[Row]) -> AsyncIterator[AsyncIterator[Outcome]]:
@@ -99,12 +100,17 @@ class RayRows:
                 "`state_url` names this machine by a name that means another one on each machine of the cluster: "
                 "give the address by which all of them reach it"
             )
-        crew = self._crew = Crew(self._plan, self._workers, rows, self._hire, self._note)
+        crew = self._crew = Crew(self._plan, self._workers, rows, self._hire, self._note, self._worst_case)
         try:
             crew.start()
             yield crew
         finally:
             await crew.end()
+
+    async def charge(self, amount_pusd: int) -> None:
+        """Takes so much off the plan's limit, while outcomes are taken."""
+        if self._crew is not None and self._plan.limit_pusd is not None:
+            await self._crew.charge(amount_pusd)
 
     def _hire(self, number: int) -> HiredWorker:
         return HiredWorker(number, self._lease_s)

@@ -66,6 +66,14 @@ class HiredWorker:
         self._taking = None
         return taken
 
+    async def charge(self, amount_pusd: int) -> None:
+        """Takes so much of its part of the job's limit away.
+
+        Raises:
+            Lost: it is gone.
+        """
+        await self._in_time(asyncio.ensure_future(_awaited(self._actor.charge.remote(amount_pusd))))
+
     async def late(self) -> list[Outcome]:
         """What comes of the last question after all, of a worker that was silent; none where it is dead."""
         if self._taking is None:

@@ -82,6 +82,10 @@ class LeaseBook:
         """How many rows are with a worker."""
         return len(self._leased.get(worker, ()))
 
+    def rows_of(self, worker: int) -> list[Row]:
+        """The rows that are with a worker."""
+        return list(self._leased.get(worker, {}).values())
+
     def deliver(self, worker: int, outcomes: Iterable[Outcome]) -> list[Outcome]:
         """Those of a worker's outcomes that count; one for a row that has its outcome already is dropped."""
         return [outcome for outcome in outcomes if self._counts(worker, outcome)]

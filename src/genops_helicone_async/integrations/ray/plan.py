@@ -30,6 +30,7 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
         rate_limits: Keywords of `configure_rate_limits`; None without limits.
         caching: Keywords of `enable_caching`; None without a cache.
         max_in_flight: Calls at once, over all workers.
+        limit_pusd: What the whole job may cost, in pico-dollars; each worker has a part of it.
         wait_for_gateway_s: How long rows wait for a gateway that cannot be reached.
         environ: Variables that the settings are completed from; unset, this process's own that have to do with it.
     """
@@ -39,6 +40,7 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     rate_limits: Mapping[str, Any] | None = None
     caching: Mapping[str, Any] | None = None
     max_in_flight: int = 256
+    limit_pusd: int | None = None
     wait_for_gateway_s: float = WAIT_FOR_GATEWAY_S
     environ: Mapping[str, str] | None = None
 
@@ -82,7 +84,8 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
         if limits is not None:
             limits = _divided(limits, number, workers)
         in_flight = _part(self.max_in_flight, number, workers)
-        return msgspec.structs.replace(self, rate_limits=limits, max_in_flight=in_flight)
+        limit = None if self.limit_pusd is None else self.limit_pusd // workers
+        return msgspec.structs.replace(self, rate_limits=limits, max_in_flight=in_flight, limit_pusd=limit)
 
     def most_workers(self) -> int:
         """How many workers there can be, each with at least one call at once of every kind."""

@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from ...bulk.ports import Outcome
+from ...models import PUSD_PER_USD
 from .plan import WorkerPlan
 
 if TYPE_CHECKING:
     from ..._configuration_verbs import ConfigurationVerbs
+    from ..._flow.tracking import CostTracker
+    from ...bulk.live import LiveRows
     from ...bulk.rows import Row
     from ...client import GenOpsHeliconeAsyncAdapter
 
 SIGN_OF_LIFE_S: Final = 2.0
 """How long `take` waits for an outcome; an empty answer says that the worker lives."""
 
-LINGER_S: Final = 0.01
+LINGER_S: Final = 0.005
 """How long the first outcome waits for others to travel with."""
 
 ENOUGH: Final = 64
@@ -47,6 +50,7 @@ class BulkWorker:
         self._outcomes: list[Outcome] = []
         self._notes: list[str] = []
         self._stopped: str | None = None
+        self._tracker: CostTracker | None = None
         self._given = asyncio.Event()
         self._done = asyncio.Event()
         self._enough = asyncio.Event()
@@ -91,6 +95,11 @@ class BulkWorker:
             self._work.result()
         return taken
 
+    async def charge(self, amount_pusd: int) -> None:
+        """Takes so much of its part of the job's limit away, for what was spent elsewhere."""
+        if self._tracker is not None:
+            self._tracker.hold(amount_pusd, enforce=False)
+
     async def close(self) -> None:
         """Ends what is in flight and closes the adapter: all that was spent is in the ledger when this returns."""
         self._is_closing = True
@@ -102,17 +111,26 @@ class BulkWorker:
             await self._adapter.aclose()
 
     async def _answer(self, adapter: GenOpsHeliconeAsyncAdapter, plan: WorkerPlan) -> None:
+        from ..._flow.tracking import CostTracker
         from ...bulk.live import LiveRows
 
-        live = LiveRows(adapter, max_in_flight=plan.max_in_flight, wait_s=plan.wait_for_gateway_s, note=self._note)
+        budget = None if plan.limit_pusd is None else plan.limit_pusd / PUSD_PER_USD
+        live = LiveRows(
+            adapter, max_in_flight=plan.max_in_flight, wait_s=plan.wait_for_gateway_s, note=self._note,
+            is_limited=budget is not None,
+        )  # fmt: skip
         rows = self._read()
-        async with live.outcomes(rows) as outcomes:
-            async for outcome in outcomes:
-                self._put(outcome)
+        with CostTracker("bulk", budget=budget) as self._tracker:
+            await self._answer_all(live, rows)
         # It takes no more: a budget is used up, or nobody was reached for too long. What it was given goes back.
         self._stopped = live.stopped
         async for row in rows:
             self._put(Outcome(line=row.line, custom_id=row.custom_id, kind="unsent", reason=live.stopped))
+
+    async def _answer_all(self, live: LiveRows, rows: AsyncIterator[Row]) -> None:
+        async with live.outcomes(rows) as outcomes:
+            async for outcome in outcomes:
+                self._put(outcome)
 
     def _put(self, outcome: Outcome) -> None:
         self._outcomes.append(outcome)
