@@ -9,6 +9,7 @@ from typing import Any, Self, Unpack
 
 from ._adapter_settings import AdapterSettings
 from ._configuration_verbs import ConfigurationVerbs
+from ._edges.event_loop import new_event_loop
 from ._edges.loop_thread import LoopThread
 from ._flow.agreement import ConsensusKey
 from ._flow.bulk_progress import Guarded, ProgressListener
@@ -28,7 +29,7 @@ from .models import (
     StreamChunk,
 )
 
-_thread = LoopThread()
+_thread = LoopThread(new_event_loop)
 _call = _thread.call
 
 

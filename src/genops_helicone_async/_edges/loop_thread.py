@@ -21,9 +21,10 @@ _LONGEST_GOODBYE_S = 5.0
 class LoopThread:
     """An event loop on a daemon thread: started when first needed, ended with the process, new after a fork."""
 
-    __slots__ = ("_jobs", "_lock", "_loop", "_stop", "_thread")
+    __slots__ = ("_jobs", "_lock", "_loop", "_new_loop", "_stop", "_thread")
 
-    def __init__(self) -> None:
+    def __init__(self, new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop) -> None:
+        self._new_loop = new_loop
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop
@@ -107,7 +108,8 @@ class LoopThread:
 
         def run() -> None:
             try:
-                asyncio.run(main())
+                with asyncio.Runner(loop_factory=self._new_loop) as runner:
+                    runner.run(main())
             except BaseException as exc:
                 if ready.done():
                     raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import math
 import sys
 from pathlib import Path
@@ -119,6 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         check_page(arguments.report)
     from .. import ChatRequest
+    from .._edges.event_loop import run_on_loop
     from ..bulk.job_files import check_output, errors_path
     from .bulk_inputs import open_rows
     from .bulk_run import Begun, run_job
@@ -137,7 +137,7 @@ def run(arguments: argparse.Namespace) -> int:
         check_output(output, overwrite=arguments.overwrite, inputs=inputs)
     if bad_lines is not None:
         check_output(bad_lines, overwrite=True, inputs=inputs)
-    return asyncio.run(run_job(Begun(
+    return run_on_loop(run_job(Begun(
         arguments=arguments, adapter=adapter, source=source, defaults=defaults, output=output, bad_lines=bad_lines,
     )))  # fmt: skip
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from typing import TYPE_CHECKING, Any
 
+from .._edges.event_loop import run_on_loop
 from ..bulk.receipts import label_of, pico, whole_time_s
 from .failures import WRONG_USAGE, CommandError
 from .money import exact_usd
@@ -34,7 +34,7 @@ def add_to(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Sends the message; 0 once the answer is printed."""
     message = _from_standard_input() if arguments.message == "-" else arguments.message
-    asyncio.run(_send(arguments, message))
+    run_on_loop(_send(arguments, message))
     return 0
 
 
