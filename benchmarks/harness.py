@@ -29,6 +29,7 @@ from typing import Any, Self
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 LONGEST_CHILD_S = 300
+MOST_LINES, MOST_CHARACTERS = 30, 300  # of what a failed process says
 UNPINNED = "BENCHMARK_UNPINNED"  # set by a quick run, for the processes it starts
 Row = dict[str, float]
 Rounds = dict[str, list[Row]]
@@ -114,7 +115,8 @@ def child(script: str, side: str, *arguments: str, python: str = sys.executable)
     command = [python, script, "--child", side, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LONGEST_CHILD_S)
     if done.returncode:
-        raise SystemExit(f"{side} failed:\n{done.stderr or done.stdout}")
+        lines = (done.stderr or done.stdout).splitlines()[-MOST_LINES:]
+        raise SystemExit("\n".join([f"{side} failed:", *(line[:MOST_CHARACTERS] for line in lines)]))
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -4,7 +4,7 @@
 
 In flight: ours beside tuned aiohttp, on connections that are open already. The server answers after a delay that makes
 it `--rate` calls a second at every level, evenly spread, and counts how many wait for it at once: a level that was not
-reached is refused. Providers and teams: 64 in flight without a delay, every call to the next one of them; each team
+reached is measured again at half the rate. Providers and teams: 64 in flight without a delay, every call to the next one of them; each team
 has a budget of its own. All of ours has budgets, limits, costs and metrics on. The garbage collector is left alone.
 """
 
@@ -25,6 +25,7 @@ TUNED, OURS = "aiohttp tuned", "genops metrics"
 LIMIT_RATIO = 1.1
 IN_FLIGHT = 64
 SPARE_FILES = 300
+LEAST_SHARE, LEAST_RATE = 0.9, 100
 MODEL = "gpt-4o-mini"
 
 
@@ -51,8 +52,6 @@ async def at_level(side: str, options: argparse.Namespace) -> harness.Row:
     with harness.Meter(options.port) as meter:
         await drive(each)
     harness.figures_of(options.port, "delay/0")
-    if meter.most_waiting < 0.9 * level:
-        raise SystemExit(f"{meter.most_waiting} calls in flight in place of {level}: lower --rate")
     await client.close()
     return {**meter.per(each * level), "in_flight": meter.most_waiting}
 
@@ -84,10 +83,26 @@ async def over_many(options: argparse.Namespace) -> harness.Row:
 
 def in_turns(options: argparse.Namespace, port: int, cases: dict[str, list[str]]) -> harness.Rounds:
     """All rounds of the cases: a name, and the arguments of its process, the first of which is the side."""
-    passed = ["--port", str(port), "--rate", str(options.rate), "--least-calls", str(options.least_calls)]
+    passed = ["--port", str(port), "--least-calls", str(options.least_calls)]
     return harness.in_turns(
         list(cases), options, lambda case: harness.child(__file__, cases[case][0], *cases[case][1:], *passed)
     )
+
+
+def in_flight(options: argparse.Namespace, port: int, level: int) -> dict[str, dict[str, Any]]:
+    """Both sides with so many in flight; at half the rate where this machine is too slow to get there."""
+    rate = options.rate
+    while True:
+        cases = {side: [side, "--level", str(level), "--rate", str(rate)] for side in (TUNED, OURS)}
+        rounds = in_turns(options, port, cases)
+        reached = min(row["in_flight"] for rows in rounds.values() for row in rows)
+        if reached >= LEAST_SHARE * level:
+            table = harness.compared(rounds, TUNED)
+            harness.check_server(table)
+            return {side: {"rate": rate, **row} for side, row in table.items()}
+        rate //= 2
+        if rate < LEAST_RATE:
+            raise SystemExit(f"only {reached} calls in flight in place of {level}: is the machine busy?")
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -98,9 +113,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     with harness.server() as port:
         flying = {}
         for level in levels:
-            cases = {side: [side, "--level", str(level)] for side in (TUNED, OURS)}
-            flying[str(level)] = harness.compared(in_turns(options, port, cases), TUNED)
-            harness.check_server(flying[str(level)])
+            flying[str(level)] = in_flight(options, port, level)
         many = {}
         for what, counts in (("providers", options.provider_counts), ("teams", options.team_counts)):
             rounds = in_turns(options, port, {str(n): ["many", f"--{what}", str(n)] for n in counts})

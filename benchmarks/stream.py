@@ -150,11 +150,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 def table_of(result: dict[str, Any]) -> str:
     """The figures as text."""
-    lines = [f"{'':<11}{'':<15}{'user µs a chunk':>16}{'× lines':>9}{'CPU µs':>9}{'× lines':>9}{'server µs':>11}"]
+    lines = [f"{'':<11}{'':<19}{'user µs a chunk':>16}{'× lines':>9}{'CPU µs':>9}{'× lines':>9}{'server µs':>11}"]
     for pattern, rows in result["patterns"].items():
         for side, row in rows.items():
             lines.append(
-                f"{pattern:<11}{side:<15}{row['user_us']['median']:>16.2f}{row['user_us_ratio']['median']:>9.2f}"
+                f"{pattern:<11}{side:<19}{row['user_us']['median']:>16.2f}{row['user_us_ratio']['median']:>9.2f}"
                 f"{row['cpu_us']['median']:>9.2f}{row['cpu_us_ratio']['median']:>9.2f}"
                 f"{row['server_us']['median']:>11.2f}"
             )
