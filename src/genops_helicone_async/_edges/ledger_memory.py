@@ -80,7 +80,7 @@ class MemoryLedger:
     def accounts(self, scopes: Sequence[Scope]) -> list[Account]:
         """Copies of the scopes' accounts."""
         with self._lock:
-            return [msgspec.structs.replace(self._accounts.of(scope.key)) for scope in scopes]
+            return self._accounts.copies(scopes)
 
     async def refresh(self, scopes: Sequence[Scope]) -> list[Account]:
         """The same; there is no other process."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -35,16 +36,15 @@ class BudgetStanding(msgspec.Struct, frozen=True, kw_only=True):
 
 def tightest(scopes: Sequence[Scope], accounts: Sequence[Account], *, enforced: bool) -> BudgetStanding | None:
     """The standing of the scope with the least left, of scopes that all have a limit; None where there is none."""
-    standings = (
-        BudgetStanding(
-            name=scope.name,
-            limit_pusd=scope.limit_pusd or 0,
-            used_pusd=account.settled_pusd + account.held_pusd,
-            enforced=enforced,
-        )
-        for scope, account in zip(scopes, accounts, strict=True)
-    )
-    return min(standings, key=lambda standing: standing.left_pusd, default=None)
+    found, least = None, math.inf
+    for scope, account in zip(scopes, accounts, strict=True):
+        limit, used = scope.limit_pusd or 0, account.settled_pusd + account.held_pusd
+        if limit - used < least:
+            found, least = (scope.name, limit, used), limit - used
+    if found is None:
+        return None
+    name, limit, used = found
+    return BudgetStanding(name=name, limit_pusd=limit, used_pusd=used, enforced=enforced)
 
 
 __all__ = ["BudgetStanding", "tightest"]

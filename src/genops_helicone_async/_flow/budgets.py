@@ -28,7 +28,7 @@ class _Scopes(msgspec.Struct, frozen=True):
     """The scopes of one combination of team, project and customer, until the first of their windows ends."""
 
     scopes: tuple[Scope, ...]
-    has_limit: bool
+    limited: tuple[Scope, ...]
     valid_until_s: float
 
 
@@ -122,9 +122,9 @@ class Budgets:
                 plan.remembered.clear()
             plan.remembered[key] = known
         trackers = active_trackers()
-        limited = known.has_limit or (bool(trackers) and any(tracker.has_limit for tracker in trackers))
+        limited = bool(known.limited) or (bool(trackers) and any(tracker.has_limit for tracker in trackers))
         wanted = plan.limits.enforce if enforce is None else enforce
-        return CallHold(self, self._ledger, known.scopes, trackers, limited, wanted)
+        return CallHold(self, self._ledger, known.scopes, known.limited, trackers, limited, wanted)
 
     def status(self) -> tuple[BudgetStatus, ...]:
         """Every budget with a limit, in dollars: spent, held, and what is left, as far as this process knows."""
@@ -223,8 +223,8 @@ class Budgets:
             hour = plan.window("hour", now_s)
             scopes.append(Scope(name=plan.watch.scope, window=hour.key))
             ends_s = min(ends_s, hour.ends_s)
-        has_limit = any(scope.limit_pusd is not None for scope in scopes)
-        return _Scopes(tuple(scopes), has_limit, ends_s)
+        limited = tuple(scope for scope in scopes if scope.limit_pusd is not None)
+        return _Scopes(tuple(scopes), limited, ends_s)
 
     def _limited(self) -> list[_Limited]:
         plan, now_s = self._plan, self._clock()

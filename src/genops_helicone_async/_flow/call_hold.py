@@ -22,17 +22,18 @@ class CallHold:
     """
 
     __slots__ = (
-        *("_budgets", "_ended", "_enforce", "_ledger", "_scopes", "_trackers"),
+        *("_budgets", "_ended", "_enforce", "_ledger", "_scopes", "_trackers", "_with_limit"),
         *("alerts", "held_pusd", "is_limited"),
     )
 
     def __init__(
-        self, budgets: Budgets, ledger: Ledger, scopes: tuple[Scope, ...], trackers: tuple[CostTracker, ...],
-        limited: bool, enforce: bool,
+        self, budgets: Budgets, ledger: Ledger, scopes: tuple[Scope, ...], with_limit: tuple[Scope, ...],
+        trackers: tuple[CostTracker, ...], limited: bool, enforce: bool,
     ) -> None:  # fmt: skip
         self._budgets = budgets
         self._ledger = ledger
         self._scopes = scopes
+        self._with_limit = with_limit
         self._trackers = trackers
         self._enforce = enforce
         self.held_pusd = 0
@@ -52,7 +53,7 @@ class CallHold:
 
     def standing(self) -> BudgetStanding | None:
         """What the tightest budget of the ledger stands at, as far as this process knows; None without a limit."""
-        limited = [scope for scope in self._scopes if scope.limit_pusd is not None]
+        limited = self._with_limit
         return tightest(limited, self._ledger.accounts(limited), enforced=self._enforce)
 
     def _booked(self, movements: tuple[Movement, ...]) -> None:

@@ -29,7 +29,7 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
         return self.name, self.window
 
 
-class Account(msgspec.Struct, kw_only=True):
+class Account(msgspec.Struct):
     """What has been spent and what is set aside in one scope and window, in pico-dollars."""
 
     settled_pusd: int = 0
@@ -147,6 +147,10 @@ class Accounts:
         for _, account in found.pairs:
             account.held_pusd += amount_pusd
         return None
+
+    def copies(self, scopes: Sequence[Scope]) -> list[Account]:
+        """The accounts of the scopes as they stand."""
+        return [Account(account.settled_pusd, account.held_pusd) for _, account in self._of_all(scopes).pairs]
 
     def settle(self, scopes: Sequence[Scope], held_pusd: int, cost_pusd: int) -> tuple[Movement, ...]:
         """Replaces a hold by what the call cost, in every scope; a cost of 0 releases it."""

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from opentelemetry.context import Context
 from opentelemetry.trace import (
+    INVALID_SPAN_CONTEXT,
     NonRecordingSpan,
     SpanContext,
     SpanKind,
@@ -92,23 +93,30 @@ class Direct:
             above = self.ask(parent.name, _KINDS[parent.kind], parent.asked, context)
             within = set_span_in_context(NonRecordingSpan(above.own), context)
         for unit in call.units:
-            asked = self.ask(unit.name, _KINDS[unit.kind], unit.asked, within)
+            asked = self.ask(unit.name, _KINDS[unit.kind], unit.asked, within, is_leaf=True)
             content = self.finish(unit, asked)
             if content is not None and content.log is not None:
                 yield content, NonRecordingSpan(asked.own), within
         if parent is not None and above is not None:
             self.finish(parent, above)
 
-    def ask(self, name: str, kind: SpanKind, attributes: Mapping[str, Any], context: Context) -> Asked:
-        """Gives a span its identity, and asks the sampler about it as the tracer would."""
+    def ask(
+        self, name: str, kind: SpanKind, attributes: Mapping[str, Any], context: Context, *, is_leaf: bool = False
+    ) -> Asked:
+        """Gives a span its identity, and asks the sampler about it as the tracer would.
+
+        A leaf that is not recorded gets none: nobody would ever see it.
+        """
         tracer = self._tracer
-        above: SpanContext | None = get_current_span(context).get_span_context()
+        above: SpanContext | None = get_current_span(context).get_span_context() if context else None
         ids = tracer.id_generator
         if above is None or not above.is_valid:
             above, trace_id, random = None, ids.generate_trace_id(), self._random
         else:
             trace_id, random = above.trace_id, bool(above.trace_flags & _RANDOM)
         result = tracer.sampler.should_sample(context, trace_id, name, kind, attributes, ())
+        if is_leaf and not result.decision.is_recording():
+            return Asked(INVALID_SPAN_CONTEXT, above, result)
         flags = _SAMPLED if result.decision.is_sampled() else _NOT_SAMPLED
         if random:
             flags = TraceFlags(flags | _RANDOM)
