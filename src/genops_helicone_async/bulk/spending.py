@@ -20,13 +20,14 @@ class JobSpending:
     that is sent again, for nobody knows whether it was billed before.
     """
 
-    __slots__ = ("_journal", "_worst_case", "tracker")
+    __slots__ = ("_journal", "_limit_pusd", "_worst_case", "tracker")
 
     def __init__(
         self, journal: Journal, limit_pusd: int | None, worst_case: Callable[[ChatRequest], Awaitable[int]]
     ) -> None:
         self._journal = journal
         self._worst_case = worst_case
+        self._limit_pusd = limit_pusd
         budget = None if limit_pusd is None else max(0, limit_pusd - self.spent_pusd) / PUSD_PER_USD
         self.tracker = CostTracker("bulk", budget=budget)
 
@@ -35,6 +36,11 @@ class JobSpending:
         """What all runs have spent so far, what is in doubt included."""
         tally = self._journal.tally
         return tally.cost_pusd + tally.in_doubt_pusd + self._journal.recovered.doubt_pusd
+
+    @property
+    def left_pusd(self) -> int | None:
+        """What the job may still cost; None without a limit."""
+        return None if self._limit_pusd is None else max(0, self._limit_pusd - self.spent_pusd)
 
     async def before_again(self, rows: list[Row]) -> None:
         """Counts what rows that are sent again may have cost before, safely, before they are sent."""

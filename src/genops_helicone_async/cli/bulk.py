@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .bulk_inputs import add_input_options, add_limit_options
+from .bulk_ray import add_ray_options, check_ray, ray_of
 from .bulk_via import add_via_options, check_via
 from .failures import WRONG_USAGE, CommandError
 from .options import (
@@ -56,6 +57,7 @@ def add_to(commands: Any) -> None:
     _add_job_options(parser)
     _add_money_options(parser)
     add_via_options(parser)
+    add_ray_options(parser)
     add_input_options(parser)
     add_target_options(parser)
     add_limit_options(parser)
@@ -113,6 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output is None:
         raise CommandError("give -o OUTPUT.jsonl, where the answers go; - is standard output", WRONG_USAGE)
     check_via(arguments)
+    check_ray(arguments)
     if arguments.report is not None:
         from .bulk_page import check_page
 
@@ -137,9 +140,10 @@ def run(arguments: argparse.Namespace) -> int:
         check_output(output, overwrite=arguments.overwrite, inputs=inputs)
     if bad_lines is not None:
         check_output(bad_lines, overwrite=True, inputs=inputs)
-    return run_on_loop(run_job(Begun(
-        arguments=arguments, adapter=adapter, source=source, defaults=defaults, output=output, bad_lines=bad_lines,
-    )))  # fmt: skip
+    with ray_of(arguments):
+        return run_on_loop(run_job(Begun(
+            arguments=arguments, adapter=adapter, source=source, defaults=defaults, output=output, bad_lines=bad_lines,
+        )))  # fmt: skip
 
 
 __all__ = ["DRAIN_S", "TIMEOUT_S", "WAIT_FOR_GATEWAY_S", "add_to", "run"]

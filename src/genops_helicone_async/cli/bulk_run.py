@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -29,11 +29,15 @@ from ..models import PUSD_PER_USD
 from .bulk_end import MOST_NAMED, JobEnd, print_end
 from .bulk_inputs import configure_limits
 from .bulk_page import write_page
+from .bulk_ray import charged, released, rows_over_ray
 from .bulk_via import Via, open_via, window_of
 from .failures import FAILED, INTERRUPTED, CommandError, reason
 from .interrupts import Interrupts
 from .progress import view_for
 from .summary import counted
+
+if TYPE_CHECKING:
+    from ..integrations.ray import RayRows
 
 _DECIDING = ("provider", "providers", "model", "system", "max_tokens", "temperature")
 """Options that decide what is answered; a job goes on with the same, unless it is told that they are new."""
@@ -88,7 +92,7 @@ def identity_of(arguments: argparse.Namespace, fingerprint: Fingerprint | None) 
 class _Run:
     """One run of a job whose files are open."""
 
-    __slots__ = ("_arguments", "_begun", "_files", "_live", "_rows_before", "_started", "_via", "_view")
+    __slots__ = ("_arguments", "_begun", "_files", "_live", "_ray", "_rows_before", "_started", "_via", "_view")
 
     def __init__(self, begun: Begun, files: JobFiles, view: View) -> None:
         self._begun = begun
@@ -98,6 +102,7 @@ class _Run:
         self._rows_before = files.recovered.tally.done
         self._started = time.monotonic()
         self._via: Via
+        self._ray: RayRows | None = None
 
     async def finished(self) -> int:
         """The job is done already: nothing is sent."""
@@ -130,9 +135,10 @@ class _Run:
         except ConfigurationError:
             await journal.close()
             raise
+        ray = self._ray = rows_over_ray(arguments, live, spending, self._view.note)
         job = BulkJob(
-            rows_of(source, reader, arguments.from_line), source.stop, via.executor, journal, view=self._view,
-            window=window_of(arguments), before_again=spending.before_again,
+            rows_of(source, reader, arguments.from_line), source.stop, ray or via.executor, journal, view=self._view,
+            window=window_of(arguments), before_again=charged(ray, spending),
         )  # fmt: skip
         self._tell_of_earlier_runs()
         try:
@@ -146,7 +152,7 @@ class _Run:
             if journal.failure is None:
                 raise
             raise self._not_written(journal, exc) from None
-        await self._tell(self._end(journal, job, via.stopped))
+        await self._tell(self._end(journal, job, ray.stopped if ray is not None else via.stopped))
         if job.is_interrupted:
             self._say_how_it_ended(job)
             return INTERRUPTED
@@ -178,7 +184,7 @@ class _Run:
 
     def _end(self, tally_of: Journal, job: BulkJob | None = None, stopped: str | None = None) -> JobEnd:
         output, recovered = self._begun.output, self._files.recovered
-        twice = _named(job.again if job else recovered.again)
+        twice = [*_named(job.again if job else recovered.again), *released(self._ray)]
         bad_lines = self._begun.bad_lines
         go_on = None
         if recovered.journal_path is not None and job is not None and not job.is_finished:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ..client import GenOpsHeliconeAsyncAdapter
 
 POLL_S = 60.0
+READ_AHEAD_ROWS = 256
+"""Rows beyond those in flight that workers on Ray are given in good time."""
 _SECONDS_A_CALL = 20.0
 """What a live call is taken to last until some were measured: `--max-in-flight` over it is the rate counted on."""
 
@@ -162,7 +164,9 @@ async def open_via(
 
 
 def window_of(arguments: argparse.Namespace) -> int | None:
-    """How many rows may be out at once; batches know themselves what they have sent."""
+    """How many rows may be out at once; batches know themselves what they have sent, and workers on Ray read ahead."""
+    if arguments.ray is not None:
+        return int(arguments.max_in_flight + READ_AHEAD_ROWS)
     return arguments.max_in_flight if arguments.via == "live" else None
 
 

@@ -75,13 +75,17 @@ def adapter_from(arguments: argparse.Namespace, **settings: Any) -> GenOpsHelico
     """
     from .. import GenOpsHeliconeAsyncAdapter
 
-    return GenOpsHeliconeAsyncAdapter(
-        gateway_url=arguments.gateway_url,
-        gateway_dialect=arguments.dialect,
-        provider_urls=dict(arguments.provider_url) or None,
-        trust_env=arguments.trust_env,
-        **settings,
-    )
+    return GenOpsHeliconeAsyncAdapter(**adapter_settings(arguments), **settings)
+
+
+def adapter_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The adapter's keywords that the connection options stand for."""
+    return {
+        "gateway_url": arguments.gateway_url,
+        "gateway_dialect": arguments.dialect,
+        "provider_urls": dict(arguments.provider_url) or None,
+        "trust_env": arguments.trust_env,
+    }
 
 
 def positive(text: str) -> float:
@@ -131,6 +135,7 @@ def _models(given: list[str]) -> dict[str, Any]:
 
 __all__ = [
     "adapter_from",
+    "adapter_settings",
     "add_connection_options",
     "add_json_option",
     "add_target_options",
