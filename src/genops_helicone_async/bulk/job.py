@@ -278,7 +278,7 @@ class BulkJob:
                 ended_well and self._is_taken and self._is_read and not self.is_interrupted and not self._ready
                 and not self._out and not self._offered and not journal.waiting and not self.tally.unsent
             )  # fmt: skip
-        await journal.close(is_finished=self.is_finished)
+        await journal.close(is_finished=self.is_finished, is_sorted=journal.is_ordered)
 
 
 def _interrupted(line: int, custom_id: str) -> Outcome:

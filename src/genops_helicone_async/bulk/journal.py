@@ -22,6 +22,7 @@ from .journal_rows import Finished, Piece, RowTable, State, Taken
 from .output_order import OutputOrder
 from .ports import Outcome
 from .recovery import Recovered
+from .rewriting import lines_are_sorted, sort_lines
 from .rows import BadLine, Row
 
 T = TypeVar("T")
@@ -69,6 +70,11 @@ class Journal:
     def output(self) -> AppendedFile:
         """Where the answers are."""
         return self._files.output
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the output is in the order of the input."""
+        return self._order.is_ordered
 
     @property
     def keeps_bad_lines(self) -> bool:
@@ -128,22 +134,23 @@ class Journal:
         result: T = await future
         return result
 
-    async def close(self, *, is_finished: bool = False) -> None:
+    async def close(self, *, is_finished: bool = False, is_sorted: bool = False) -> None:
         """Writes what is left, and closes the files; with `is_finished` the job has nothing left to do.
+
+        With `is_sorted`, lines that an earlier run has written too late are brought to their place before.
 
         Raises:
             OSError: not everything could be written.
         """
         try:
             if self.failure is None:
-                if is_finished:
-                    self._add().changes.append((_finish, asyncio.get_running_loop().create_future()))
                 self._is_closing = True
                 self._wake.set()
             if self._work is not None:
                 await self._work
         finally:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._close_files)
+            end = partial(self._close_files, is_finished=is_finished and self.failure is None, is_sorted=is_sorted)
+            await asyncio.get_running_loop().run_in_executor(self._thread, end)
             self._thread.shutdown(wait=False)
         if self.failure is not None:
             raise self.failure
@@ -272,15 +279,19 @@ class Journal:
         sql.execute("DELETE FROM held WHERE line = ?", (line,))
         return Piece(line, State(state), bytes(data))
 
-    def _close_files(self) -> None:
-        self._files.output.close()
-        if self._files.errors is not None:
-            self._files.errors.close()
-        close_journal(self._files.journal, self.recovered.journal_path)
-
-
-def _finish(connection: sqlite3.Connection) -> None:
-    connection.execute("UPDATE job SET is_finished = 1")
+    def _close_files(self, *, is_finished: bool, is_sorted: bool) -> None:
+        files = self._files
+        sql, output, path = files.journal, files.output.path, self.recovered.journal_path
+        files.output.close()
+        if files.errors is not None:
+            files.errors.close()
+        try:
+            if is_finished:
+                if is_sorted and path is not None and output is not None and not lines_are_sorted(sql):
+                    sort_lines(sql, output)
+                sql.execute("UPDATE job SET is_finished = 1")
+        finally:
+            close_journal(sql, path)
 
 
 def _as_os_error(exc: Exception) -> Exception:

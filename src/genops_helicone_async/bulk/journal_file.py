@@ -11,6 +11,7 @@ from ..errors import ConfigurationError
 VERSION = 1
 _APPLICATION = 0x67656E6F
 _MAGIC = b"SQLite format 3\0"
+_APPLICATION_AT = 68  # of the file: where SQLite keeps it
 _CACHE_KIB = 4_096
 _SCHEMA = """
 CREATE TABLE job (
@@ -100,6 +101,8 @@ def _locked(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+        if not connection.execute("PRAGMA page_count").fetchone()[0]:  # new: whose it is, is the first that it says
+            connection.execute(f"PRAGMA application_id={_APPLICATION}")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
@@ -119,15 +122,9 @@ def _locked(path: Path) -> sqlite3.Connection:
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> None:
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if not tables and not application:
-        connection.executescript(
-            f"BEGIN;{_SCHEMA}PRAGMA application_id={_APPLICATION};PRAGMA user_version={VERSION};COMMIT;"
-        )
-    elif application != _APPLICATION:
-        raise ConfigurationError(_no_journal(path))
+    if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version={VERSION};COMMIT;")
     elif version != VERSION:
         raise ConfigurationError(
             f"{path} was written by another version of this program (journal {version}, this one knows {VERSION}): "
@@ -138,10 +135,11 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> None:
 def _refuse_foreign(path: Path) -> None:
     try:
         with path.open("rb") as file:
-            head = file.read(len(_MAGIC))
+            head = file.read(_APPLICATION_AT + 4)
     except FileNotFoundError:
         return
-    if head not in (b"", _MAGIC):
+    is_ours = head.startswith(_MAGIC) and head[_APPLICATION_AT:] == _APPLICATION.to_bytes(4, "big")
+    if head and not is_ours:
         raise ConfigurationError(_no_journal(path))
 
 

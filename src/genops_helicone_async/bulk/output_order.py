@@ -17,23 +17,23 @@ class OutputOrder:
     Of what is held it knows the line numbers only: `fetch` gives the rest.
     """
 
-    __slots__ = ("_early", "_expected", "_fetch", "_is_ordered", "has_more")
+    __slots__ = ("_early", "_expected", "_fetch", "has_more", "is_ordered")
 
     def __init__(self, fetch: Callable[[int], Piece], *, is_ordered: bool) -> None:
         self._fetch = fetch
-        self._is_ordered = is_ordered
+        self.is_ordered = is_ordered
         self._expected: deque[int] = deque()
         self._early: set[int] = set()
         self.has_more = False
 
     def expect(self, line: int) -> None:
         """There will be an outcome of this line, to be written after those expected before."""
-        if self._is_ordered:
+        if self.is_ordered:
             self._expected.append(line)
 
     def sort(self, pieces: Sequence[Piece]) -> tuple[Sequence[Piece], Sequence[Piece]]:
         """What can be written now, and what is to be held."""
-        if not self._is_ordered:
+        if not self.is_ordered:
             return pieces, ()
         arrived = {piece.line: piece for piece in pieces}
         ready: list[Piece] = []

@@ -28,7 +28,13 @@ def drop_failed(sql: sqlite3.Connection, output: Path) -> None:
 
 def sort_lines(sql: sqlite3.Connection, output: Path) -> None:
     """Brings the lines of the output into the order of the input."""
-    _rewrite(sql, output, _ALL)
+    _rewrite(sql, Path(os.path.realpath(output)), _ALL)
+
+
+def lines_are_sorted(sql: sqlite3.Connection) -> bool:
+    """Whether the lines of the output are in the order of the input."""
+    places = "SELECT at, lag(at) OVER (ORDER BY line) AS before FROM row WHERE at IS NOT NULL"
+    return not sql.execute(f"SELECT EXISTS (SELECT 1 FROM ({places}) WHERE at < before)").fetchone()[0]  # noqa: S608
 
 
 def finish_rewrite(sql: sqlite3.Connection, output: Path) -> None:
@@ -106,4 +112,4 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-__all__ = ["drop_failed", "finish_rewrite", "sort_lines"]
+__all__ = ["drop_failed", "finish_rewrite", "lines_are_sorted", "sort_lines"]

@@ -1,0 +1,41 @@
+"""What tests of bulk jobs do with their files: inputs, outputs read back, and a folder as a crash would leave it."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+
+def write(rows: list[Any], path: str = "in.jsonl") -> None:
+    """An input file; a text among the rows is a line as it is."""
+    lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+    Path(path).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def numbered(count: int, **fields: Any) -> list[dict[str, Any]]:
+    """So many different rows."""
+    return [{"message": f"Row {number}", "provider": "groq", **fields} for number in range(1, count + 1)]
+
+
+def lines_of(path: str | Path) -> list[Any]:
+    """The values of a JSONL file."""
+    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+
+
+def numbers_of(path: str | Path = "out.jsonl") -> list[int]:
+    """The line numbers of the rows in an output, as they stand there."""
+    return [line["receipt"]["line"] for line in lines_of(path)]
+
+
+def pico(path: str | Path = "out.jsonl") -> int:
+    """Pico-dollars of all receipts."""
+    return sum(round(line["receipt"]["cost_usd"] * 10**12) for line in lines_of(path))
+
+
+def crash_image(folder: Path, into: Path) -> Path:
+    """A copy of a job's files as they are at this moment, which is what a process that is killed leaves."""
+    into.mkdir()
+    for path in folder.iterdir():
+        if path.is_file():
+            shutil.copy(path, into / path.name)
+    return into
