@@ -1,6 +1,6 @@
 """CPU per call of `chat_async` against aiohttp bare and tuned, and against a raw protocol, interleaved in one run.
 
-    python benchmarks/overhead.py [--rounds 7] [--seconds 0.5] [--concurrency 1 64 512] [--only SIDE …]
+    python benchmarks/overhead.py [--rounds 5] [--seconds 0.5] [--concurrency 1 64 512] [--only SIDE …]
         [--transport direct|session] [--uvloop] [--quick] [--json]
 
 What counts is user CPU as a ratio to bare aiohttp in the same round: on loopback, wall and system time say more about
@@ -137,7 +137,7 @@ def chart_of(result: dict[str, Any], options: argparse.Namespace) -> str:
 
 def main() -> None:
     """Parses the arguments, runs the comparison and publishes it."""
-    parser = harness.parser(__doc__, rounds=7)
+    parser = harness.parser(__doc__, rounds=5)
     parser.add_argument("--seconds", type=float, default=0.5, help="CPU time that a measurement takes at least")
     parser.add_argument("--least-calls", type=int, default=300, help=argparse.SUPPRESS)
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 64, 512])

@@ -4,8 +4,9 @@
 
 In flight: ours beside tuned aiohttp, on connections that are open already. The server answers after a delay that makes
 it `--rate` calls a second at every level, evenly spread, and counts how many wait for it at once: a level that was not
-reached is measured again at half the rate. Providers and teams: 64 in flight without a delay, every call to the next one of them; each team
-has a budget of its own. All of ours has budgets, limits, costs and metrics on. The garbage collector is left alone.
+reached is measured again at half the rate. Providers and teams: 64 in flight without a delay, every call to the next
+one of them; each team has a budget of its own. All of ours has budgets, limits, costs and metrics on. The garbage
+collector is left alone.
 """
 
 from __future__ import annotations
@@ -166,9 +167,10 @@ def chart_of(result: dict[str, Any], options: argparse.Namespace) -> str:
         "providers, 64 in flight": [line(OURS, result["providers"], "a")],
         "teams, 64 in flight": [line(OURS, result["teams"], "a")],
     }
+    rates = sorted({row["rate"] for rows in result["in_flight"].values() for row in rows.values()}, reverse=True)
     caption = (
         f"{harness.method(options, result['surroundings'])} In flight: on open connections, the server answers after "
-        f"a delay that makes it {result['rate']:,} calls a second at every level."
+        f"a delay that makes it {' or '.join(f'{rate:,}' for rate in rates)} calls a second."
     )
     return line_charts("CPU per call as everything grows", panels, "CPU (user and system), µs a call", caption)
 

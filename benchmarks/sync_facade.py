@@ -1,6 +1,6 @@
 """Microseconds that the synchronous adapter adds to a call: `chat` against `chat_async`, one at a time and in threads.
 
-    python benchmarks/sync_facade.py [--rounds 7] [--calls 2000] [--quick] [--json]
+    python benchmarks/sync_facade.py [--rounds 5] [--calls 2000] [--quick] [--json]
 
 One at a time: a thread that calls `chat` again and again, against a task that awaits `chat_async`. In threads: 16
 threads against 16 tasks. `over` is the difference to the asynchronous side in the same round, in CPU of the whole
@@ -130,7 +130,7 @@ def chart_of(result: dict[str, Any], options: argparse.Namespace) -> str:
 
 def main() -> None:
     """Parses the arguments, runs the comparison and publishes it."""
-    parser = harness.parser(__doc__, rounds=7)
+    parser = harness.parser(__doc__, rounds=5)
     parser.add_argument("--calls", type=int, default=2000)
     parser.add_argument("--levels", type=int, nargs="+", default=[1, 16], help="calls at once")
     parser.add_argument("--concurrency", type=int, help=argparse.SUPPRESS)
