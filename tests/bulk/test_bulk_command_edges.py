@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from genops_helicone_async._rules.strategies import STRATEGIES
 from genops_helicone_async.cli import main
+from genops_helicone_async.cli.options import _STRATEGIES
 from genops_helicone_async.cli.pace import Standing
 from genops_helicone_async.testing import Fault, SandboxGateway
 
@@ -189,6 +191,21 @@ def test_a_dry_run_refuses_who_cannot_be_asked(gateway: SandboxGateway, capsys: 
     Path("in.jsonl").write_text('{"message": "x"}\n')
     assert main(["bulk", "in.jsonl", "--dry-run", "--provider", "opnai"]) == 2
     assert "opnai" in capsys.readouterr().err
+
+
+def test_rows_are_spread_by_the_strategy(gateway: SandboxGateway, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--strategy` says who is asked first, in a dry run as in a run; the names are those that routing has."""
+    Path("in.jsonl").write_text("".join(json.dumps({"message": f"Question {n}"}) + "\n" for n in range(30)))
+    options = ["--providers", "openai,groq,anthropic", "--strategy", "round_robin", "--json"]
+    assert main(["bulk", "in.jsonl", "--dry-run", *options]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [one["rows"] for one in told["by_model"]] == [10, 10, 10]
+    assert main(["bulk", "in.jsonl", "-o", "out.jsonl", "-q", *options]) == 0
+    came = json.loads(capsys.readouterr().out)
+    assert {name: one["asked"] for name, one in came["by_provider"].items()} == {
+        "anthropic": 10, "groq": 10, "openai": 10,
+    }  # fmt: skip
+    assert tuple(sorted(STRATEGIES)) == _STRATEGIES
 
 
 def test_progress_for_a_machine(gateway: SandboxGateway, capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,7 +49,7 @@ def test_each_command_explains_itself(command: str, capsys: pytest.CaptureFixtur
         (["chat", "", "--provider=a", "--providers=b"], "argument --providers: not allowed with argument --provider"),
         (["chat", "", "--providers", "a,"], "argument --providers: 'a,' has an empty name: write them as openai,groq"),
         (["chat", "hi", "--provider-url", "openai"], "argument --provider-url: 'openai' is not PROVIDER=URL"),
-        (["bulk", "in.jsonl"], "the following arguments are required: -o/--output"),
+        (["bulk"], "the following arguments are required: INPUT"),
         (["bulk", "in.jsonl", "-o", "out.jsonl", "--max-in-flight", "0"], "argument --max-in-flight: 0 is less than 1"),
         (["demo", "--speed", "0"], "argument --speed: 0 is not above 0"),
     ],

@@ -39,7 +39,7 @@ from .summary import counted
 if TYPE_CHECKING:
     from ..integrations.ray import RayRows
 
-_DECIDING = ("provider", "providers", "model", "system", "max_tokens", "temperature")
+_DECIDING = ("provider", "providers", "model", "strategy", "system", "max_tokens", "temperature")
 """Options that decide what is answered; a job goes on with the same, unless it is told that they are new."""
 _OF_INPUT = ("from_line", "format", "prompt_column", "ignore_columns")
 

@@ -12,6 +12,9 @@ from .failures import WRONG_USAGE, CommandError
 if TYPE_CHECKING:
     from ..client import GenOpsHeliconeAsyncAdapter
 
+_STRATEGIES = (
+    "cost_optimized", "failover", "least_busy", "performance_optimized", "quality_optimized", "round_robin", "weighted",
+)  # fmt: skip
 _DIALECTS = ("auto", "helicone", "proxy", "rust", "openai")
 
 
@@ -25,6 +28,7 @@ def add_target_options(parser: argparse.ArgumentParser) -> None:
         "--model", metavar="[P=]M", action="append", default=[],
         help="the model; PROVIDER=MODEL, repeated, names one for each provider (default: each provider's own)",
     )  # fmt: skip
+    group.add_argument("--strategy", choices=_STRATEGIES, help="who of several is asked first (default failover)")
     group = parser.add_argument_group("how")
     group.add_argument("--system", metavar="TEXT", help="the system prompt")
     group.add_argument("--max-tokens", metavar="N", type=int, help="longest answer, in tokens")
@@ -58,6 +62,7 @@ def chat_keywords(arguments: argparse.Namespace) -> dict[str, Any]:
     keywords = {
         "provider": arguments.provider,
         "providers": arguments.providers,
+        "routing_strategy": arguments.strategy,
         "system_prompt": arguments.system,
         "max_tokens": arguments.max_tokens,
         "temperature": arguments.temperature,
