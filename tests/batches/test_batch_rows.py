@@ -10,7 +10,12 @@ import msgspec
 import pytest
 from batch_parts import CLAUDE, FAST, FileJournal, adapter_at, cost_pusd, each, outcomes_of, row
 
-from genops_helicone_async import AuthenticationError, ConfigurationError, multi_provider_cost_tracking
+from genops_helicone_async import (
+    AuthenticationError,
+    ConfigurationError,
+    GenOpsHeliconeAsyncAdapter,
+    multi_provider_cost_tracking,
+)
 from genops_helicone_async.bulk.batches import BatchRows
 from genops_helicone_async.bulk.rows import Row
 from genops_helicone_async.testing import Fault, SandboxGateway
@@ -247,6 +252,7 @@ async def test_run_that_is_left_holds_no_money(sandbox: SandboxGateway, journal:
         )
         (status,) = adapter.get_budget_status()
     assert [outcome.kind for outcome in found] == ["answered"]
+    assert held == [0]
     assert (status.held, round(status.settled * 10**12)) == (0, sandbox.bill.total_pusd)
 
 
@@ -280,6 +286,14 @@ async def test_provider_without_batches_is_told_before_anything_is_sent(
         with pytest.raises(ConfigurationError, match="--via live"):
             await outcomes_of(BatchRows(adapter, journal, FAST), [by_default])
     assert len(sandbox.bill) == 1
+
+
+async def test_gateway_of_ones_own_takes_no_batches(sandbox: SandboxGateway, journal: FileJournal) -> None:
+    """Where calls do not go to the provider's host with its own key, the message says that a batch needs it."""
+    async with GenOpsHeliconeAsyncAdapter(sandbox.api_key, gateway_url=sandbox.url) as adapter:
+        (refused,) = await outcomes_of(BatchRows(adapter, journal, FAST), [row(1)])
+    assert refused.kind == "failed"
+    assert "OPENAI_API_KEY" in str(refused.reason)
 
 
 async def test_rows_that_come_late_are_not_waited_for(sandbox: SandboxGateway, journal: FileJournal) -> None:

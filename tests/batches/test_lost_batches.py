@@ -112,6 +112,29 @@ async def test_another_jobs_batch_of_the_same_size_is_not_taken_for_ours(
     assert len({billed.request_id for billed in sandbox.bill}) == len(sandbox.bill) == 4
 
 
+async def test_running_batch_of_another_size_is_no_suspect(
+    sandbox: SandboxGateway, journal: FileJournal, tmp_path: Path
+) -> None:
+    """Another job's batch that runs on and on holds nobody up, if it has another number of rows."""
+    begun = asyncio.Event()
+    theirs = FileJournal(tmp_path / "theirs.journal")
+    async with adapter_at(sandbox) as adapter:
+        sandbox.batches.stall()
+        other = BatchRows(adapter, theirs, FAST, note=lambda line: begun.set())
+        async with other.outcomes(each([row(1, **CLAUDE), row(2, **CLAUDE)])):
+            await begun.wait()
+        sandbox.faults.add(Fault(kind="reset", model="batches", times=1))
+
+        def note(line: str) -> None:
+            if " has 1 rows " in line:
+                sandbox.batches.resume()
+
+        found = await outcomes_of(BatchRows(adapter, journal, FAST, note=note), [row(1, **CLAUDE)])
+    theirs.close()
+    assert [outcome.kind for outcome in found] == ["answered"]
+    assert len(sandbox.batches.known) == 2
+
+
 async def test_suspect_that_still_runs_keeps_ours_from_being_submitted(
     sandbox: SandboxGateway, journal: FileJournal
 ) -> None:
