@@ -85,9 +85,10 @@ def data(plan: dict[str, Any], prompts: list[str]) -> dict[str, Any]:
     return {"rows": rows.take_all()}
 
 
-def cli(arguments: list[str], folder: str) -> dict[str, Any]:
+def cli(arguments: list[str], folder: str, environ: dict[str, str]) -> dict[str, Any]:
     """A command of the command line, in a folder."""
     os.chdir(folder)
+    os.environ.update(environ)
     out, err = StringIO(), StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         status = command(arguments)

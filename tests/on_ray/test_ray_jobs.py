@@ -235,3 +235,20 @@ def test_a_pipeline_of_ray_data_has_answers_beside_its_prompts(driver: Driver, g
     assert sorted(row["prompt"] for row in rows) == prompts
     assert all(row["answer"].startswith(f"About '{row['prompt']}") and row["error"] == "" for row in rows)
     assert sum(round(row["cost"] * 10**12) for row in rows) == gateway.bill.total_pusd
+
+
+@costly
+def test_the_command_does_a_file_over_ray(driver: Driver, gateway: SandboxGateway, tmp_path: Path) -> None:
+    """`--ray auto` uses the Ray that is there; the rest is as without: the wall of money, going on, every row once."""
+    rows = [{"message": f"Question {number}", "provider": "openai", "max_tokens": 20} for number in range(1, 61)]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    options = ["bulk", "in.jsonl", "-o", "out.jsonl", "-q", "--ray", "auto", "--ray-workers", "2", "--max-cost"]
+    environ = {"HELICONE_GATEWAY_URL": gateway.url, "HELICONE_API_KEY": KEY}
+    first = driver.does("cli", arguments=[*options, "0.0004"], folder=str(tmp_path), environ=environ)
+    assert (first["status"], "rows given back unsent" in first["out"]) == (1, True)
+    assert gateway.bill.total_pusd <= 400_000_000
+    then = driver.does("cli", arguments=[*options, "1"], folder=str(tmp_path), environ=environ)
+    assert (then["status"], "60 rows: 60 answered, 0 failed" in then["out"]) == (0, True)
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert sorted(line["receipt"]["line"] for line in lines) == list(range(1, 61))
+    assert sum(round(line["receipt"]["cost_usd"] * 10**12) for line in lines) == gateway.bill.total_pusd

@@ -74,7 +74,7 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
         if limits and url is None:
             raise ConfigurationError(
                 f"{' and '.join(limits)} would hold for each worker on Ray by itself, and the sum would pass them: "
-                "give state_url='redis://host:6379/0', a Redis or Valkey server where the workers share them"
+                "give state_url='redis://host:6379/0', or set GENOPS_STATE_URL: a server where the workers share them"
             )
         return plan
 
