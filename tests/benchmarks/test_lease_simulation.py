@@ -56,7 +56,7 @@ def test_what_is_passed_would_be_seen(modules: dict[str, ModuleType]) -> None:
 
 WRONG = {
     "holds": ("local taken = plus(plus(a.settled, a.held), amount)", "local taken = plus(a.settled, amount)"),
-    "room": ("local give = math.min(a.extra, math.floor(room[1] / (2 * live)))", "local give = a.extra"),
+    "who lives": ("alive, '-inf', now,", "alive, '-inf', now + 60000,"),
 }
 
 
@@ -64,7 +64,7 @@ WRONG = {
 def test_a_server_that_gives_too_much_is_found_out(
     modules: dict[str, ModuleType], server_url: str, monkeypatch: pytest.MonkeyPatch, forgotten: str
 ) -> None:
-    """With a script that forgets what others hold, or how little room there is, the same run overshoots."""
+    """With a script that forgets what others hold, or takes the living for dead, the same run overshoots."""
     right, wrong = WRONG[forgotten]
     script = modules["simulated_world"].MONEY_SCRIPT
     assert right in script
