@@ -15,7 +15,7 @@ class RequestLimit:
     """At most `burst` requests at once and `requests_per_minute` after that, on one event loop.
 
     aiolimiter's waiters stand in a heap by amount, and each that waits there on uvloop spins: so one waits at a time,
-    the others in the queue in front. Its rate cannot change, it takes nothing back, and asking it takes sixteen calls
+    the others in the queue in front. Its rate cannot change, it takes nothing back, and asking it takes a dozen calls
     of functions: so it only waits, each time made as full as the bucket is. With a store, what all processes send
     together keeps to the limit; what is sent here keeps to it by itself, too, so that it still does when the store is
     away.

@@ -1,0 +1,118 @@
+"""Shortcuts of the usual call: they say what the long way says, and nothing that was put off is missing."""
+
+import random
+import threading
+from typing import Any
+
+import pytest
+
+from genops_helicone_async._flow.tally import Tally
+from genops_helicone_async._rules.buckets import Bucket
+from genops_helicone_async._rules.ledger import LedgerRow
+from genops_helicone_async._rules.metric_cells import MetricCells
+from genops_helicone_async._wire.openai_shape import decode_chat
+from genops_helicone_async.chat_request import ChatRequest
+from genops_helicone_async.errors import ConfigurationError
+
+CALLS = 1_000
+
+
+def row(number: int, **changed: Any) -> LedgerRow:
+    """A row of an answered attempt."""
+    given: dict[str, Any] = {
+        "request_id": str(number), "at_s": 0.0, "provider": "openai", "model": "m", "status": "ok",
+        "cost_pusd": number, "input_tokens": 3, "output_tokens": 4, "duration_ms": 10.0, "team": "t",
+    }  # fmt: skip
+    return LedgerRow(**{**given, **changed})
+
+
+def test_a_bucket_takes_at_once_what_it_would_take() -> None:
+    """Whatever comes before: where the short way takes, the long way does, and both are as full afterwards."""
+    draw, now_s, taken = random.Random(1), 0.0, 0
+    short, long = Bucket(10.0, 3.0, now_s), Bucket(10.0, 3.0, now_s)
+    for _ in range(2_000):
+        now_s += draw.choice((0.0, 0.1, 0.4, 9.0))
+        amount = draw.choice((0.5, 1.0, 4.0, 12.0))
+        if short.take_if_full_enough(amount, now_s):
+            taken += 1
+            assert long.take(amount, now_s)
+        assert short.level(now_s) == long.level(now_s) <= 10.0
+    assert 500 < taken < 2_000
+
+
+def test_a_paused_bucket_takes_nothing_at_once() -> None:
+    """However full it is."""
+    bucket = Bucket(10.0, 1.0, 0.0)
+    bucket.pause_until(5.0, 0.0)
+    assert [bucket.take_if_full_enough(1.0, at_s) for at_s in (0.0, 4.9, 5.0)] == [False, False, True]
+
+
+def test_attempts_that_were_put_off_are_counted_before_anybody_reads() -> None:
+    """The same sums, histograms and waits as when each is counted at once."""
+    at_once, later = MetricCells(), MetricCells()
+    for number in range(CALLS):
+        with at_once.lock:
+            at_once.attempt("chat", row(number))
+            at_once.waits_ms.of(("openai",)).add(number)
+        later.later("chat", row(number), float(number))
+    told = [
+        [
+            (labels, line.requests, line.cost_pusd, line.duration_s.counts, line.input_usage.total)
+            for labels, line in each
+        ]
+        for each in (at_once.lines(), later.lines())
+    ]
+    assert told[0] == told[1]
+    assert [cell.take() for _, cell in later.waits_ms] == [cell.take() for _, cell in at_once.waits_ms] == [499.5]
+
+
+def test_sums_put_off_by_several_threads_are_whole() -> None:
+    """Every call of every thread is in the summary, whoever added up last."""
+    tally = Tally()
+
+    def add() -> None:
+        for number in range(CALLS):
+            tally.add([row(number)], failed=number % 2 == 0, cached=False)
+
+    threads = [threading.Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    told = tally.summary()
+    assert (told.request_count, told.error_count, told.input_tokens) == (4 * CALLS, 2 * CALLS, 12 * CALLS)
+    assert told.cost_by_team == {"t": told.total_cost} == {"t": 4 * sum(range(CALLS)) / 1e12}
+
+
+def test_labels_that_were_right_once_do_not_let_others_pass() -> None:
+    """Neither a wrong one beside them, nor one that is no text."""
+    ChatRequest(message="Hi", provider="openai", team="t", temperature=1, max_tokens=1)
+    with pytest.raises(ConfigurationError, match="`team` is empty"):
+        ChatRequest(message="Hi", provider="openai", team=" ")
+    with pytest.raises(TypeError, match="`team` must be a string, not list"):
+        ChatRequest(message="Hi", provider="openai", team=["t"])  # type: ignore[arg-type]
+    for name in ("temperature", "max_tokens"):
+        with pytest.raises(TypeError, match=f"`{name}` must be"):
+            ChatRequest(message="Hi", provider="openai", team="t", **{name: True})
+
+
+@pytest.mark.parametrize("content", ["", "Hi", "\ud800"])
+def test_plain_messages_are_looked_at_like_any_other(content: str) -> None:
+    """A text that is no text is refused, in a plain message and in one with a name."""
+    for message in ({"role": "user", "content": content}, {"role": "user", "content": content, "name": "me"}):
+        if content == "\ud800":
+            with pytest.raises(ConfigurationError, match="unpaired surrogate"):
+                ChatRequest(message=[message])
+        else:
+            assert ChatRequest(message=[message]).messages() == [message]
+    with pytest.raises(ConfigurationError, match="has role 'poet'"):
+        ChatRequest(message=[{"role": "poet", "content": content}])
+
+
+@pytest.mark.parametrize("usage", [b"[1]", b'"many"', b'{"prompt_tokens": "three"}'])
+def test_a_usage_that_makes_no_sense_loses_no_answer(usage: bytes) -> None:
+    """The answer is there, without usage."""
+    body = b'{"choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}], "usage": ' + usage + b"}"
+    reply = decode_chat(body, gateway=False, provider="openai")
+    assert reply is not None
+    assert (reply.content, reply.usage) == ("Hello", None)
