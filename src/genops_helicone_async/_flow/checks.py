@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import anyio
@@ -20,8 +21,14 @@ if TYPE_CHECKING:
 _REFUSED = (401, 403)
 
 
-async def check_providers(pipeline: Pipeline, limit_s: float | None = None) -> dict[str, ProviderCheck]:
-    """Checks every configured provider, all at once, each within the adapter's timeout or `limit_s`; raises nothing."""
+async def check_providers(
+    pipeline: Pipeline, limit_s: float | None = None, *, others: Collection[str] = ()
+) -> dict[str, ProviderCheck]:
+    """Checks every configured provider, all at once, each within the adapter's timeout or `limit_s`; raises nothing.
+
+    `others` are checked, too.
+    """
+    providers = dict.fromkeys((*pipeline.settings.candidates, *others))
     limit_s = pipeline.settings.timeout_s if limit_s is None else limit_s
     checks: dict[str, ProviderCheck] = {}
 
@@ -29,9 +36,9 @@ async def check_providers(pipeline: Pipeline, limit_s: float | None = None) -> d
         checks[provider] = await _check(pipeline, provider, limit_s)
 
     async with anyio.create_task_group() as group:
-        for provider in pipeline.settings.candidates:
+        for provider in providers:
             group.start_soon(check, provider)
-    return {provider: checks[provider] for provider in pipeline.settings.candidates}
+    return {provider: checks[provider] for provider in providers}
 
 
 async def _check(pipeline: Pipeline, provider: str, limit_s: float) -> ProviderCheck:

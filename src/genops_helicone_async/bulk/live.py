@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -20,7 +20,7 @@ from .. import (
 )
 from .._flow.checks import check_providers
 from .._flow.many import ChatMany
-from ..errors import Attempt, BudgetExceededError
+from ..errors import Attempt, BudgetExceededError, LedgerError
 from .outage import Outage, is_lost, is_unreached
 from .output_lines import output_line
 from .ports import Outcome
@@ -31,7 +31,10 @@ from .wall import Wall
 
 WAIT_FOR_GATEWAY_S = 600.0
 _LOOK_S = 2.0
-_STRIKES = 2
+_PAUSE_S = 0.25
+_ANSWERED = frozenset({"ok", "key_refused", "unsupported"})
+_MOST_ASKED = 8
+_STRIKES = 1
 """How often a row may find nobody while others are answered, before it fails: then it is its own provider's trouble."""
 
 
@@ -47,7 +50,10 @@ class LiveRows:
     budgets hold for rows, too, that say `enforce_budget: false`.
     """
 
-    __slots__ = ("_adapter", "_is_limited", "_looking", "_max_in_flight", "_note", "_outage", "_wall", "stopped")
+    __slots__ = (
+        "_adapter", "_found_away", "_have_answered", "_is_limited", "_looked_at", "_looking", "_max_in_flight",
+        "_note", "_outage", "_wall", "stopped",
+    )  # fmt: skip
 
     def __init__(
         self, adapter: GenOpsHeliconeAsyncAdapter, *, max_in_flight: int = 256, wait_s: float = WAIT_FOR_GATEWAY_S,
@@ -61,6 +67,9 @@ class LiveRows:
         self._wall = Wall()
         self._is_limited = is_limited
         self._looking = asyncio.Lock()
+        self._looked_at = -1.0
+        self._have_answered: set[str] = set()
+        self._found_away = False
         self.stopped: str | None = None
 
     @property
@@ -98,48 +107,54 @@ class LiveRows:
 
     async def _run(self, request: ChatRequest) -> HeliconeResponse:
         """One call, until it is answered or has failed for a reason of its own."""
-        chat = self._adapter._pipeline().run
         lost: list[Attempt] = []
+        try:
+            response = await self._answer(request, lost)
+        except UnsentError as exc:
+            self.stopped = exc.message
+            if lost:  # what was sent before may be billed: it failed, and is not given back
+                raise HeliconeError(exc.message, attempts=tuple(lost), billed="maybe") from exc
+            raise
+        except HeliconeError as exc:
+            exc.attempts = (*lost, *exc.attempts)
+            raise
+        return msgspec.structs.replace(response, attempts=(*lost, *response.attempts)) if lost else response
+
+    async def _answer(self, request: ChatRequest, lost: list[Attempt]) -> HeliconeResponse:
+        """Tries as long as it is worth it; `lost` gets the attempts of tries that may be billed."""
         strikes = 0
         while True:
-            began = time.monotonic()
+            is_asking = await self._outage.enter()
             try:
-                response = await self._sent(chat, request)
-            except BudgetExceededError as exc:
-                if exc.scope == "request" or any(attempt.billed != "no" for attempt in exc.attempts):
-                    raise
-                await self._no_room(exc)
-            except UnsentError as exc:
-                self.stopped = exc.message
-                if lost:  # what was sent before may be billed: it failed, and is not given back
-                    raise HeliconeError(exc.message, attempts=tuple(lost), billed="maybe") from exc
-                raise
+                return await self._sent(request)
             except HeliconeError as exc:
-                strikes += self._outage.was_reached_since(began)
-                if strikes > _STRIKES or not await self._is_away(exc, began):
-                    exc.attempts = (*lost, *exc.attempts)
-                    raise
-                lost += [attempt for attempt in exc.attempts if attempt.billed == "maybe"]
+                error = exc
+                is_away = await self._is_away(exc, was_asking=is_asking)
+            finally:
+                self._outage.leave(was_asking=is_asking)
+            if _is_refusal(error):
+                await self._no_room(error)
+            elif is_away:
+                lost += [attempt for attempt in error.attempts if attempt.billed == "maybe"]
+            elif is_unreached(error) and strikes < _STRIKES:  # the others are answered: once more, and then it fails
+                strikes += 1
+                await asyncio.sleep(_PAUSE_S)
             else:
-                return msgspec.structs.replace(response, attempts=(*lost, *response.attempts)) if lost else response
+                raise error
 
-    async def _sent(
-        self, chat: Callable[[ChatRequest], Awaitable[HeliconeResponse]], request: ChatRequest
-    ) -> HeliconeResponse:
-        """One try, once it may be made."""
-        is_asking = await self._outage.enter()
+    async def _sent(self, request: ChatRequest) -> HeliconeResponse:
+        """One try."""
+        self._wall.enter()
         try:
-            self._wall.enter()
-            try:
-                response = await chat(request)
-            except BaseException as exc:
-                self._wall.leave(exc)
-                raise
-            self._wall.leave()
-            self._outage.reached()
-            return response
-        finally:
-            self._outage.leave(was_asking=is_asking)
+            response = await self._adapter._pipeline().run(request)
+        except BaseException as exc:
+            self._wall.leave(exc)
+            raise
+        self._wall.leave()
+        self._outage.reached()
+        if len(self._have_answered) < _MOST_ASKED:
+            self._have_answered.add(response.provider)
+        return response
 
     async def worst_case_pusd(self, request: ChatRequest) -> int:
         """The most that sending a row may cost, in pico-dollars, as far as prices are known."""
@@ -150,7 +165,7 @@ class LiveRows:
             return 0
         return max((pipeline.estimates.worst_case_pusd(request, target) or 0 for target in targets), default=0)
 
-    async def _no_room(self, exc: BudgetExceededError) -> None:
+    async def _no_room(self, exc: HeliconeError) -> None:
         was_reached = self._wall.reached is not None
         try:
             await self._wall.refused(exc)
@@ -159,26 +174,39 @@ class LiveRows:
                 self._note(f"stopping: {exc.message}; calls on their way are finished")
             raise
 
-    async def _is_away(self, error: HeliconeError, began: float) -> bool:
+    async def _is_away(self, error: HeliconeError, *, was_asking: bool) -> bool:
         """Whether the call failed because nobody can be reached; then the row is to try again, and wait before that."""
-        if is_unreached(error):
+        if isinstance(error, LedgerError) and is_unreached(error):
             self._outage.begin(error.message)
             return True
-        if not is_lost(error):
+        if not is_unreached(error) and not is_lost(error):
             if any(attempt.http_status is not None for attempt in error.attempts):
                 self._outage.reached()
             return False
+        failed_at = time.monotonic()
         async with self._looking:
-            if self._outage.is_open or self._outage.was_reached_since(began):
-                return self._outage.is_open
-            checks = await check_providers(self._adapter._pipeline(), _LOOK_S)
-            if any(check.ok for check in checks.values()) or not any(
-                check.status == "unreachable" for check in checks.values()
-            ):
+            if self._outage.is_open and not was_asking:
+                return True
+            if self._looked_at < failed_at:
+                self._found_away = await self._nobody_answers()
+                self._looked_at = time.monotonic()
+            if self._found_away:
+                self._outage.begin(error.message)
+            else:
                 self._outage.reached()
-                return False
-            self._outage.begin(error.message)
-            return True
+            return self._found_away
+
+    async def _nobody_answers(self) -> bool:
+        """Asks all providers something that costs nothing."""
+        checks = await check_providers(self._adapter._pipeline(), _LOOK_S, others=self._have_answered)
+        return not any(check.status in _ANSWERED for check in checks.values())
+
+
+def _is_refusal(error: HeliconeError) -> bool:
+    """Whether a budget had no room, and nothing was paid before it was found out."""
+    if not isinstance(error, BudgetExceededError) or error.scope == "request":
+        return False
+    return all(attempt.billed == "no" for attempt in error.attempts)
 
 
 async def check_target(adapter: GenOpsHeliconeAsyncAdapter, defaults: Mapping[str, Any]) -> None:

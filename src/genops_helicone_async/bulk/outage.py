@@ -22,7 +22,7 @@ class Outage:
     """
 
     __slots__ = (
-        "_asking", "_clock", "_is_given_up", "_note", "_pause_s", "_reached_at", "_since", "_wait_s", "_why",
+        "_asking", "_clock", "_is_given_up", "_note", "_pause_s", "_since", "_wait_s", "_why",
     )  # fmt: skip
 
     def __init__(self, wait_s: float, note: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
@@ -31,7 +31,6 @@ class Outage:
         self._clock = clock
         self._asking = asyncio.Lock()
         self._since: float | None = None
-        self._reached_at = -1.0
         self._pause_s = _FIRST_PAUSE_S
         self._is_given_up = False
         self._why = ""
@@ -77,15 +76,10 @@ class Outage:
 
     def reached(self) -> None:
         """Somebody has answered, be it with an error."""
-        now_s = self._reached_at = self._clock()
         if self._since is not None:
-            self._note(f"reached again after {now_s - self._since:.0f} s: going on")
+            self._note(f"reached again after {self._clock() - self._since:.0f} s: going on")
             self._since = None
             self._pause_s = _FIRST_PAUSE_S
-
-    def was_reached_since(self, moment_s: float) -> bool:
-        """Whether another row was answered after that moment: then it is this row's own trouble."""
-        return self._reached_at >= moment_s
 
     def begin(self, why: str) -> None:
         """Nobody can be reached; told the first time."""

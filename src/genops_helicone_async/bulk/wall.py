@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from ..errors import BudgetExceededError
+from ..errors import BudgetExceededError, HeliconeError
 from .unsent import UnsentError
 
 
@@ -45,7 +45,7 @@ class Wall:
         for _ in range(2):
             self._wake_one()
 
-    async def refused(self, error: BudgetExceededError) -> None:
+    async def refused(self, error: HeliconeError) -> None:
         """A call was refused, and has left. Returns when it is worth another try.
 
         Raises:
