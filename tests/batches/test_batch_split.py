@@ -131,6 +131,11 @@ def test_waiting_rows_go_where_the_time_left_says(left_s: float, waiting: int, l
     assert decided.live == live
 
 
+def test_rows_on_their_way_back_count() -> None:
+    """What is being cancelled will need live calls, too: a row that comes now does not go into another batch."""
+    assert split(1500, waiting=10, live=0, cancelling=1000, batches=[], rate=1.0, terms=TERMS).live == 10
+
+
 def test_no_rate_means_no_slack() -> None:
     """Where live calls answer nothing, no time is enough."""
     assert slack_s(86_400, 1, 0.0, TERMS) == -math.inf
