@@ -1,7 +1,6 @@
-"""What tests of bulk jobs do with their files: inputs, outputs read back, and a folder as a crash would leave it."""
+"""What tests of bulk jobs do with their files: inputs written, outputs read back."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +29,3 @@ def numbers_of(path: str | Path = "out.jsonl") -> list[int]:
 def pico(path: str | Path = "out.jsonl") -> int:
     """Pico-dollars of all receipts."""
     return sum(round(line["receipt"]["cost_usd"] * 10**12) for line in lines_of(path))
-
-
-def crash_image(folder: Path, into: Path) -> Path:
-    """A copy of a job's files as they are at this moment, which is what a process that is killed leaves."""
-    into.mkdir()
-    for path in folder.iterdir():
-        if path.is_file():
-            shutil.copy(path, into / path.name)
-    return into

@@ -1,0 +1,80 @@
+"""A bulk job that is ended at any moment, by whatever: every row once in the end, and nothing paid that is not named."""
+
+import contextlib
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from bulk_files import lines_of, numbered, numbers_of, pico, write
+
+from genops_helicone_async.cli import main
+from genops_helicone_async.testing import Fault, SandboxGateway
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+JOB = ["bulk", "in.jsonl", "-o", "out.jsonl", "-q"]
+
+
+@pytest.fixture
+def bulk_kills(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The program that kills and resumes, which is run by hand over 20,000 rows."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    yield importlib.import_module("bulk_kills")
+    sys.modules.pop("bulk_kills")
+
+
+def test_killed_again_and_again_each_row_is_there_once(bulk_kills: ModuleType) -> None:
+    """SIGKILL at random moments: each row once, bill and receipts equal but for calls in flight, which are named."""
+    result = bulk_kills.torture(400, every=100, in_flight=16, seed=4)
+    assert bulk_kills.holds(result), result
+    assert (result["kills"] >= 2, result["answered"]) == (True, 400)
+
+
+def child_of(*options: str) -> subprocess.Popen[str]:
+    """The command in a process of its own."""
+    command = [sys.executable, "-m", "genops_helicone_async", *JOB, *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
+
+
+def wait_for(sandbox: SandboxGateway, requests: int, child: subprocess.Popen[str]) -> None:
+    """Returns when the sandbox has been asked so often."""
+    while len(sandbox.requests) < requests:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            raise AssertionError(f"the command ended with {child.wait(0.01)}")
+
+
+def test_sigterm_drains_for_so_long(sandbox: SandboxGateway) -> None:
+    """After SIGTERM nothing more is sent; what is in flight at the end of the time is dropped, and named."""
+    sandbox.faults.add(Fault(kind="hang", provider="groq", after=2))
+    write(numbered(9))
+    child = child_of("--max-in-flight", "2", "--drain-seconds", "0.2", "--json")
+    wait_for(sandbox, 4, child)
+    child.send_signal(signal.SIGTERM)
+    out, err = child.communicate()
+    told = json.loads(out)
+    assert (child.returncode, told["rows"]["ok"], len(told["dropped"])) == (130, 2, 2)
+    assert "SIGTERM: what is still in flight after 0.2 s is dropped" in err
+    sandbox.faults.clear()
+    assert main(JOB) == 0
+    assert (sorted(numbers_of()), pico() == sandbox.bill.total_pusd) == (list(range(1, 10)), True)
+
+
+def test_held_lines_outlive_a_kill(sandbox: SandboxGateway) -> None:
+    """In an ordered job, answers that wait for a slow row are not paid twice after a kill."""
+    sandbox.faults.add(Fault(kind="hang", provider="openai"))
+    write([{"message": "Slow", "provider": "openai"}, *numbered(40)])
+    child = child_of("--ordered", "--max-in-flight", "2")
+    wait_for(sandbox, 30, child)
+    child.kill()
+    child.communicate()
+    assert lines_of("out.jsonl") == []
+    sandbox.faults.clear()
+    assert main([*JOB, "--ordered"]) == 0
+    assert numbers_of() == list(range(1, 42))
+    assert len(sandbox.bill.rows) - 41 <= 2
