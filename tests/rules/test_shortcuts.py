@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from genops_helicone_async._edges.limits.conditions import Conditions
 from genops_helicone_async._flow.tally import Tally
 from genops_helicone_async._rules.buckets import Bucket
 from genops_helicone_async._rules.ledger import LedgerRow
 from genops_helicone_async._rules.metric_cells import MetricCells
+from genops_helicone_async._rules.rate_limits import RateLimits
 from genops_helicone_async._wire.openai_shape import decode_chat
 from genops_helicone_async.chat_request import ChatRequest
 from genops_helicone_async.errors import ConfigurationError
@@ -45,6 +47,16 @@ def test_a_paused_bucket_takes_nothing_at_once() -> None:
     bucket = Bucket(10.0, 1.0, 0.0)
     bucket.pause_until(5.0, 0.0)
     assert [bucket.take_if_full_enough(1.0, at_s) for at_s in (0.0, 4.9, 5.0)] == [False, False, True]
+
+
+def test_a_call_without_its_tokens_takes_no_request() -> None:
+    """Five calls that find no tokens leave the two requests that are left for those that need none."""
+    limits = RateLimits(requests_per_minute=60, burst=3, tokens_per_minute=6_000)
+    conditions = Conditions("openai", limits, lambda: 1_000.0, None)
+    assert conditions.begin_nowait("m", limits.token_burst)
+    assert [conditions.begin_nowait("m", 500.0) for _ in range(5)] == [False] * 5
+    assert [conditions.begin_nowait("m", 0.0) for _ in range(3)] == [True, True, False]
+    assert (conditions.in_flight, conditions.entered) == (3, 3)
 
 
 def test_attempts_that_were_put_off_are_counted_before_anybody_reads() -> None:
