@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genops_helicone_async._rules.batch_split import OpenBatch, SplitTerms, slack_s, split
@@ -77,6 +77,7 @@ sizes = st.lists(st.integers(1, 2_000), min_size=1, max_size=6)
 rates = st.floats(2, 200)
 
 
+@settings(max_examples=40)
 @given(sizes, st.data(), rates, st.floats(1.0, 30.0))
 def test_deadline_is_met_whenever_live_calls_could_have_met_it(
     rows: list[int], data: st.DataObject, rate: float, spare: float
@@ -90,6 +91,7 @@ def test_deadline_is_met_whenever_live_calls_could_have_met_it(
     assert day.run() <= left_s
 
 
+@settings(max_examples=40)
 @given(sizes, rates, st.floats(1000, 10_000))
 def test_nothing_is_sent_live_as_long_as_there_is_time(rows: list[int], rate: float, left_s: float) -> None:
     """Batches that are done before live calls would have to begin answer all rows: none is paid in full."""
@@ -102,6 +104,7 @@ def test_nothing_is_sent_live_as_long_as_there_is_time(rows: list[int], rate: fl
         assert day.first_live_s == 0
 
 
+@settings(max_examples=40)
 @given(sizes, rates, st.floats(1.0, 1000.0))
 def test_live_calls_begin_no_sooner_than_they_must(rows: list[int], rate: float, spare: float) -> None:
     """The first batch is cancelled when the slack is used up, to the step."""
