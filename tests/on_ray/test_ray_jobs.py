@@ -25,7 +25,7 @@ pytestmark = [
         reason="needs Linux, and ray, which has no wheel for every Python: pip install ray",
     ),
 ]
-ALL = "GENOPS_RAY_ALL"
+ALL = "TEST_ALL_ON_RAY"
 costly = pytest.mark.skipif(
     ALL not in os.environ, reason=f"half a minute of two cores; without Ray it is in test_ray_crew.py: set {ALL}=1"
 )
