@@ -153,13 +153,14 @@ def resolve(given: GivenSettings, environ: Mapping[str, str], open_file_limit: i
         environ={name: environ[name] for name in PLACES if environ.get(name)},
     )
     _check_authentication(settings)
-    if compliance.mode or not may_be_plain:
-        _refuse_insecure(settings)
+    _refuse_insecure(settings)
     return settings
 
 
 def _refuse_insecure(settings: Settings) -> None:
     """Refuses ways on which a key or token, or under compliance anything at all, would show to the network."""
+    if settings.allow_insecure_http:  # which compliance overrules
+        return
     keys, urls, strictly = settings.provider_keys, settings.provider_urls, settings.compliance.mode
     all_of_them = strictly or settings.helicone_api_key is not None
     keyed = urls if all_of_them else {name: url for name, url in urls.items() if name in keys}

@@ -213,6 +213,24 @@ async def test_a_bomb_is_defused(
     assert peak_bytes < 5 * 2**20
 
 
+async def test_a_small_limit_holds_for_what_comes_at_once(by_session: bool, serve: Serve) -> None:
+    """A body that arrives whole, with its head, is measured like any other."""
+
+    async def handle(exchange: Exchange) -> None:
+        await exchange.write(b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n" + b"x" * 11)
+
+    server = await serve(handle)
+    for limit_bytes, replies in ((11, 1), (10, 0)):
+        transport = HttpTransport(max_response_bytes=limit_bytes, by_session=by_session)
+        try:
+            assert len((await transport.send(post(server), soon())).body) == limit_bytes
+        except DecodeError as error:
+            assert error.http_status == 200  # noqa: PT017
+        told = transport.statistics()
+        assert (told.replies, told.failures, told.in_flight) == (replies, 1 - replies, 0)
+        await transport.aclose()
+
+
 async def test_an_endless_body_ends_at_the_limit(transport: HttpTransport, serve: Serve) -> None:
     """Who never stops talking is cut off."""
 

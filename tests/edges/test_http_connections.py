@@ -311,3 +311,19 @@ async def test_a_deadline_inside_another_timeout(transport: HttpTransport) -> No
         task = asyncio.current_task()
         assert task is not None
         assert task.cancelling() == 0
+
+
+async def test_each_read_of_a_stream_has_its_own_deadline(transport: HttpTransport) -> None:
+    """A nearer deadline than the last read's is kept, too."""
+
+    async def handle(exchange: Exchange) -> None:
+        await exchange.events(b"first", end=False)
+        await exchange.gone()
+
+    async with LoopbackServer(handle) as server:
+        loop = asyncio.get_running_loop()
+        stream = await transport.open(request_to(server.url), loop.time() + 20)
+        assert await stream.read(loop.time() + 20) == b"first"
+        with pytest.raises(DeadlineExceededError):
+            await stream.read(loop.time() + 0.05)
+        assert transport.statistics().in_flight == 0
