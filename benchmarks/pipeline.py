@@ -1,18 +1,15 @@
 """What a call costs between `chat_async` and the transport: everything of ours but the network.
 
-The transport is scripted and answers at once, so that neither sockets nor a server are in the figures. Three of them,
-for three questions: microseconds of CPU (the least of many short runs, which other processes on the machine disturb
-least), calls of functions (written in Python, and in C), which do not depend on the machine at all, and, where
-valgrind is there, instructions.
+The transport is scripted and answers at once, so that neither sockets nor a server are in the figures. Two of them:
+microseconds of CPU (the least of many short runs, which other processes on the machine disturb least), and calls of
+functions, written in Python and in C, which do not depend on the machine at all.
 
-    python benchmarks/pipeline.py [--calls 100] [--runs 200] [--instructions] [--json]
+    python benchmarks/pipeline.py [--calls 100] [--runs 200] [--names] [--json]
 """
 
 import argparse
 import asyncio
 import json
-import re
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -146,29 +143,6 @@ async def measure(setting: str, calls: int, runs: int, names: bool) -> dict[str,
     return figures
 
 
-async def repeat(setting: str, calls: int) -> None:
-    """So many calls after warming up, for who counts instructions around this process."""
-    adapter, call = adapter_for(setting)
-    for _ in range(200 + calls):
-        await call()
-    await adapter.aclose()
-
-
-def instructions(setting: str) -> int:
-    """Instructions per call, from two runs under valgrind that differ in nothing but the number of calls."""
-    totals = []
-    for calls in (0, 400):
-        command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable, __file__]
-        done = subprocess.run(
-            [*command, "--repeat", setting, "--calls", str(calls)], capture_output=True, text=True, check=True,
-            env={"PYTHONHASHSEED": "0"},
-        )  # fmt: skip
-        found = re.search(r"Collected : (\d+)", done.stderr)
-        assert found is not None, done.stderr
-        totals.append(int(found[1]))
-    return (totals[1] - totals[0]) // 400
-
-
 def main() -> None:
     """Parses the arguments, measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -176,27 +150,17 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--only", choices=SETTINGS, action="append", help="one setting, in place of all")
     parser.add_argument("--names", action="store_true", help="tell which functions were called how often")
-    parser.add_argument("--instructions", action="store_true", help="count instructions, too: minutes under valgrind")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--repeat", choices=SETTINGS, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.repeat:
-        asyncio.run(repeat(options.repeat, options.calls))
-        return
     table = {}
     for setting in options.only or SETTINGS:
         table[setting] = asyncio.run(measure(setting, options.calls, options.runs, options.names))
-        if options.instructions:
-            table[setting]["instructions"] = instructions(setting)
     if options.json:
         print(json.dumps(table, indent=2))
         return
-    print(f"{'':<32}{'CPU µs':>10}{'Python calls':>14}{'C calls':>10}{'instructions':>14}")
+    print(f"{'':<32}{'CPU µs':>10}{'Python calls':>14}{'C calls':>10}")
     for setting, row in table.items():
-        print(
-            f"{setting:<32}{row['cpu_us']:>10.1f}{row['python_calls']:>14.1f}{row['native_calls']:>10.1f}"
-            f"{row.get('instructions', 0):>14,}"
-        )
+        print(f"{setting:<32}{row['cpu_us']:>10.1f}{row['python_calls']:>14.1f}{row['native_calls']:>10.1f}")
         for kind in ("python", "native"):
             for name, number in row.get(kind, {}).items():
                 print(f"    {kind:<8}{number:>8.2f}  {name}")
