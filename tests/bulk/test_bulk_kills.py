@@ -1,4 +1,4 @@
-"""A bulk job that is ended at any moment, by whatever: every row once in the end, and nothing paid that is not named."""
+"""A bulk job that is ended at any moment, by whatever: each row once in the end, and nothing paid that is not named."""
 
 import contextlib
 import importlib
