@@ -1,4 +1,4 @@
-"""Rows answered by this process: its adapter's `chat_many`, which waits out an outage and stops at the money wall."""
+"""Rows answered by this process, through its adapter: waits out an outage and stops at the money wall."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from .. import (
     HeliconeResponse,
 )
 from .._flow.checks import check_providers
-from .._flow.many import ChatMany
 from ..errors import Attempt, BudgetExceededError, LedgerError
 from .outage import Outage, is_lost, is_unreached
 from .output_lines import output_line
@@ -28,6 +27,7 @@ from .rows import Row
 from .tally import attempts_of
 from .unsent import UnsentError
 from .wall import Wall
+from .workers import Workers
 
 WAIT_FOR_GATEWAY_S = 600.0
 _LOOK_S = 2.0
@@ -80,30 +80,23 @@ class LiveRows:
     @asynccontextmanager
     async def outcomes(self, rows: AsyncIterator[Row]) -> AsyncIterator[AsyncIterator[Outcome]]:
         """As `Executor` has it."""
-        taken: dict[int, Row] = {}
-        many = ChatMany(self._requests(rows, taken), self._run, {}, max_in_flight=self._max_in_flight)
-        async with many:
-            yield self._outcomes(many, taken)
+        workers = Workers(rows, self._outcome, self._max_in_flight, lambda: self.stopped is not None)
+        try:
+            yield workers.outcomes()
+        finally:
+            await workers.aclose()
 
-    async def _requests(self, rows: AsyncIterator[Row], taken: dict[int, Row]) -> AsyncIterator[ChatRequest]:
-        number = 0
-        while self.stopped is None:
-            row = await anext(rows, None)
-            if row is None:
-                return
-            taken[number] = row
-            number += 1
-            request = row.request
-            if self._is_limited and request.enforce_budget is False:  # the job's limit holds for every row
-                request = msgspec.structs.replace(request, enforce_budget=None)
-            yield request
-
-    async def _outcomes(self, many: ChatMany, taken: dict[int, Row]) -> AsyncIterator[Outcome]:
-        async for result in many:
-            row = taken.pop(result.index)
-            if isinstance(result.error, ConfigurationError) and row.is_default_target:
-                raise result.error  # so it would be with every row
-            yield outcome_of(row, result)
+    async def _outcome(self, row: Row) -> Outcome:
+        request = row.request
+        if self._is_limited and request.enforce_budget is False:  # the job's limit holds for every row
+            request = msgspec.structs.replace(request, enforce_budget=None)
+        try:
+            response = await self._run(request)
+        except Exception as exc:
+            if isinstance(exc, ConfigurationError) and row.is_default_target:
+                raise  # so it would be with every row
+            return outcome_of(row, BulkResult(index=row.line, request=request, error=exc))
+        return outcome_of(row, BulkResult(index=row.line, request=request, response=response))
 
     async def _run(self, request: ChatRequest) -> HeliconeResponse:
         """One call, until it is answered or has failed for a reason of its own."""
@@ -220,7 +213,7 @@ async def check_target(adapter: GenOpsHeliconeAsyncAdapter, defaults: Mapping[st
 
 
 def outcome_of(row: Row, result: BulkResult) -> Outcome:
-    """What came of a row that `chat_many` was given."""
+    """What came of a row, as `chat_many` tells it."""
     error = result.error
     if isinstance(error, UnsentError):
         return Outcome(line=row.line, custom_id=row.custom_id, kind="unsent", reason=error.message)
