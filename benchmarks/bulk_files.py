@@ -150,7 +150,9 @@ def print_table(result: dict[str, Any]) -> None:
     """The figures for people."""
     print(f"{result['rows']:,} rows, {result['in_flight']} in flight, Python {result['python']}")
     for side in SIDES:
-        print(f"{side:<20}{result['rows_per_s'][side]:>9,.0f} rows/s{result['cpu_us_per_row'][side]:>8.0f} µs CPU a row")
+        print(
+            f"{side:<20}{result['rows_per_s'][side]:>9,.0f} rows/s{result['cpu_us_per_row'][side]:>8.0f} µs CPU a row"
+        )
     share = result["share_of_chat_async"]
     print(f"share of chat_async {share['median']:>9.2f} ({share['low']:.2f} to {share['high']:.2f})")
     print(f"journal             {result['journal_us_per_row']:>9.1f} µs a row")

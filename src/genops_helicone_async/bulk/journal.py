@@ -38,8 +38,8 @@ class Journal:
     """
 
     __slots__ = (
-        "_files", "_group", "_is_closing", "_listener", "_order", "_room", "_rows", "_thread", "_wake", "_work",
-        "failure", "tally",
+        "_files", "_group", "_is_closing", "_listener", "_loop", "_order", "_room", "_rows", "_thread", "_wake",
+        "_work", "failure", "tally",
     )  # fmt: skip
 
     def __init__(self, files: JobFiles, *, is_ordered: bool = False, is_deduped: bool = True) -> None:
@@ -89,7 +89,8 @@ class Journal:
     def start(self, listener: Listener) -> None:
         """Begins to write."""
         self._listener = listener
-        self._work = asyncio.get_running_loop().create_task(self._write_all(), name="bulk-journal")
+        self._loop = asyncio.get_running_loop()
+        self._work = self._loop.create_task(self._write_all(), name="bulk-journal")
 
     async def take(self, offered: Sequence[Row | BadLine]) -> Taken:
         """Marks rows as taken, in the order of their lines; returns when that is safe on disk.
@@ -196,7 +197,7 @@ class Journal:
                 future.set_exception(result)
             else:
                 future.set_result(result)
-        if group.outcomes:
+        if group.outcomes and not group.is_settled:
             self._listener.settled(len(group.outcomes))
         if finished.promoted:
             self._listener.promoted(finished.promoted)
@@ -223,7 +224,7 @@ class Journal:
             taken = [self._attempt(partial(self._take, rows, finished)) for rows, _ in group.offers]
             if group.given_back:
                 self._rows.give_back(group.given_back)
-            self._append(finished.pieces)
+            self._append(finished.pieces, group)
             results = [self._attempt(partial(change, sql)) for change, _ in group.changes]
             if group.tally is not None:
                 sql.execute("UPDATE job SET tally = ?", (group.tally,))
@@ -257,7 +258,7 @@ class Journal:
             self._files.journal.execute("UPDATE job SET errors_length = ?", (errors.length,))
         return taken
 
-    def _append(self, pieces: Sequence[Piece]) -> None:
+    def _append(self, pieces: Sequence[Piece], group: Group) -> None:
         """Writes the lines whose turn it is and holds the others, before the rows are marked."""
         output, sql = self._files.output, self._files.journal
         ready, early = self._order.sort(pieces)
@@ -266,6 +267,9 @@ class Journal:
         if not ready:
             return
         begin = output.append([piece.data for piece in ready])
+        if not early:  # what is in the file, a process that is killed leaves there, for the next run to take over
+            group.is_settled = True
+            self._loop.call_soon_threadsafe(self._listener.settled, len(group.outcomes))
         if not output.is_regular:
             self._rows.hold(ready)  # equal rows find their answer there
             return

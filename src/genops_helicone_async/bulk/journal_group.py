@@ -32,7 +32,7 @@ class JobFiles(msgspec.Struct, kw_only=True):
 class Group:
     """Changes that go into one transaction."""
 
-    __slots__ = ("changes", "given_back", "offers", "outcomes", "size", "tally")
+    __slots__ = ("changes", "given_back", "is_settled", "offers", "outcomes", "size", "tally")
 
     def __init__(self) -> None:
         self.offers: list[Offer] = []
@@ -41,6 +41,8 @@ class Group:
         self.changes: list[Change] = []
         self.size = 0
         self.tally: bytes | None = None
+        self.is_settled = False
+        """Whether it was told already that the outcomes are safe from the end of the process."""
 
     def __bool__(self) -> bool:
         return bool(self.offers or self.outcomes or self.given_back or self.changes)

@@ -14,6 +14,21 @@ from .output_lines import copied_line
 from .ports import Outcome
 from .rows import BadLine, Row
 
+# Many rows a statement, as JSON: one statement is one wait for the interpreter, which the event loop's thread has.
+_TAKE = """
+INSERT OR IGNORE INTO row (line, id, digest, state)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'), 0 FROM json_each(?)
+"""
+_FIRST = """
+INSERT OR IGNORE INTO first (digest, line)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)
+"""
+_WRITTEN = """
+UPDATE row SET state = new.state, at = new.at, size = new.size FROM (
+    SELECT json_extract(value, '$[0]') AS line, json_extract(value, '$[1]') AS state,
+    json_extract(value, '$[2]') AS at, json_extract(value, '$[3]') AS size FROM json_each(?)
+) AS new WHERE row.line = new.line
+"""
 _encode = msgspec.msgpack.Encoder(order="deterministic", enc_hook=repr).encode
 _decode = msgspec.msgpack.Decoder(Row).decode
 
@@ -112,7 +127,7 @@ class RowTable:
         return taken
 
     def _seen_before(
-        self, item: Row | BadLine, state: int, digest: bytes | None, at: int | None, taken: Taken, finished: Finished,
+        self, item: Row | BadLine, state: int, digest: str | None, at: int | None, taken: Taken, finished: Finished,
         expect: Callable[[int], None],
     ) -> None:  # fmt: skip
         if isinstance(item, BadLine):
@@ -140,12 +155,11 @@ class RowTable:
 
     def _take_fresh(self, fresh: list[Row], taken: Taken, finished: Finished, expect: Callable[[int], None]) -> None:
         digests = [digest_of(row) for row in fresh]
-        before = self._sql.total_changes
-        self._sql.executemany(
-            "INSERT OR IGNORE INTO row (line, id, digest, state) VALUES (?, ?, ?, 0)",  # TAKEN
-            [(row.line, id_of(row.custom_id), digest) for row, digest in zip(fresh, digests, strict=True)],
+        inserted = self._sql.execute(
+            _TAKE,
+            _table([(row.line, id_of(row.custom_id), digest) for row, digest in zip(fresh, digests, strict=True)]),
         )
-        if self._sql.total_changes - before < len(fresh):
+        if inserted.rowcount < len(fresh):
             fresh, digests = self._without_known_ids(fresh, digests, taken)
         equals = self._equals(fresh, digests) if self._is_deduped else {}
         for row, digest in zip(fresh, digests, strict=True):
@@ -154,7 +168,7 @@ class RowTable:
             if first is None or not self._joined(row, digest, first, finished):
                 taken.rows.append(row)
 
-    def _without_known_ids(self, fresh: list[Row], digests: list[bytes], taken: Taken) -> tuple[list[Row], list[bytes]]:
+    def _without_known_ids(self, fresh: list[Row], digests: list[str], taken: Taken) -> tuple[list[Row], list[str]]:
         """Those whose `custom_id` is their own; the others are bad."""
         span = (fresh[0].line, fresh[-1].line)
         inserted = {line for (line,) in self._sql.execute("SELECT line FROM row WHERE line BETWEEN ? AND ?", span)}
@@ -168,20 +182,18 @@ class RowTable:
             taken.bad.append(BadLine(line=row.line, reason=why, raw=""))
         return [row for row, _ in kept], [digest for _, digest in kept]
 
-    def _equals(self, fresh: list[Row], digests: list[bytes]) -> dict[int, int]:
+    def _equals(self, fresh: list[Row], digests: list[str]) -> dict[int, int]:
         """Line → the earlier line that is equal, for those that have one; the others are the first of their kind."""
         mine = [
             (digest, row.line) for row, digest in zip(fresh, digests, strict=True) if row.request.cache is not False
         ]
-        before = self._sql.total_changes
-        self._sql.executemany("INSERT OR IGNORE INTO first (digest, line) VALUES (?, ?)", mine)
-        if self._sql.total_changes - before == len(mine):
+        if self._sql.execute(_FIRST, _table(mine)).rowcount == len(mine):
             return {}
         find = "SELECT line FROM first WHERE digest = ?"
         firsts = ((line, self._sql.execute(find, (digest,)).fetchone()[0]) for digest, line in mine)
         return {line: first for line, first in firsts if first != line}
 
-    def _joined(self, row: Row, digest: bytes, first: int, finished: Finished) -> bool:
+    def _joined(self, row: Row, digest: str, first: int, finished: Finished) -> bool:
         """Lets a row have the answer of an equal one, now or when that is there; else it is the first from now on."""
         found = self._sql.execute("SELECT state, at, size FROM row WHERE line = ?", (first,)).fetchone()
         state, at, size = found or (None, None, None)
@@ -254,9 +266,9 @@ class RowTable:
         places, at = [], begin
         for piece in pieces:
             size = len(piece.data)
-            places.append((piece.state, at, size, piece.line))
+            places.append((piece.line, piece.state, at, size))
             at += size + 1
-        self._sql.executemany("UPDATE row SET state = ?, at = ?, size = ? WHERE line = ?", places)
+        self._sql.execute(_WRITTEN, _table(places))
 
     def hold(self, pieces: Sequence[Piece]) -> None:
         """Keeps lines whose turn has not come."""
@@ -273,9 +285,13 @@ def _copy(row: Row, data: bytes, finished: Finished) -> None:
     )
 
 
-def digest_of(row: Row) -> bytes:
+def digest_of(row: Row) -> str:
     """Of everything about a row but its name."""
-    return hashlib.blake2b(_encode(row.request), digest_size=16).digest()
+    return hashlib.blake2b(_encode(row.request), digest_size=16).hexdigest()
+
+
+def _table(rows: Sequence[tuple[int | str, ...]]) -> tuple[str]:
+    return (msgspec.json.encode(rows).decode(),)
 
 
 def id_of(custom_id: str) -> int:

@@ -20,7 +20,8 @@ class Workers:
     """
 
     __slots__ = (
-        "_changed", "_done", "_failure", "_is_ended", "_most", "_out", "_room", "_rows", "_tasks", "_turn", "_work",
+        "_changed", "_done", "_failure", "_is_ended", "_is_taking", "_most", "_out", "_rows", "_tasks", "_waiting",
+        "_work",
     )  # fmt: skip
 
     def __init__(
@@ -31,10 +32,10 @@ class Workers:
         self._work = work
         self._most = most
         self._is_ended = is_ended
-        self._turn = asyncio.Lock()
+        self._is_taking = False
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._done: deque[Outcome] = deque()
         self._changed = asyncio.Event()
-        self._room = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
         self._out = 0
@@ -49,7 +50,7 @@ class Workers:
         while True:
             while self._done:
                 self._out -= 1
-                self._room.set()
+                self._wake_one()
                 yield self._done.popleft()
             if self._failure is not None:
                 raise self._failure
@@ -83,19 +84,31 @@ class Workers:
             self._changed.set()
 
     async def _next(self) -> Row | None:
-        async with self._turn:
-            while self._out >= self._most:
-                self._room.clear()
-                await self._room.wait()
-            if self._is_ended() or self._failure is not None:
-                return None
-            row = await anext(self._rows, None)
-            if row is None:
-                return None
+        # One at a time, and without asyncio's lock: that costs as much as the rest of the row.
+        while self._is_taking or self._out >= self._most:
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            await turn
+        row = None
+        if not self._is_ended() and self._failure is None:
+            self._is_taking = True
+            try:
+                row = await anext(self._rows, None)
+            finally:
+                self._is_taking = False
+        if row is not None:
             self._out += 1
-        if self._out <= self._most and len(self._tasks) < min(self._most, self._out + 1):
-            self._hire()
+            if len(self._tasks) < min(self._most, self._out + 1):
+                self._hire()
+        self._wake_one()
         return row
+
+    def _wake_one(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
 
 
 __all__ = ["Workers"]
