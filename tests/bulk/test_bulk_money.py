@@ -103,3 +103,10 @@ def test_answers_on_standard_output_are_copied_too(sandbox: SandboxGateway, capf
     assert main(["bulk", "in.jsonl", "-o", "-", "-q"]) == 0
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert (len(lines), len(sandbox.requests)) == (3, 1)
+
+
+def test_an_equal_row_may_come_with_the_answer(sandbox: SandboxGateway, capsys: pytest.CaptureFixture[str]) -> None:
+    """A row that is taken in the very moment in which the equal one is answered is answered, too."""
+    write([{"message": f"Row {number // 2}", "provider": "groq"} for number in range(1200)])
+    status, told = run(capsys, "--max-in-flight", "3")
+    assert (status, told["rows"]["ok"], told["copied"], len(sandbox.requests)) == (0, 1200, 600, 600)

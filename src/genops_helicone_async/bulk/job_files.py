@@ -13,6 +13,7 @@ from ..errors import ConfigurationError
 from .appended import AppendedFile, LaterFile
 from .journal_file import close_journal, journal_path, open_journal, remove_journal
 from .journal_group import JobFiles
+from .journal_lookups import Lookups
 from .recovery import Identity, Recovered, check_identity, correct, recover
 from .rewriting import drop_failed, finish_rewrite
 
@@ -89,6 +90,7 @@ def open_job(output: Path | None, identity: Identity, opening: Opening | None = 
         _begin(sql, identity, opening)
         return JobFiles(
             journal=sql,
+            lookups=Lookups(sql),
             output=AppendedFile(output),
             errors=None,
             recovered=Recovered(is_same_input=True),
@@ -125,7 +127,12 @@ def _opened(sql: sqlite3.Connection, output: Path, identity: Identity, opening: 
         _begin(sql, identity, opening)
         recovered.is_same_input = True
         return JobFiles(
-            journal=sql, output=file, errors=LaterFile(bad_lines, 0), recovered=recovered, window=opening.window
+            journal=sql,
+            lookups=Lookups(sql),
+            output=file,
+            errors=LaterFile(bad_lines, 0),
+            recovered=recovered,
+            window=opening.window,
         )
     check_identity(sql, identity, recovered, may_differ=opening.new_options)
     real = Path(os.path.realpath(output))
@@ -145,6 +152,7 @@ def _opened(sql: sqlite3.Connection, output: Path, identity: Identity, opening: 
     recovered.runs = sql.execute("SELECT runs FROM job").fetchone()[0]
     return JobFiles(
         journal=sql,
+        lookups=Lookups(sql),
         output=file,
         errors=LaterFile(bad_lines, errors_length[0]),
         recovered=recovered,

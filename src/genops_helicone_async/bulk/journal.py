@@ -47,8 +47,8 @@ class Journal:
         self.tally = files.recovered.tally
         is_readable = files.output.is_regular
         self._rows = RowTable(
-            files.journal, files.output.read if is_readable else None, is_deduped=is_deduped,
-        )  # fmt: skip
+            files.journal, files.lookups, files.output.read if is_readable else None, is_deduped=is_deduped
+        )
         self._rows.is_same_input = files.recovered.is_same_input
         self._rows.names_again = files.window is not None
         self._order = OutputOrder(self._held, is_ordered=is_ordered)

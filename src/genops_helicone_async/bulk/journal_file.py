@@ -20,16 +20,15 @@ CREATE TABLE job (
     DEFAULT 0, runs INTEGER NOT NULL DEFAULT 0, is_finished INTEGER NOT NULL DEFAULT 0, rewritten INTEGER
 );
 CREATE TABLE row (
-    line INTEGER PRIMARY KEY, id INTEGER, digest TEXT, state INTEGER NOT NULL, at INTEGER, size INTEGER
+    line INTEGER PRIMARY KEY, id INTEGER, hash INTEGER, rest INTEGER, state INTEGER NOT NULL, at INTEGER, size INTEGER
 );
-CREATE UNIQUE INDEX row_id ON row (id);
-CREATE TABLE first (digest TEXT PRIMARY KEY, line INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE held (line INTEGER PRIMARY KEY, state INTEGER NOT NULL, data BLOB NOT NULL);
 CREATE TABLE waiting (line INTEGER PRIMARY KEY, first INTEGER NOT NULL, row BLOB NOT NULL);
 CREATE INDEX waiting_first ON waiting (first);
 CREATE TABLE again (line INTEGER PRIMARY KEY, custom_id TEXT NOT NULL);
 """
-# `row.state`, see `RowTable`. `at` and `size` are where its line is in the output; NULL while it is held or not there.
+# `row.id` is the hash of its name, `hash` and `rest` are the two halves of its request's digest. `row.state`, see
+# `RowTable`. `at` and `size` are where its line is in the output; NULL while it is held or not there.
 
 
 def journal_path(output: Path) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from .appended import AppendedFile, LaterFile
+from .journal_lookups import Lookups
 from .journal_rows import Taken
 from .ports import Outcome
 from .recovery import Recovered
@@ -23,6 +24,7 @@ class JobFiles(msgspec.Struct, kw_only=True):
     """The files of a job, opened, agreeing with each other. Without `errors`, bad lines are only told."""
 
     journal: sqlite3.Connection
+    lookups: Lookups
     output: AppendedFile
     errors: LaterFile | None
     recovered: Recovered

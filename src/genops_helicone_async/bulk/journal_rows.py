@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+import struct
 from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 
 import msgspec
 
 from ..errors import ConfigurationError
+from .journal_lookups import Lookups
 from .output_lines import copied_line
 from .ports import Outcome
 from .rows import BadLine, Row
 
 # Many rows a statement, as JSON: one statement is one wait for the interpreter, which the event loop's thread has.
 _TAKE = """
-INSERT OR IGNORE INTO row (line, id, digest, state)
-SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'), 0 FROM json_each(?)
-"""
-_FIRST = """
-INSERT OR IGNORE INTO first (digest, line)
-SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)
+INSERT INTO row (line, id, hash, rest, state)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+json_extract(value, '$[3]'), 0 FROM json_each(?)
 """
 _WRITTEN = """
 UPDATE row SET state = new.state, at = new.at, size = new.size FROM (
@@ -31,6 +30,10 @@ UPDATE row SET state = new.state, at = new.at, size = new.size FROM (
 """
 _encode = msgspec.msgpack.Encoder(order="deterministic", enc_hook=repr).encode
 _decode = msgspec.msgpack.Decoder(Row).decode
+
+
+Digest = tuple[int, int]
+_HALVES = struct.Struct(">qq")
 
 
 class State(IntEnum):
@@ -73,6 +76,7 @@ class Finished(msgspec.Struct, kw_only=True):
 
     pieces: list[Piece] = []
     copies: list[Outcome] = []
+    ended: dict[int, Piece] = {}
     promoted: list[Row] = []
     unsent: int = 0
 
@@ -83,12 +87,14 @@ class RowTable:
     Every method belongs into a transaction of the caller's.
     """
 
-    __slots__ = ("_answer_at", "_is_deduped", "_keeps_answers", "_sql", "is_same_input", "names_again", "waiting")
+    __slots__ = ("_answer_at", "_is_deduped", "_lookups", "_sql", "is_same_input", "names_again", "waiting")
 
     def __init__(
-        self, connection: sqlite3.Connection, answer_at: Callable[[int, int], bytes] | None, *, is_deduped: bool
-    ) -> None:
+        self, connection: sqlite3.Connection, lookups: Lookups, answer_at: Callable[[int, int], bytes] | None, *,
+        is_deduped: bool,
+    ) -> None:  # fmt: skip
         self._sql = connection
+        self._lookups = lookups
         self._answer_at = answer_at
         self._is_deduped = is_deduped
         self.is_same_input = False
@@ -107,9 +113,10 @@ class RowTable:
         if not offered:
             return taken
         found = self._sql.execute(
-            "SELECT line, state, digest, at FROM row WHERE line BETWEEN ? AND ?", (offered[0].line, offered[-1].line)
+            "SELECT line, state, hash, rest, at FROM row WHERE line BETWEEN ? AND ?",
+            (offered[0].line, offered[-1].line),
         )
-        known = {line: (state, digest, at) for line, state, digest, at in found}
+        known = {line: (state, (one, two), at) for line, state, one, two, at in found}
         fresh: list[Row] = []
         for item in offered:
             before = known.get(item.line)
@@ -127,15 +134,15 @@ class RowTable:
         return taken
 
     def _seen_before(
-        self, item: Row | BadLine, state: int, digest: str | None, at: int | None, taken: Taken, finished: Finished,
-        expect: Callable[[int], None],
+        self, item: Row | BadLine, state: int, digest: tuple[int | None, ...], at: int | None, taken: Taken,
+        finished: Finished, expect: Callable[[int], None],
     ) -> None:  # fmt: skip
         if isinstance(item, BadLine):
             if state != State.BAD:
                 raise _changed(item.line)
             taken.done += 1
             return
-        if not self.is_same_input and digest is not None and digest != digest_of(item):
+        if not self.is_same_input and digest != (None, None) and digest != digest_of(item):
             raise _changed(item.line)
         if state == State.DOUBT:
             self._sql.execute("UPDATE row SET state = ? WHERE line = ?", (State.TAKEN, item.line))
@@ -154,57 +161,44 @@ class RowTable:
                 finished.pieces.append(Piece(item.line, State(held[0]), held[1]))
 
     def _take_fresh(self, fresh: list[Row], taken: Taken, finished: Finished, expect: Callable[[int], None]) -> None:
-        digests = [digest_of(row) for row in fresh]
-        inserted = self._sql.execute(
-            _TAKE,
-            _table([(row.line, id_of(row.custom_id), digest) for row, digest in zip(fresh, digests, strict=True)]),
-        )
-        if inserted.rowcount < len(fresh):
-            fresh, digests = self._without_known_ids(fresh, digests, taken)
-        equals = self._equals(fresh, digests) if self._is_deduped else {}
-        for row, digest in zip(fresh, digests, strict=True):
+        names = [(id_of(row.custom_id), row.line) for row in fresh]
+        if others := self._lookups.taken_names(names):
+            for row in fresh:
+                if (earlier := others.get(row.line)) is not None:
+                    why = f"`custom_id` {row.custom_id!r} is that of line {earlier} already"
+                    taken.bad.append(BadLine(line=row.line, reason=why, raw=""))
+            fresh = [row for row in fresh if row.line not in others]
+            names = [(name, line) for name, line in names if line not in others]
+        digests = {row.line: digest_of(row) for row in fresh}
+        self._sql.execute(_TAKE, _table([(line, name, *digests[line]) for name, line in names]))
+        equals: dict[int, int] = {}
+        if self._is_deduped:
+            requests = [(digests[row.line][0], row.line) for row in fresh if row.request.cache is not False]
+            equals = self._lookups.earlier_requests(requests)
+        for row in fresh:
             expect(row.line)
             first = equals.get(row.line)
-            if first is None or not self._joined(row, digest, first, finished):
+            if first is None or not self._joined(row, digests[row.line], first, finished):
                 taken.rows.append(row)
 
-    def _without_known_ids(self, fresh: list[Row], digests: list[str], taken: Taken) -> tuple[list[Row], list[str]]:
-        """Those whose `custom_id` is their own; the others are bad."""
-        span = (fresh[0].line, fresh[-1].line)
-        inserted = {line for (line,) in self._sql.execute("SELECT line FROM row WHERE line BETWEEN ? AND ?", span)}
-        kept = []
-        for row, digest in zip(fresh, digests, strict=True):
-            if row.line in inserted:
-                kept.append((row, digest))
-                continue
-            earlier = self._sql.execute("SELECT line FROM row WHERE id = ?", (id_of(row.custom_id),)).fetchone()[0]
-            why = f"`custom_id` {row.custom_id!r} is that of line {earlier} already"
-            taken.bad.append(BadLine(line=row.line, reason=why, raw=""))
-        return [row for row, _ in kept], [digest for _, digest in kept]
-
-    def _equals(self, fresh: list[Row], digests: list[str]) -> dict[int, int]:
-        """Line → the earlier line that is equal, for those that have one; the others are the first of their kind."""
-        mine = [
-            (digest, row.line) for row, digest in zip(fresh, digests, strict=True) if row.request.cache is not False
-        ]
-        if self._sql.execute(_FIRST, _table(mine)).rowcount == len(mine):
-            return {}
-        find = "SELECT line FROM first WHERE digest = ?"
-        firsts = ((line, self._sql.execute(find, (digest,)).fetchone()[0]) for digest, line in mine)
-        return {line: first for line, first in firsts if first != line}
-
-    def _joined(self, row: Row, digest: str, first: int, finished: Finished) -> bool:
+    def _joined(self, row: Row, digest: Digest, first: int, finished: Finished) -> bool:
         """Lets a row have the answer of an equal one, now or when that is there; else it is the first from now on."""
-        found = self._sql.execute("SELECT state, at, size FROM row WHERE line = ?", (first,)).fetchone()
-        state, at, size = found or (None, None, None)
+        found = self._sql.execute("SELECT hash, rest, state, at, size FROM row WHERE line = ?", (first,)).fetchone()
+        if found is not None and found[:2] != digest:  # only half of the digest is the same
+            return False
+        state, at, size = found[2:] if found is not None else (None, None, None)
+        if (just_ended := finished.ended.get(first)) is not None:
+            state = just_ended.state
         if state in (State.TAKEN, State.DOUBT):
             self._sql.execute("INSERT INTO waiting VALUES (?, ?, ?)", (row.line, first, _encode(row)))
             self._sql.execute("UPDATE row SET state = ? WHERE line = ?", (State.WAITING, row.line))
             self.waiting += 1
             return True
-        data = self._answer(first, at, size) if state == State.ANSWERED else None
+        data = None
+        if state == State.ANSWERED:
+            data = just_ended.data if just_ended is not None else self._answer(first, at, size)
         if data is None:
-            self._sql.execute("UPDATE first SET line = ? WHERE digest = ?", (row.line, digest))
+            self._lookups.replace_first(digest[0], row.line)
             return False
         _copy(row, data, finished)
         return True
@@ -223,7 +217,8 @@ class RowTable:
                 continue
             is_answered = outcome.kind == "answered"
             state = State.ANSWERED if is_answered else State.FAILED
-            finished.pieces.append(Piece(outcome.line, state, outcome.data))
+            piece = finished.ended[outcome.line] = Piece(outcome.line, state, outcome.data)
+            finished.pieces.append(piece)
             if self.waiting:
                 self._end_waiting(outcome.line, outcome.data if is_answered else None, finished)
 
@@ -245,18 +240,19 @@ class RowTable:
         self._sql.execute("UPDATE waiting SET first = ? WHERE first = ?", (successor.line, first))
         # Not TAKEN: it is sent out of the order of lines, by which a later run tells what was sent.
         self._sql.execute("UPDATE row SET state = ? WHERE line = ?", (State.DOUBT, successor.line))
-        self._sql.execute("UPDATE first SET line = ? WHERE digest = ?", (successor.line, digest_of(successor)))
+        self._lookups.replace_first(digest_of(successor)[0], successor.line)
         finished.promoted.append(successor)
 
     def give_back(self, lines: Sequence[int]) -> int:
         """Forgets rows that were never sent, and those that waited for them; how many these are."""
         before = self.waiting
         for line in lines:
-            self._sql.execute(
-                "DELETE FROM first WHERE digest = (SELECT digest FROM row WHERE line = ?1) AND line = ?1", (line,)
-            )
+            self._lookups.forget_name(line)
             self._sql.execute("DELETE FROM row WHERE line = ?", (line,))
             if self.waiting:
+                waiting = self._sql.execute("SELECT line FROM waiting WHERE first = ?", (line,)).fetchall()
+                for (one,) in waiting:
+                    self._lookups.forget_name(one)
                 self._sql.execute("DELETE FROM row WHERE line IN (SELECT line FROM waiting WHERE first = ?)", (line,))
                 self.waiting -= self._sql.execute("DELETE FROM waiting WHERE first = ?", (line,)).rowcount
         return before - self.waiting
@@ -285,12 +281,12 @@ def _copy(row: Row, data: bytes, finished: Finished) -> None:
     )
 
 
-def digest_of(row: Row) -> str:
-    """Of everything about a row but its name."""
-    return hashlib.blake2b(_encode(row.request), digest_size=16).hexdigest()
+def digest_of(row: Row) -> Digest:
+    """Of everything about a row but its name, in two halves."""
+    return _HALVES.unpack(hashlib.blake2b(_encode(row.request), digest_size=16).digest())
 
 
-def _table(rows: Sequence[tuple[int | str, ...]]) -> tuple[str]:
+def _table(rows: Sequence[tuple[int, ...]]) -> tuple[str]:
     return (msgspec.json.encode(rows).decode(),)
 
 
