@@ -11,7 +11,7 @@ from .. import BulkResult, HeliconeError, HeliconeResponse
 from ..errors import Attempt
 from ..models import PUSD_PER_USD
 from .ports import Outcome
-from .receipts import cost_pusd, in_doubt_pusd, whole_time_s
+from .receipts import cost_pusd, in_doubt_pusd, pico, whole_time_s
 from .rows import Row
 from .tally import attempts_of
 
@@ -22,7 +22,7 @@ def output_line(row: Row, result: BulkResult) -> dict[str, Any]:
     told: dict[str, Any] = {"id": f"batch_req_{row.line}", "custom_id": row.custom_id, "response": None, "error": None}
     if response is not None:
         told["id"] = f"batch_req_{response.request_id}"
-        told["response"] = {"status_code": 200, "request_id": response.request_id, "body": completion(response)}
+        told["response"] = {"status_code": 200, "request_id": response.request_id, "body": _body(response)}
     else:
         told["error"] = _error(result.error)
     told["receipt"] = _receipt(row, result)
@@ -103,6 +103,28 @@ def copied_line(data: bytes, row: Row) -> tuple[bytes, str]:
     return msgspec.json.encode(told), served_by
 
 
+class _Completion(msgspec.Struct):
+    object: str = ""
+    choices: msgspec.Raw = msgspec.Raw(b"[]")
+
+
+_look_at = msgspec.json.Decoder(_Completion).decode
+
+
+def _body(response: HeliconeResponse) -> Any:
+    """As `completion`; a provider's own is taken as it came, without being read and written, where it is one line."""
+    raw = response.raw_body
+    if raw and b"\n" not in raw:
+        try:
+            raw.decode()
+            told = _look_at(raw)
+        except (UnicodeDecodeError, msgspec.MsgspecError):
+            return completion(response)
+        if told.object == "chat.completion" and len(told.choices) > len(b"[]"):
+            return msgspec.Raw(raw)
+    return completion(response)
+
+
 def completion(response: HeliconeResponse) -> Any:
     """The answer as a `chat.completion` object: the provider's own where it wrote one, else made of its parts."""
     try:
@@ -135,11 +157,15 @@ def _receipt(row: Row, result: BulkResult) -> dict[str, Any]:
     attempts = attempts_of(result)
     usage = result.response.usage if result.response is not None else None
     last = attempts[-1] if attempts else None
+    if last is not None and len(attempts) == 1 and last.billed != "maybe":  # most are so
+        cost, in_doubt = pico(last.cost), 0
+    else:
+        cost, in_doubt = cost_pusd(attempts), in_doubt_pusd(attempts)
     return {
         "provider": last.provider if last else None,
         "model": last.model if last else None,
-        "cost_usd": cost_pusd(attempts) / PUSD_PER_USD,
-        "in_doubt_usd": in_doubt_pusd(attempts) / PUSD_PER_USD,
+        "cost_usd": cost / PUSD_PER_USD,
+        "in_doubt_usd": in_doubt / PUSD_PER_USD,
         "cost_source": usage.cost_source if usage else last.cost_source if last else "none",
         "input_tokens": usage.input_tokens if usage else None,
         "output_tokens": usage.output_tokens if usage else None,
