@@ -104,7 +104,7 @@ class Workers:
         return row
 
     def _wake_one(self) -> None:
-        while self._waiting:
+        while self._waiting and not self._is_taking and self._out < self._most:
             turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
