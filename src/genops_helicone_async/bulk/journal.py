@@ -26,7 +26,7 @@ from .rewriting import lines_are_sorted, sort_lines
 from .rows import BadLine, Row
 
 T = TypeVar("T")
-GROUP_EVERY_S = 0.01
+GROUP_EVERY_S = 0.02
 """The longest a change waits for others to be written with it."""
 _FULL_BYTES = 4 * 1024 * 1024
 
