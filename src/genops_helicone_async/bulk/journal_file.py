@@ -12,7 +12,7 @@ VERSION = 1
 _APPLICATION = 0x67656E6F
 _MAGIC = b"SQLite format 3\0"
 _APPLICATION_AT = 68  # of the file: where SQLite keeps it
-_CACHE_KIB = 4_096
+_CACHE_KIB = 1_024
 _SCHEMA = """
 CREATE TABLE job (
     id INTEGER PRIMARY KEY CHECK (id = 1), identity BLOB NOT NULL, window INTEGER, length INTEGER NOT NULL DEFAULT 0,

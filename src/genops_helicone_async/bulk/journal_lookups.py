@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-_CACHE_KIB = 6_144
+_CACHE_KIB = 4_096
 _SCHEMA = """
 CREATE TABLE seen.name (hash INTEGER PRIMARY KEY, line INTEGER NOT NULL);
 CREATE TABLE seen.first (hash INTEGER PRIMARY KEY, line INTEGER NOT NULL);
