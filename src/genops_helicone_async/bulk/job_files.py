@@ -134,30 +134,32 @@ def _opened(sql: sqlite3.Connection, output: Path, identity: Identity, opening: 
             recovered=recovered,
             window=opening.window,
         )
+    _take_up(sql, output, identity, opening, recovered)
+    return JobFiles(
+        journal=sql, lookups=Lookups(sql), output=AppendedFile(output), errors=LaterFile(bad_lines, errors_length[0]),
+        recovered=recovered, window=opening.window,
+    )  # fmt: skip
+
+
+def _take_up(sql: sqlite3.Connection, output: Path, identity: Identity, opening: Opening, recovered: Recovered) -> None:
+    """Brings the files of an earlier run to agree, and begins another run."""
     check_identity(sql, identity, recovered, may_differ=opening.new_options)
     real = Path(os.path.realpath(output))
     finish_rewrite(sql, real)
     file = AppendedFile(output)
-    recover(sql, file, recovered)
-    if opening.retry_failed and recovered.tally.failed:
+    try:
+        recover(sql, file, recovered)
+    finally:
         file.close()
+    if opening.retry_failed and recovered.tally.failed:
         drop_failed(sql, real)
         correct(sql, recovered.tally)
         recovered.tally.failures.clear()
         recovered.is_finished = False
-        file = AppendedFile(output)
     sql.execute("UPDATE job SET window = ?, runs = runs + 1", (opening.window,))
     recovered.written = sql.execute("SELECT count(*) FROM row WHERE at IS NOT NULL").fetchone()[0]
     recovered.again = dict(sql.execute("SELECT line, custom_id FROM again"))
     recovered.runs = sql.execute("SELECT runs FROM job").fetchone()[0]
-    return JobFiles(
-        journal=sql,
-        lookups=Lookups(sql),
-        output=file,
-        errors=LaterFile(bad_lines, errors_length[0]),
-        recovered=recovered,
-        window=opening.window,
-    )
 
 
 def _begin(sql: sqlite3.Connection, identity: Identity, opening: Opening) -> None:

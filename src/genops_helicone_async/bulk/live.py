@@ -91,12 +91,14 @@ class LiveRows:
         if self._is_limited and request.enforce_budget is False:  # the job's limit holds for every row
             request = msgspec.structs.replace(request, enforce_budget=None)
         try:
-            response = await self._run(request)
-        except Exception as exc:
-            if isinstance(exc, ConfigurationError) and row.is_default_target:
+            result = BulkResult(index=row.line, request=request, response=await self._run(request))
+        except ConfigurationError as exc:
+            if row.is_default_target:
                 raise  # so it would be with every row
-            return outcome_of(row, BulkResult(index=row.line, request=request, error=exc))
-        return outcome_of(row, BulkResult(index=row.line, request=request, response=response))
+            result = BulkResult(index=row.line, request=request, error=exc)
+        except Exception as exc:  # noqa: BLE001  every row's error is an outcome of its own
+            result = BulkResult(index=row.line, request=request, error=exc)
+        return outcome_of(row, result)
 
     async def _run(self, request: ChatRequest) -> HeliconeResponse:
         """One call, until it is answered or has failed for a reason of its own."""
