@@ -34,6 +34,7 @@ def test_the_wall_holds_over_all_runs(sandbox: SandboxGateway, capsys: pytest.Ca
     assert (status, sandbox.bill.total_pusd <= 20_000_000, told["runs"]) == (1, True, 2)
     status, told = run(capsys, "--max-cost", "1")
     assert (status, sorted(numbers_of())) == (0, list(range(1, 41)))
+    assert told["perhaps_billed_twice"]["rows"] == 0
     assert told["cost_pusd"] == sandbox.bill.total_pusd == pico()
 
 
