@@ -102,3 +102,19 @@ async def test_lines_that_are_early_are_held_by_the_journal(tmp_path: Path) -> N
         assert [one.line for one in again.again] == [1]
         journal.record(answer(1))
     assert [line["receipt"]["line"] for line in lines_of(output)] == [1, 2, 3]
+
+
+async def test_names_and_answers_are_known_over_runs(tmp_path: Path) -> None:
+    """A later run knows whose names are taken, and which answers are there, without having read their rows."""
+    heard, output = Heard(), tmp_path / "out.jsonl"
+    async with journal_at(output, heard) as journal:
+        await journal.take([row(1)])
+        journal.record(answer(1))
+    reader = RowReader({}, remember_ids=False)
+    same_name = reader.read(2, b'{"custom_id": "line-1", "message": "Other", "provider": "groq"}')
+    assert isinstance(same_name, Row)
+    async with journal_at(output, heard) as journal:
+        taken = await journal.take([same_name, row(3)])
+        assert [(bad.line, bad.reason) for bad in taken.bad] == [(2, "`custom_id` 'line-1' is that of line 1 already")]
+        assert taken.rows == []
+    assert [(copy.line, copy.served_by) for copy in heard.copied] == [(3, "line-1")]

@@ -39,7 +39,7 @@ class Journal:
 
     __slots__ = (
         "_files", "_group", "_is_closing", "_listener", "_loop", "_order", "_room", "_rows", "_thread", "_wake",
-        "_work", "failure", "tally",
+        "_work", "failure", "tally", "waiting",
     )  # fmt: skip
 
     def __init__(self, files: JobFiles, *, is_ordered: bool = False, is_deduped: bool = True) -> None:
@@ -60,6 +60,8 @@ class Journal:
         self._work: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "bulk-journal")
         self.failure: Exception | None = None
+        self.waiting = 0
+        """How many rows wait for the answer of an equal one. Those that are to be sent instead have been told."""
 
     @property
     def recovered(self) -> Recovered:
@@ -80,11 +82,6 @@ class Journal:
     def keeps_bad_lines(self) -> bool:
         """Whether there is a file of them."""
         return self._files.errors is not None
-
-    @property
-    def waiting(self) -> int:
-        """How many rows wait for the answer of an equal one, at least."""
-        return self._rows.waiting
 
     def start(self, listener: Listener) -> None:
         """Begins to write."""
@@ -197,12 +194,12 @@ class Journal:
                 future.set_exception(result)
             else:
                 future.set_result(result)
-        if group.outcomes and not group.is_settled:
-            self._listener.settled(len(group.outcomes))
+        self.waiting = finished.waiting
         if finished.promoted:
             self._listener.promoted(finished.promoted)
         if finished.copies:
             self._listener.copied(finished.copies)
+        self._listener.settled(0 if group.is_settled else len(group.outcomes))
 
     def _fail(self, exc: Exception, group: Group) -> None:
         self.failure = _as_os_error(exc)
@@ -228,6 +225,7 @@ class Journal:
             results = [self._attempt(partial(change, sql)) for change, _ in group.changes]
             if group.tally is not None:
                 sql.execute("UPDATE job SET tally = ?", (group.tally,))
+            finished.waiting = self._rows.waiting
             sql.execute("COMMIT")
         except BaseException:
             if sql.in_transaction:

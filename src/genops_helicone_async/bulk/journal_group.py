@@ -54,7 +54,7 @@ class Listener(msgspec.Struct, kw_only=True):
     """Who is told on the event loop what a group of changes brought forth.
 
     Attributes:
-        settled: Of how many outcomes that were recorded are safe now.
+        settled: Of how many outcomes that were recorded are safe now; 0 where only something else has changed.
         promoted: Of rows that have to be sent now, for the equal one that they waited for has failed.
         copied: Of rows that were answered by an equal one.
         failed: That nothing can be written any more.

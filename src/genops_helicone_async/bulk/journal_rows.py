@@ -79,6 +79,7 @@ class Finished(msgspec.Struct, kw_only=True):
     ended: dict[int, Piece] = {}
     promoted: list[Row] = []
     unsent: int = 0
+    waiting: int = 0
 
 
 class RowTable:
