@@ -56,7 +56,7 @@ def test_old_models_have_the_old_encoding(model: str, expected: str) -> None:
 
 
 class Counting:
-    """In place of `toktok.batch_count`: a token a character, and a list of what was counted."""
+    """In place of `toktok.batch_count` and `truncate`: a token a character, and a list of what was counted."""
 
     def __init__(self) -> None:
         self.counted: list[tuple[str, str]] = []
@@ -64,6 +64,11 @@ class Counting:
     def __call__(self, texts: list[str], encoding: str, threads: int) -> list[int]:
         self.counted += [(text, encoding) for text in texts]
         return [len(text) for text in texts]
+
+    def truncate(self, text: str, max_tokens: int, encoding: str) -> tuple[str, int]:
+        assert max_tokens > len(text)
+        self.counted.append((text, encoding))
+        return text, len(text)
 
 
 @pytest.fixture
@@ -77,6 +82,7 @@ def count(counting: Counting) -> TokenCounter:
     """A counter that asks it."""
     made = TokenCounter(is_exact=True)
     made._batch_count = counting
+    made._truncate = counting.truncate
     return made
 
 
@@ -97,3 +103,23 @@ def test_what_is_remembered_is_bounded(counting: Counting, count: TokenCounter) 
     assert [count("gpt-4o", "y" * 2_000_000) for _ in range(2)] == [2_000_000] * 2
     assert len(counting.counted) == 5_002
     assert count._remembered == {}
+
+
+@pytest.mark.parametrize("encoding", ["o200k_base", "cl100k_base"])
+def test_one_text_counts_as_in_a_batch(encoding: str) -> None:
+    """The quick count of a single text is that of a batch: special tokens as text, accents, emoji, white space, length."""
+    toktok = pytest.importorskip("toktok")
+    model = {"o200k_base": "gpt-4o", "cl100k_base": "gpt-4"}[encoding]
+    texts = [
+        "",
+        " " * 500,
+        "a<|endoftext|>b<|im_start|>",
+        "e\u0301é 漢字かな",
+        "👩‍👩‍👧‍👦\n\t" * 30,
+        "lone \ud800",
+        "word " * 3_999,
+        "word " * 5_000,
+    ]
+    sound = [text.encode("utf-8", "replace").decode() for text in texts]
+    count = TokenCounter(is_exact=True)
+    assert [count(model, text) for text in texts] == toktok.batch_count(sound, encoding, 1)
