@@ -107,7 +107,7 @@ def test_what_is_remembered_is_bounded(counting: Counting, count: TokenCounter) 
 
 @pytest.mark.parametrize("encoding", ["o200k_base", "cl100k_base"])
 def test_one_text_counts_as_in_a_batch(encoding: str) -> None:
-    """The quick count of a single text is that of a batch: special tokens as text, accents, emoji, white space, length."""
+    """The quick count of one text is that of a batch: special tokens as text, accents, emoji, white space, length."""
     toktok = pytest.importorskip("toktok")
     model = {"o200k_base": "gpt-4o", "cl100k_base": "gpt-4"}[encoding]
     texts = [
