@@ -3,8 +3,11 @@
 import importlib.util
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -36,19 +39,26 @@ LEFT_S = 30.0
 class Driver:
     """The process that drives Ray. `session` is the folder of this Ray's logs."""
 
-    def __init__(self, errors: Path) -> None:
+    def __init__(self, errors: Path, folder: str) -> None:
         environment = {
             **{name: text for name, text in os.environ.items() if not name.startswith("RAY_")},
             "PYTHONPATH": os.pathsep.join(sys.path),
             "RAY_AUTH_MODE": "disabled",  # else Ray writes a token into the home folder
+            "RAY_TMPDIR": folder,
         }
         command = [sys.executable, "-W", "error", str(Path(__file__).with_name("ray_driver.py"))]
         self._errors = errors
         with errors.open("wb") as file:
             self._process = subprocess.Popen(
-                command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, text=True
-            )
-        self.session = Path(self._answer())
+                command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, text=True,
+                start_new_session=True,
+            )  # fmt: skip
+        try:
+            self.session = Path(self._answer())
+        except BaseException:  # where Ray does not start, nothing of it may stay
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.communicate()
+            raise
 
     def does(self, what: str, **how: Any) -> dict[str, Any]:
         """Runs a job there."""
@@ -77,7 +87,9 @@ class Driver:
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
     """One Ray for all tests here; at its end no process of it is left."""
-    driver = Driver(tmp_path_factory.mktemp("ray") / "stderr")
+    # Ray does not start in a folder inside a virtual environment, or whose name is too long for a socket's path
+    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
+    driver = Driver(tmp_path_factory.mktemp("ray") / "stderr", folder)
     assert processes_of(driver.session)
     yield driver
     driver.end()
@@ -85,6 +97,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
     while left := processes_of(driver.session):
         assert time.monotonic() < until_s, left
         time.sleep(0.05)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def processes_of(session: Path) -> list[str]:

@@ -111,9 +111,10 @@ class LoopThread:
                 with asyncio.Runner(loop_factory=self._new_loop) as runner:
                     runner.run(main())
             except BaseException as exc:
-                if ready.done():
-                    raise
-                ready.set_exception(exc)
+                if not ready.done():
+                    ready.set_exception(exc)
+                    return
+                raise
             finally:
                 for job in tuple(jobs):  # also those that came when nothing was begun any more
                     job.end()
@@ -186,9 +187,9 @@ class _Job(Generic[Result]):
         try:
             self._result = await self._function(*self._arguments)
             self._error = None
-        except asyncio.CancelledError:
-            pass  # as it was before: called off, or the loop ends
-        except BaseException as exc:  # noqa: BLE001  the caller's, who waits for it
+        except asyncio.CancelledError:  # the root of a task: called off, or the loop ends
+            pass
+        except BaseException as exc:  # noqa: BLE001  the root of a task: the caller's, who waits for it
             self._error = exc
         finally:
             self._task = None
