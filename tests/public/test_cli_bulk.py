@@ -195,7 +195,8 @@ def test_a_terminal_gets_a_bar(gateway: SandboxGateway, monkeypatch: pytest.Monk
     terminal = terminal_on(monkeypatch)
     assert main(["bulk", "in.jsonl", "-o", "out.jsonl"]) == 1
     assert "line 4 skipped: not JSON: invalid character (byte 0)\n" in terminal.shown()
-    assert re.search(r"bulk .*━.* 4/4 rows · \d+ rows/s · [\d,]+ tokens/min · \$0\.\d{4} · 1 skipped\s*\n", terminal.shown())
+    told = r"bulk .*━.* 4/4 rows · \d+ rows/s · [\d,]+ tokens/min · \$0\.\d{4} · 1 skipped\s*\n"
+    assert re.search(told, terminal.shown())
 
 
 def test_without_rich_there_is_a_hint(gateway: SandboxGateway, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -243,8 +243,10 @@ def test_a_second_ctrl_c_drops_it_and_says_so(held: Held, monkeypatch: pytest.Mo
     assert (status, rows) == (130, [])
     assert out.startswith("0 rows: 0 answered, 0 failed; ")
     assert err == [
-        "interrupted: every answer that came is in the output; "
-        "2 rows dropped unanswered, perhaps billed: line-1 (line 1), line-2 (line 2)"
+        (
+            "interrupted: every answer that came is in the output; "
+            "2 rows dropped unanswered, perhaps billed: line-1 (line 1), line-2 (line 2)"
+        )
     ]
     held.released.set()
     argv = ["bulk", "nine.jsonl", "-o", "out.jsonl", "--provider", "openai"]
