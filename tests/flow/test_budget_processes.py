@@ -143,7 +143,7 @@ async def test_what_a_killed_process_was_told_is_in_the_ledger(tmp_path: Path) -
         async with AsyncExitStack() as stack:
             doomed = [
                 await stack.enter_async_context(
-                    working(gateway, path, limit=limit, calls=400, seed=20 + number, haste=False)
+                    working(gateway, path, limit=limit, calls=10_000, seed=20 + number, haste=False)
                 )
                 for number in range(3)
             ]
