@@ -47,6 +47,20 @@ def test_the_wall_is_nearly_reached(sandbox: SandboxGateway, capsys: pytest.Capt
     assert left < 6_000_000  # less than the worst case of one more row
 
 
+def test_lost_replies_count_with_the_most_they_may_cost(
+    sandbox: SandboxGateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Behind a wall no lost reply is billed at more than is counted for it, although others were short before it."""
+    sandbox.faults.add(Fault(kind="truncated_json", probability=0.8))
+    write(numbered(60, max_tokens=400))
+    _, told = run(capsys, "--max-cost", "0.0002", "--max-in-flight", "1")
+    counted = sum(round(line["receipt"]["in_doubt_usd"] * 10**12) for line in lines_of("out.jsonl"))
+    lost_bill = sandbox.bill.total_pusd - told["cost_pusd"]
+    assert (told["rows"]["ok"] > 0, told["in_doubt"]["cost_pusd"]) == (True, counted)
+    assert counted / told["in_doubt"]["attempts"] > 32_000_000  # 400 tokens of output are that much alone
+    assert 0 < lost_bill <= counted <= 200_000_000
+
+
 def test_a_row_cannot_leave_the_wall(sandbox: SandboxGateway, capsys: pytest.CaptureFixture[str]) -> None:
     """A row that asks not to be counted is counted all the same."""
     write(numbered(5, enforce_budget=False))

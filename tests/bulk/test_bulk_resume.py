@@ -200,6 +200,15 @@ def piped(rows: list[dict[str, object]], *options: str) -> int:
     return status
 
 
+def test_a_pipe_may_bring_more_rows_than_before(sandbox: SandboxGateway, capsys: pytest.CaptureFixture[str]) -> None:
+    """A job from a pipe is never taken for finished before the pipe was read: further rows are sent, others refused."""
+    assert piped(numbered(2)) == 0
+    assert piped(numbered(5)) == 0
+    assert (sorted(numbers_of()), len(sandbox.requests)) == ([1, 2, 3, 4, 5], 5)
+    assert piped(numbered(5, max_tokens=9)) == 2
+    assert "line 1 of the input is not what it was" in capsys.readouterr().err
+
+
 def test_rows_of_a_pipe_are_compared(sandbox: SandboxGateway, capsys: pytest.CaptureFixture[str]) -> None:
     """A pipe has no fingerprint: its rows are compared with those of before, one by one."""
     sandbox.faults.add(Fault(kind="status", provider="groq", status=400, times=1))

@@ -23,10 +23,11 @@ _MOST_OUTPUT = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 class Estimates:
     """Token and cost estimates. `count` is (model, text) → tokens, `fees` the gateway's shares by billing mode.
 
-    `rough` counts without loading anything: for what a lost answer may have cost, which stays an estimate anyway.
+    `rough` counts without loading anything: for what a lost answer may have cost, which stays an estimate anyway. With
+    `fears_for_lost` that is the worst case: what is booked for lost answers is then never less than their bill.
     """
 
-    __slots__ = ("_count", "_highest_fee", "_latest", "_rough", "averages")
+    __slots__ = ("_count", "_highest_fee", "_latest", "_rough", "averages", "fears_for_lost")
 
     def __init__(
         self,
@@ -39,6 +40,7 @@ class Estimates:
         self._highest_fee = max(fees.values(), default=0.0)
         self._latest: tuple[ChatRequest | None, dict[str, tuple[int, int]]] = (None, {})
         self.averages = OutputAverages()
+        self.fears_for_lost = False
 
     def get_ready(self) -> None:
         """Loads what counting needs now (0.3 s, once), rather than within the deadline of the first call."""
@@ -141,6 +143,8 @@ class Estimates:
         """
         if target.price is None:
             return Charge(source="unpriced")
+        if self.fears_for_lost and said is None:
+            return Charge(provider_pusd=self.worst_case_pusd(request, target) or 0, source="estimated")
         model = target.endpoint.model
         output = (
             self._likely_output(request, target.endpoint.provider, model)

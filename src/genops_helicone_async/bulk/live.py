@@ -47,7 +47,7 @@ class LiveRows:
 
     While nobody can be reached, rows wait, up to `wait_s` seconds; then they are given back. So are rows that a budget
     has no room for, and no more are taken. `note` is told of both. `stopped` is why it took no more. With `is_limited`
-    budgets hold for rows, too, that say `enforce_budget: false`.
+    budgets hold for rows, too, that say `enforce_budget: false`, and lost replies count with the most they may cost.
     """
 
     __slots__ = (
@@ -81,10 +81,13 @@ class LiveRows:
     async def outcomes(self, rows: AsyncIterator[Row]) -> AsyncIterator[AsyncIterator[Outcome]]:
         """As `Executor` has it."""
         workers = Workers(rows, self._outcome, self._max_in_flight, lambda: self.stopped is not None)
+        estimates = self._adapter._pipeline().estimates
+        before, estimates.fears_for_lost = estimates.fears_for_lost, self._is_limited or estimates.fears_for_lost
         try:
             yield workers.outcomes()
         finally:
             await workers.aclose()
+            estimates.fears_for_lost = before
 
     async def _outcome(self, row: Row) -> Outcome:
         request = row.request

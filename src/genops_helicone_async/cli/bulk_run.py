@@ -71,7 +71,9 @@ async def run_job(begun: Begun) -> int:
             ),
         )  # fmt: skip
         run = _Run(begun, files, view)
-        return await run.finished() if files.recovered.is_finished else await run.run(adapter)
+        # What a pipe brings is known only when it is read: it may be more than before, or something else.
+        is_done = files.recovered.is_finished and files.recovered.is_same_input and fingerprint is not None
+        return await run.finished() if is_done else await run.run(adapter)
 
 
 async def _fingerprint(arguments: argparse.Namespace) -> Fingerprint | None:
