@@ -77,6 +77,14 @@ def test_the_screen_tells_all_runs_and_how_to_go_on() -> None:
     ]
 
 
+def test_what_rows_sent_again_may_cost_is_told() -> None:
+    """The most that rows perhaps billed twice may cost besides: in the line and in JSON."""
+    out = io.StringIO()
+    print_end(end(twice_pusd=20_000_000_000), out, as_json=False)
+    assert "sent again, perhaps billed twice, $0.0200 at most: r1, r2\n" in out.getvalue()
+    assert end_json(end(twice_pusd=20_000_000_000))["perhaps_billed_twice"]["most_cost_usd"] == 0.02
+
+
 def test_a_quiet_end_has_no_remarks() -> None:
     """A first run that did everything tells its rows, its cost, and where the answers are."""
     out = io.StringIO()

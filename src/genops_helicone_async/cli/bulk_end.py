@@ -8,6 +8,8 @@ from typing import Any, TextIO
 import msgspec
 
 from ..bulk.tally import Tally
+from ..models import PUSD_PER_USD
+from .money import about_usd
 from .summary import counted, doubt_line, rows_line, tables_of
 from .tables import print_table
 
@@ -32,6 +34,7 @@ class JobEnd(msgspec.Struct, frozen=True, kw_only=True):
         given_back: Why rows were given back, `--max-cost` for instance; None without such rows.
         twice: Of rows that were on their way when a run ended unawares and were sent again.
         twice_count: How many these are.
+        twice_pusd: What these may cost besides, at most, which `--max-cost` counts as spent; 0 where it is not known.
         dropped: Of rows that this run gave up on their way; a later run sends them again.
         go_on: The command that does the rest; None where nothing is left.
         last_line: The last line or row that was read.
@@ -49,6 +52,7 @@ class JobEnd(msgspec.Struct, frozen=True, kw_only=True):
     given_back: str | None = None
     twice: Sequence[str] = ()
     twice_count: int = 0
+    twice_pusd: int = 0
     dropped: Sequence[str] = ()
     go_on: str | None = None
     last_line: int = 0
@@ -85,7 +89,8 @@ def remarks(end: JobEnd) -> Iterator[str]:
         yield doubt
     if end.twice_count:
         sent = f"{counted(end.twice_count, 'row')} on the way when an earlier run ended, and sent again"
-        yield f"{sent}, perhaps billed twice: {_named(end)}"
+        most = f", {about_usd(end.twice_pusd)} at most" if end.twice_pusd else ""
+        yield f"{sent}, perhaps billed twice{most}: {_named(end)}"
     if tally.unsent:
         yield f"{counted(tally.unsent, 'row')} given back unsent: {end.given_back or 'the run ended'}"
     if end.output is not None:
@@ -113,7 +118,11 @@ def end_json(end: JobEnd) -> dict[str, Any]:
         "rows_total": end.rows_total,
         **end.tally.as_json(),
         "given_back": {"rows": end.tally.unsent, "because": end.given_back},
-        "perhaps_billed_twice": {"rows": end.twice_count, "custom_ids": list(end.twice)},
+        "perhaps_billed_twice": {
+            "rows": end.twice_count,
+            "custom_ids": list(end.twice),
+            "most_cost_usd": end.twice_pusd / PUSD_PER_USD,
+        },
         "dropped": list(end.dropped),
         "output": end.output,
         "errors_file": end.bad_lines,

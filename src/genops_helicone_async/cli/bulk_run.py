@@ -196,8 +196,8 @@ class _Run:
             output=None if output is None else str(output), rows_before=self._rows_before, runs=recovered.runs,
             bad_lines=str(bad_lines) if bad_lines is not None and tally_of.tally.skipped else None,
             rows_total=self._view.total, is_interrupted=job is not None and job.is_interrupted, given_back=stopped,
-            twice=twice, twice_count=len(twice), dropped=_named(job.dropped) if job else (), go_on=go_on,
-            last_line=job.last_line if job else 0,
+            twice=twice, twice_count=len(twice), twice_pusd=recovered.doubt_pusd,
+            dropped=_named(job.dropped) if job else (), go_on=go_on, last_line=job.last_line if job else 0,
         )  # fmt: skip
 
     async def _tell(self, end: JobEnd) -> None:
