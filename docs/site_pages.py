@@ -24,6 +24,8 @@ def on_files(files: Files, *, config: Any) -> Files:
         page = File.generated(config, path, content=text)
         page.inclusion = page.inclusion.NOT_IN_NAV if path != "examples/index.md" else page.inclusion
         files.append(page)
+    for chart in sorted(REPOSITORY.glob("benchmarks/results/*.svg")):
+        files.append(File.generated(config, f"results/{chart.name}", abs_src_path=str(chart)))
     return files
 
 
