@@ -84,7 +84,8 @@ class Example:
 
     def start(self) -> int:
         """Starts it and gives the port of its metrics."""
-        arguments = ["--port", "0", "--calls", str(CALLS), "--pause", "0.05"]
+        # so slow that Prometheus, which takes a second to start, sees every kind of call come after its first scrape
+        arguments = ["--port", "0", "--calls", str(CALLS), "--pause", "0.15"]
         self._process = subprocess.Popen(
             [sys.executable, "-W", "error", str(EXAMPLE / "exporter.py"), *arguments],
             env=self._environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
