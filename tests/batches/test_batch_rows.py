@@ -294,6 +294,7 @@ async def test_gateway_of_ones_own_takes_no_batches(sandbox: SandboxGateway, jou
         (refused,) = await outcomes_of(BatchRows(adapter, journal, FAST), [row(1)])
     assert refused.kind == "failed"
     assert "OPENAI_API_KEY" in str(refused.reason)
+    assert "--provider-url openai=URL" in str(refused.reason)
 
 
 async def test_rows_that_come_late_are_not_waited_for(sandbox: SandboxGateway, journal: FileJournal) -> None:

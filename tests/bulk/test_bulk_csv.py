@@ -68,6 +68,7 @@ def test_a_cell_of_the_wrong_kind_is_told(cell: str, reason: str | None) -> None
     [
         ("message,max_tokns", {}, "column 2, 'max_tokns', is no keyword of a chat. Did you mean 'max_tokens'?"),
         ("id,question", {}, "column 1, 'id', is no keyword of a chat. (name the column of"),
+        ("id,question", {"prompt_column": "question"}, "column 1, 'id', is no keyword of a chat. (leave it out with "),
         ("question,team", {"prompt_column": "qestion"}, "column 1, 'question', is no keyword of a chat. Did you mean"),
         ("message,team", {"prompt_column": "question"}, "there is no column 'question': there are 'message', 'team'"),
         ("team,project", {}, "no column has the prompts: name one `message`, or say which it is with --prompt-column"),

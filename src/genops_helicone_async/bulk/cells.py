@@ -59,6 +59,8 @@ def _unknown(number: int, name: str, prompt_column: str | None) -> Configuration
     near = get_close_matches(name, [*_CONVERTERS, *([prompt_column] if prompt_column else [])], n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     remedy = "name the column of the prompts with --prompt-column, and others that are not for us with --ignore-columns"
+    if prompt_column is not None and not near:
+        remedy = f"leave it out with --ignore-columns {name}, or every such column with --ignore-columns '*'"
     return ConfigurationError(f"column {number}, {name!r}, is no keyword of a chat.{hint} ({remedy})")
 
 

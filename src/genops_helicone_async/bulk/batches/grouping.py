@@ -73,8 +73,8 @@ def no_batch_api(targets: list[Target]) -> ConfigurationError:
     known = [target.endpoint.provider for target in targets if target.endpoint.provider in SHAPES]
     if known:
         return ConfigurationError(
-            f"batches of {known[0]} need its own key, which the gateway of this adapter does not take: set "
-            f"{known[0].upper()}_API_KEY, or send the rows live (--via live)"
+            f"batches of {known[0]} go to its own host with its own key: set {known[0].upper()}_API_KEY, and beside a "
+            f"gateway URL of your own name that host (--provider-url {known[0]}=URL), or send rows live (--via live)"
         )
     return ConfigurationError(
         f"{names or 'nobody'} has no batch API here, only OpenAI and Anthropic have: choose one of them "
