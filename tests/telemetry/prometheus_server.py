@@ -44,11 +44,13 @@ class Prometheus:
         self._process = process = subprocess.Popen(self._command, stderr=subprocess.PIPE, text=True)
         assert process.stderr is not None
         told = []
-        for line in process.stderr:
+        ready = False
+        for line in process.stderr:  # the two lines come from two of its goroutines, in either order
             told.append(line)
             if found := _LISTENING.search(line):
                 self.url = f"http://{found[1]}"
-            if "Server is ready" in line:
+            ready = ready or "Server is ready" in line
+            if self.url and ready:
                 return self
         process.wait()
         process.stderr.close()
