@@ -65,6 +65,25 @@ def test_sigterm_drains_for_so_long(sandbox: SandboxGateway) -> None:
     assert (sorted(numbers_of()), pico() == sandbox.bill.total_pusd) == (list(range(1, 10)), True)
 
 
+def test_rows_in_doubt_take_room_of_the_limit(sandbox: SandboxGateway, capsys: pytest.CaptureFixture[str]) -> None:
+    """What rows on their way at a kill may cost besides is within `--max-cost` already in the run that follows."""
+    sandbox.faults.add(Fault(kind="hang", provider="groq", after=8))
+    write(numbered(60, max_tokens=50))
+    child = child_of("--max-in-flight", "8")
+    wait_for(sandbox, 16, child)
+    child.kill()
+    child.communicate()
+    sandbox.faults.clear()
+    capsys.readouterr()
+    limit_pusd = 80_000_000
+    assert main([*JOB, "--json", "--max-cost", str(limit_pusd / 10**12)]) == 1
+    told = json.loads(capsys.readouterr().out)
+    doubt_pusd = round(told["perhaps_billed_twice"]["most_cost_usd"] * 10**12)
+    assert (told["perhaps_billed_twice"]["rows"], told["given_back"]["rows"] > 0) == (8, True)
+    assert told["cost_pusd"] == pico()
+    assert 0 < doubt_pusd <= limit_pusd - told["cost_pusd"] < doubt_pusd + 6_000_000  # less than one more row may need
+
+
 def test_held_lines_outlive_a_kill(sandbox: SandboxGateway) -> None:
     """In an ordered job, answers that wait for a slow row are not paid twice after a kill."""
     sandbox.faults.add(Fault(kind="hang", provider="openai"))
