@@ -39,6 +39,30 @@ class FileJournal:
         self._connection.close()
 
 
+class Crash(Exception):
+    """The process is gone."""
+
+
+class CrashingJournal:
+    """A journal whose process ends at its n-th change, counted from 1: before it is made, or right after."""
+
+    def __init__(self, journal: FileJournal, at: int, *, after: bool) -> None:
+        self._journal = journal
+        self._at = at
+        self._after = after
+        self.changes = 0
+
+    async def write(self, change: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Makes the change, if the process lives as long."""
+        self.changes += 1
+        if self.changes > self._at or (self.changes == self._at and not self._after):
+            raise Crash
+        result = await self._journal.write(change)
+        if self.changes == self._at:
+            raise Crash
+        return result
+
+
 def adapter_at(sandbox: SandboxGateway, **settings: Any) -> GenOpsHeliconeAsyncAdapter:
     """An adapter that reaches every provider through its own host of the sandbox."""
     return GenOpsHeliconeAsyncAdapter(

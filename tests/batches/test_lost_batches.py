@@ -1,14 +1,13 @@
 """A creation whose answer was lost: the batch is found again where it exists, and only else submitted once more."""
 
 import asyncio
-import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from batch_parts import CLAUDE, FAST, FileJournal, Result, adapter_at, cost_pusd, each, outcomes_of, row
+from batch_parts import CLAUDE, FAST, Crash, CrashingJournal, FileJournal, adapter_at, cost_pusd, each, outcomes_of, row
 
 from genops_helicone_async.bulk.batches import BatchRows
 from genops_helicone_async.bulk.ports import Outcome
@@ -31,30 +30,6 @@ def journal(tmp_path: Path) -> Iterator[FileJournal]:
     kept = FileJournal(tmp_path / "out.journal")
     yield kept
     kept.close()
-
-
-class Crash(Exception):
-    """The process is gone."""
-
-
-class CrashingJournal:
-    """A journal whose process ends at its n-th change, counted from 1: before it is made, or right after."""
-
-    def __init__(self, journal: FileJournal, at: int, *, after: bool) -> None:
-        self._journal = journal
-        self._at = at
-        self._after = after
-        self.changes = 0
-
-    async def write(self, change: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Makes the change, if the process lives as long."""
-        self.changes += 1
-        if self.changes > self._at or (self.changes == self._at and not self._after):
-            raise Crash
-        result = await self._journal.write(change)
-        if self.changes == self._at:
-            raise Crash
-        return result
 
 
 @BOTH

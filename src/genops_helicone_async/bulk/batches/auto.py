@@ -14,8 +14,8 @@ from ..._rules.batch_split import OpenBatch, SplitTerms, split
 from ..ports import Executor, Outcome
 from ..rows import Row
 from .executor import BatchRows
+from .results import unsent
 from .settling import Note
-from .watching import unsent
 
 _MEASURED_FROM = 20
 """Live answers from which on their own rate is believed."""

@@ -17,10 +17,11 @@ from ..ports import Outcome
 from ..rows import Row
 from . import store
 from .grouping import SHAPES, Draft, batchable, encoded, no_batch_api
+from .results import unsent
 from .settling import Note
 from .state import BatchOptions, RunState
 from .store import Batch, Journal, Known
-from .watching import BatchWatch, unsent
+from .watching import BatchWatch
 
 _UNSENT_BATCHES = 2
 """Batches that may be in memory on their way to a provider; while they are, no more rows are read."""
@@ -145,7 +146,7 @@ async def _outcomes(state: RunState) -> AsyncIterator[Outcome]:
 class _Reading:
     """Takes the rows of one run: those that a batch has already are waited for, the others go into new batches."""
 
-    __slots__ = ("_drafts", "_last_s", "_room", "_state", "_turn", "_watches", "_work")
+    __slots__ = ("_drafts", "_last_s", "_room", "_state", "_turn", "_work")
 
     def __init__(self, state: RunState) -> None:
         self._state = state
@@ -153,7 +154,6 @@ class _Reading:
         self._last_s = 0.0
         self._room = asyncio.Semaphore(_UNSENT_BATCHES)
         self._turn = asyncio.Lock()
-        self._watches: dict[int, asyncio.Task[None]] = {}
         self._work: asyncio.Task[None] | None = None
 
     async def run(self, rows: AsyncIterator[Row]) -> None:
@@ -195,13 +195,11 @@ class _Reading:
 
     async def _read_one(self, row: Row, group: asyncio.TaskGroup) -> None:
         state = self._state
-        number = state.number_of[row.line] if row.line < len(state.number_of) else 0
-        if number:
-            await self._expect(row, number, group)
-        elif state.options.cancels:
-            await state.queue.put(unsent(row, "no new batch is begun while batches are being cancelled"))
-        else:
-            await self._take(row, group)
+        if not await self._expect(row, group):
+            if state.options.cancels:
+                await state.queue.put(unsent(row, "no new batch is begun while batches are being cancelled"))
+            else:
+                await self._take(row, group)
         state.read_to = max(state.read_to, row.line)
 
     async def _while_idle(self, group: asyncio.TaskGroup, clock: Callable[[], float]) -> None:
@@ -220,20 +218,27 @@ class _Reading:
         self._state.is_read = True
         self._state.nudge()
 
-    async def _expect(self, row: Row, number: int, group: asyncio.TaskGroup) -> None:
-        """A batch of an earlier run has the row: its money is set aside again, and its outcome waited for."""
-        state = self._state
-        batch = state.batches[number]
-        target = await state.target(batch)
-        await state.desk.hold(number, row, target, enforce=False)
+    async def _expect(self, row: Row, group: asyncio.TaskGroup) -> bool:
+        """Where a batch of an earlier run has the row, its money is set aside again, and its outcome waited for."""
+        state, is_held = self._state, False
+        while number := state.number_of[row.line] if row.line < len(state.number_of) else 0:
+            batch = state.batches[number]
+            target = await state.target(batch)
+            if not is_held:
+                await state.desk.hold(number, row, target, enforce=False)
+                is_held = True
+            if state.number_of[row.line] == number:  # else its rows went into another one meanwhile
+                break
+        else:
+            return False
         state.assign(row.line, number)
         if state.options.cancels:
             state.cancelled.add(number)
-        watch = self._watches.get(number)
-        if watch is None or watch.done():
+        if number not in state.watched:
             if batch.state == "ended":
                 batch.state = "running"  # its results are fetched once more
-            self._watches[number] = group.create_task(BatchWatch(state, batch, target).run())
+            group.create_task(BatchWatch(state, batch, target).run())
+        return True
 
     async def _take(self, row: Row, group: asyncio.TaskGroup) -> None:
         """Puts the row into the draft of its provider and model."""
@@ -293,7 +298,7 @@ class _Reading:
         for row in kept:
             state.assign(row.line, batch.number)
         watch = BatchWatch(state, batch, draft.target)
-        self._watches[batch.number] = group.create_task(watch.run(lines, self._room.release))
+        group.create_task(watch.run(lines, self._room.release))
 
 
 def _refused(row: Row, error: HeliconeError) -> Outcome:

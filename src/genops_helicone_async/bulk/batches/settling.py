@@ -136,7 +136,8 @@ class SettlingDesk:
         worst = self._worst[row.line] if row.line < len(self._worst) else 0
         if worst:
             self._worst[row.line] = 0
-            self._holds[self._key(number, row)[0]].lower_by(worst)
+            if (hold := self._holds.get(self._key(number, row)[0])) is not None:
+                hold.lower_by(worst)
 
     def free_all(self, number: int) -> None:
         """Frees what is still set aside for a batch that is over."""

@@ -48,11 +48,14 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunState:
-    """One run's state. `number_of` has for each line the number of its batch, `wanted` whether its outcome is due."""
+    """One run's state. `number_of` has for each line the number of its batch, `wanted` whether its outcome is due.
+
+    `watched` are the numbers of the batches that somebody watches.
+    """
 
     __slots__ = (
         "_services", "_transport", "batches", "cancelled", "desk", "done_rows", "due", "is_read", "job", "journal",
-        "note", "number_of", "options", "queue", "read_to", "stopped", "take_back", "told", "wake", "wanted",
+        "note", "number_of", "options", "queue", "read_to", "stopped", "take_back", "told", "wake", "wanted", "watched",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +71,7 @@ class RunState:
         self.number_of: array[int] = known.number_of
         self.wanted = bytearray(len(known.number_of))
         self.cancelled: set[int] = set()
+        self.watched: set[int] = set()
         self.done_rows: dict[int, int] = {}
         self.desk = SettlingDesk(adapter)
         self.queue: asyncio.Queue[Outcome | BaseException | None] = asyncio.Queue(_OUTCOMES_AHEAD)
@@ -124,6 +128,13 @@ class RunState:
             self.due[self.number_of[line]] -= 1
             self.due[number] += 1
         self.number_of[line] = number
+
+    def forget(self, line: int) -> bool:
+        """The line is in no batch any more; False where its outcome is due, and has to be told first."""
+        if self.wanted[line]:
+            return False
+        self.number_of[line] = 0
+        return True
 
     def is_due(self, line: int, number: int) -> bool:
         """Whether this run still owes the outcome of a line, and the batch is the one that has it."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from ..._edges.batches import BatchService
 from ..._flow.ticket import Target
-from ..._wire.batches import BatchView, Problem, RowResult
+from ..._wire.batches import BatchView, Problem
 from ...errors import (
     AuthenticationError,
     ConfigurationError,
@@ -19,18 +18,13 @@ from ...errors import (
     InsufficientCreditsError,
     ProviderError,
 )
-from ...models import BulkResult
-from ..output_lines import output_line
-from ..ports import Outcome
-from ..rows import Row
-from ..tally import attempts_of
 from . import store
 from .finding import find
-from .grouping import encoded, line_of, mark_of
+from .grouping import encoded, mark_of
+from .results import BatchResults
 from .state import RunState, is_uncreated
-from .store import Batch, KeptRow
+from .store import Batch
 
-_ROWS_AT_ONCE = 200
 _FULL_QUEUES = frozenset({"token_limit_exceeded", "rate_limit_exceeded"})
 """What OpenAI calls it when too much is queued already: later there is room."""
 _FOR_EVERYBODY = (AuthenticationError, InsufficientCreditsError, ConfigurationError)
@@ -40,54 +34,59 @@ _FOR_EVERYBODY = (AuthenticationError, InsufficientCreditsError, ConfigurationEr
 class BatchWatch:
     """Watches one batch. Where it turns out never to have begun, its rows go into another, which is watched then."""
 
-    __slots__ = ("_batch", "_service", "_state", "_target")
+    __slots__ = ("_batch", "_results", "_service", "_state", "_target")
 
     def __init__(self, state: RunState, batch: Batch, target: Target) -> None:
         self._state = state
-        self._batch = batch
         self._target = target
         self._service: BatchService = state.service(target)
+        self._watch(batch)
+
+    def _watch(self, batch: Batch) -> None:
+        self._batch = batch
+        self._results = BatchResults(self._state, batch, self._target, self._service)
+        self._state.watched.add(batch.number)  # or a row that is read now would have it watched a second time
 
     async def run(self, lines: Sequence[bytes] | None = None, sent: Callable[[], None] | None = None) -> None:
         """From where the batch stands to its end.
 
         `lines` are its rows as they are sent, if they are at hand; `sent` is called when they are no longer needed.
         """
-        while True:
-            try:
-                if self._batch.state == "prepared":
-                    try:
-                        await self._submit(lines if lines is not None else await self._lines())
-                    finally:
-                        lines = None
-                        if sent is not None:
-                            sent()
-                            sent = None
-                if self._batch.state == "submitting" and not await self._find():
-                    await self._renew()
-                    continue
-            except _FOR_EVERYBODY:
-                raise
-            except HeliconeError as exc:
-                await self._fail(exc)
-                return
-            if await self._follow():
-                return
-
-    async def _follow(self) -> bool:
-        """Waits for the end and hands out what came of the rows; False where they are to be submitted once more."""
         try:
-            view = await self._over()
-            if view.phase == "refused":
-                return await self._refused(view)
-            while self._state.due[self._batch.number] > 0:
-                await self._collect(view)
-            await self._put(state="ended")
-            self._state.desk.free_all(self._batch.number)
+            while not await self._one(lines, sent):
+                lines = sent = None
+        finally:
+            self._state.watched.discard(self._batch.number)
+
+    async def _one(self, lines: Sequence[bytes] | None, sent: Callable[[], None] | None) -> bool:
+        """One batch; False where it never came to be, and its rows are in another one now."""
+        try:
+            if self._batch.state == "prepared":
+                try:
+                    await self._submit(lines if lines is not None else await self._lines())
+                finally:
+                    if sent is not None:
+                        sent()
+            if self._batch.state == "submitting" and not await self._find():
+                return await self._again("was never begun")
+            return await self._follow()
         except _FOR_EVERYBODY:
             raise
         except HeliconeError as exc:
-            await self._fail(exc)
+            await self._end_all(exc)
+            return True
+
+    async def _follow(self) -> bool:
+        """Waits for the end and hands out what came of the rows; False where they are to be submitted once more."""
+        state, batch = self._state, self._batch
+        view = await self._over()
+        if view.phase == "refused":
+            return await self._refused(view)
+        while batch.state != "ended" or state.due[batch.number]:
+            while state.due[batch.number]:
+                await self._results.collect(view)
+            await self._put(state="ended")  # meanwhile another row may have been read
+        state.desk.free_all(batch.number)
         return True
 
     async def _submit(self, lines: Sequence[bytes]) -> None:
@@ -158,151 +157,82 @@ class BatchWatch:
             self._state.note(f"batch {remote_id} cannot be cancelled: {exc.message}")  # it is over, most likely
         return True
 
-    async def _collect(self, view: BatchView) -> None:
-        """Hands out every row of the batch that this run owes as it begins; others may become due meanwhile."""
-        state, batch = self._state, self._batch
-        silent: set[int] = set()
-        async for rows in self._kept():
-            silent.update(row.line for row in rows if state.is_due(row.line, batch.number))
-
-        async def fetch() -> None:
-            found: dict[int, RowResult] = {}
-            async with aclosing(self._service.results(view)) as results:
-                async for result in results:
-                    line = line_of(state.job, batch.number, result.custom_id)
-                    if line is not None and state.is_due(line, batch.number):
-                        found[line] = result
-                        silent.discard(line)
-                    if len(found) >= _ROWS_AT_ONCE:
-                        await self._hand_out(found)
-                        found.clear()
-            await self._hand_out(found)
-
-        await state.asking(fetch, f"fetching the results of batch {view.id}")
-        why = f"batch {view.id} is {view.status} and tells nothing of the row"
-        left = sorted(silent)
-        for start in range(0, len(left), _ROWS_AT_ONCE):
-            some = left[start : start + _ROWS_AT_ONCE]
-            await self._hand_out({line: RowResult(custom_id="", unsent=why) for line in some})
-
-    async def _hand_out(self, found: dict[int, RowResult]) -> None:
-        """Settles some rows, forgets those that nobody answered or that were refused, and gives their outcomes."""
-        state, batch = self._state, self._batch
-        if not found:
-            return
-        kept = await state.journal.write(store.rows_at(list(found)))
-        elapsed_s = max(0.0, time.time() - batch.began_s)
-        mark = mark_of(state.job, batch.number)
-        outcomes: list[tuple[Row, Outcome]] = []
-        for line, result in found.items():
-            row = kept[line].row()
-            if result.unsent is None:
-                settled = await state.desk.settle(row, self._target, result, mark, elapsed_s)
-                outcomes.append((row, self._outcome(row, settled)))
-            else:
-                outcomes.append((row, unsent(row, result.unsent)))
-            state.desk.free(batch.number, row)
-        await self._give(outcomes)
-
-    async def _give(self, outcomes: Sequence[tuple[Row, Outcome]]) -> None:
-        state = self._state
-        forgotten = [row.line for row, outcome in outcomes if outcome.kind != "answered"]
-        if forgotten:
-            await state.journal.write(store.release(forgotten))
-        for row, outcome in outcomes:
-            if outcome.kind == "unsent" and state.take_back is not None and state.take_back(row):
-                state.over(row.line)
-            else:
-                await state.hand_out(outcome)
-
-    def _outcome(self, row: Row, result: BulkResult) -> Outcome:
-        line = output_line(row, result)
-        price = self._target.price
-        line["receipt"] |= {
-            "via": "batch", "batch_id": self._batch.remote_id, "price_source": price.source if price else None,
-        }  # fmt: skip
-        error = result.error
-        return Outcome(
-            line=row.line, custom_id=row.custom_id, kind="answered" if error is None else "failed",
-            data=msgspec.json.encode(line), attempts=tuple(attempts_of(result)),
-            error=None if error is None else type(error).__name__, reason=None if error is None else str(error),
-        )  # fmt: skip
-
     async def _refused(self, view: BatchView) -> bool:
         """The provider looked at the rows and took none: those it complains of fail, the others go once more."""
         state, batch = self._state, self._batch
         if any(problem.code in _FULL_QUEUES for problem in view.problems):
             state.note(f"{batch.provider} has its queue full: the {batch.rows:,} rows are submitted again later")
             await state.pause(state.options.poll_s)
-            await self._renew()
-            return False
+            return await self._again("found no room")
         bad = {problem.line: problem for problem in view.problems if problem.line is not None}
         if not bad:
-            await self._fail(self._error(view.problems))
+            await self._end_all(self._error(view.problems))
             return True
         position, failed = 0, []
-        async for rows in self._kept():
-            for row in rows:
+        async for rows in self._results.kept():
+            for kept in rows:
                 position += 1
                 if position in bad:
-                    failed.append((row.row(), self._error([bad[position]])))
-        await self._give([
-            (row, self._outcome(row, BulkResult(index=row.line, request=row.request, error=error)))
-            for row, error in failed
-        ])  # fmt: skip
-        for given, _ in failed:
-            state.desk.free(batch.number, given)
-        if position == len(failed):
+                    failed.append((kept.row(), self._error([bad[position]])))
+        lines, results = [row.line for row, _ in failed], self._results
+        # The others go first: were these forgotten before, a later run would count the complaints' lines without them.
+        if is_over := position == len(failed):
+            await state.journal.write(store.release(lines))
+        else:
+            await self._again("was refused", lines)
+        wanted = [(row, error) for row, error in failed if not state.forget(row.line)]
+        for row, _ in wanted:
+            state.desk.free(self._batch.number, row)
+        await results.give([(row, results.failed(row, error)) for row, error in wanted])
+        if is_over:
             await self._put(state="ended")
-            return True
-        await self._renew()
-        return False
+        return is_over
 
     def _error(self, problems: Sequence[Problem]) -> ProviderError:
         said = problems[0] if problems else Problem(code="failed", message="no reason was given")
         text = f"{self._batch.provider} refused the batch: {said.message or said.code}"
         return ProviderError(text, code=said.code, provider=self._batch.provider, model=self._batch.model)
 
-    async def _fail(self, error: HeliconeError) -> None:
-        """Every row that is owed fails with the error."""
-        async for rows in self._kept():
-            due = [row.row() for row in rows if self._state.is_due(row.line, self._batch.number)]
-            for row in due:
-                self._state.desk.free(self._batch.number, row)
-            await self._give([
-                (row, self._outcome(row, BulkResult(index=row.line, request=row.request, error=error))) for row in due
-            ])  # fmt: skip
-        await self._put(state="ended")
-        self._state.desk.free_all(self._batch.number)
+    async def _end_all(self, end: HeliconeError | str) -> None:
+        """Every row that is owed ends like that, once all that may be owed have been read."""
+        state, batch = self._state, self._batch
+        while not state.is_read and state.read_to < batch.last_line:
+            await state.pause(state.options.first_poll_s)
+        if await self._results.close(end):
+            await self._put(state="ended")
+        state.desk.free_all(batch.number)
 
-    async def _renew(self) -> None:
-        """The rows go into a batch of another number: should the first turn up after all, it is not taken for it."""
+    async def _again(self, why: str, without: Sequence[int] = ()) -> bool:
+        """Has the rows of a batch that never was submitted once more, but for some; True where nobody wants that.
+
+        They go into a batch of another number: should the first turn up after all, it is not taken for it.
+        """
         state, old = self._state, self._batch
+        if old.number in state.cancelled and not without:
+            await self._end_all(f"the batch {why}, and is to be cancelled")
+            return True
         new = msgspec.structs.replace(
             old, number=state.next_number(), state="prepared", remote_id=None, began_s=0.0
         )  # fmt: skip
         state.batches[new.number] = new
-        async for rows in self._kept():
+        async for rows in self._results.kept():
             for row in rows:
                 state.move(row.line, new.number)
-        new.rows = await state.journal.write(store.renew(old, new))
+        new.rows = await state.journal.write(store.renew(old, new, without))
         state.desk.move(old.number, new.number)
         old.state = "ended"
-        self._batch = new
+        if old.number in state.cancelled:
+            state.cancelled.add(new.number)
+        self._watch(new)
+        state.watched.discard(old.number)
+        return False
 
     async def _lines(self) -> list[bytes]:
         """The rows as they are sent, from what the journal keeps of them."""
         found: list[bytes] = []
-        async for rows in self._kept():
+        async for rows in self._results.kept():
             found += [encoded(row.row(), self._target, self._state.job, self._batch.number) for row in rows]
         return found
-
-    async def _kept(self) -> AsyncIterator[list[KeptRow]]:
-        """The rows of the batch that the journal keeps, some at a time."""
-        after = 0
-        while rows := await self._state.journal.write(store.rows_of(self._batch.number, after, _ROWS_AT_ONCE)):
-            after = rows[-1].line
-            yield rows
 
     async def _put(self, **changes: Any) -> None:
         for name, value in changes.items():
@@ -310,9 +240,4 @@ class BatchWatch:
         await self._state.journal.write(store.put(self._batch))
 
 
-def unsent(row: Row, why: str) -> Outcome:
-    """The outcome of a row that was given back: nothing of it is billed."""
-    return Outcome(line=row.line, custom_id=row.custom_id, kind="unsent", reason=why)
-
-
-__all__ = ["BatchWatch", "KeptRow", "unsent"]
+__all__ = ["BatchWatch"]
