@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Generic, Literal, Protocol, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
+_PAGE = 100
+BatchT = TypeVar("BatchT")
 Phase = Literal["running", "ended", "refused"]
 
 
@@ -114,4 +117,69 @@ class BatchShape(Protocol):
         ...
 
 
-__all__ = ["BatchLimits", "BatchShape", "BatchView", "Call", "Phase", "Problem", "RowResult"]
+class BatchPage(msgspec.Struct, Generic[BatchT]):
+    """A page of a list of batches, in the shape all providers give it."""
+
+    data: list[BatchT]
+    has_more: bool = False
+    last_id: str | None = None
+
+
+class ListedBatches(Generic[BatchT]):
+    """The part of a `BatchShape` in which providers differ by names only: one of their batches below `path`, and lists.
+
+    A list goes on behind the id that is given as `after`. `batch` and `page` decode what comes.
+    """
+
+    __slots__ = ("_after", "_batch", "_page", "_path")
+
+    def __init__(
+        self, *, path: str, after: str, batch: msgspec.json.Decoder[BatchT],
+        page: msgspec.json.Decoder[BatchPage[BatchT]],
+    ) -> None:  # fmt: skip
+        self._path = path
+        self._after = after
+        self._batch = batch
+        self._page = page
+
+    def look(self, batch_id: str) -> Call:
+        """Asks for one batch."""
+        return Call(method="GET", path=self._path_of(batch_id))
+
+    def cancel(self, batch_id: str) -> Call:
+        """Cancels one batch; what is done by then stays done, and billed."""
+        return Call(method="POST", path=f"{self._path_of(batch_id)}/cancel")
+
+    def page(self, after: str | None) -> Call:
+        """Lists batches, the latest first."""
+        more = "" if after is None else f"&{self._after}={quote(after, safe='')}"
+        return Call(method="GET", path=f"{self._path}?limit={_PAGE}{more}")
+
+    def view(self, body: bytes) -> BatchView:
+        """One batch."""
+        return self._view(self._batch.decode(body))
+
+    def views(self, body: bytes) -> tuple[tuple[BatchView, ...], str | None]:
+        """A page of batches."""
+        page = self._page.decode(body)
+        return tuple(map(self._view, page.data)), page.last_id if page.has_more else None
+
+    def _path_of(self, batch_id: str) -> str:
+        return f"{self._path}/{quote(batch_id, safe='')}"
+
+    def _view(self, batch: BatchT) -> BatchView:
+        """A batch in our words."""
+        raise NotImplementedError
+
+
+__all__ = [
+    "BatchLimits",
+    "BatchPage",
+    "BatchShape",
+    "BatchView",
+    "Call",
+    "ListedBatches",
+    "Phase",
+    "Problem",
+    "RowResult",
+]

@@ -8,10 +8,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from .batches import BatchLimits, BatchView, Call, RowResult
+from .batches import BatchLimits, BatchPage, BatchView, Call, ListedBatches, RowResult
 from .usage import ABSENT
 
-_PAGE = 100
 _STATUS_OF = {
     "invalid_request_error": 400, "authentication_error": 401, "billing_error": 402, "permission_error": 403,
     "not_found_error": 404, "request_too_large": 413, "rate_limit_error": 429, "api_error": 500, "timeout_error": 504,
@@ -36,12 +35,6 @@ class _Batch(msgspec.Struct):
     results_url: str | None = None
 
 
-class _Page(msgspec.Struct):
-    data: list[_Batch]
-    has_more: bool = False
-    last_id: str | None = None
-
-
 class _Error(msgspec.Struct):
     type: str = ""
 
@@ -62,19 +55,23 @@ class _Line(msgspec.Struct):
 
 
 _decode_line = msgspec.json.Decoder(_Line).decode
-_decode_batch = msgspec.json.Decoder(_Batch).decode
-_decode_page = msgspec.json.Decoder(_Page).decode
 _decode_error = msgspec.json.Decoder(_ErrorBody).decode
 _encode = msgspec.json.Encoder().encode
 
 
-class AnthropicBatchShape:
+class AnthropicBatchShape(ListedBatches[_Batch]):
     """How Anthropic is spoken to: the rows travel with the creation, and a batch has no name but those of its rows."""
 
     __slots__ = ()
 
     limits = BatchLimits(rows=100_000, bytes=256_000_000, one_model=False)
     keeps_marks = False
+
+    def __init__(self) -> None:
+        super().__init__(
+            path="/messages/batches", after="after_id", batch=msgspec.json.Decoder(_Batch),
+            page=msgspec.json.Decoder(BatchPage[_Batch]),
+        )  # fmt: skip
 
     def row(self, custom_id: str, body: bytes) -> bytes:
         """One of the requests."""
@@ -91,28 +88,6 @@ class AnthropicBatchShape:
         """Begins a batch; its rows' ids begin with the mark."""
         return Call(method="POST", path="/messages/batches", body=b'{"requests":[' + b",".join(rows) + b"]}")
 
-    def look(self, batch_id: str) -> Call:
-        """Asks for one batch."""
-        return Call(method="GET", path=f"/messages/batches/{quote(batch_id, safe='')}")
-
-    def cancel(self, batch_id: str) -> Call:
-        """Cancels one batch; what is done by then stays done, and billed."""
-        return Call(method="POST", path=f"/messages/batches/{quote(batch_id, safe='')}/cancel")
-
-    def page(self, after: str | None) -> Call:
-        """Lists batches, the latest first."""
-        more = "" if after is None else f"&after_id={quote(after, safe='')}"
-        return Call(method="GET", path=f"/messages/batches?limit={_PAGE}{more}")
-
-    def view(self, body: bytes) -> BatchView:
-        """One batch."""
-        return _view(_decode_batch(body))
-
-    def views(self, body: bytes) -> tuple[tuple[BatchView, ...], str | None]:
-        """A page of batches."""
-        page = _decode_page(body)
-        return tuple(map(_view, page.data)), page.last_id if page.has_more else None
-
     def result(self, line: bytes) -> RowResult:
         """A line of the results."""
         found = _decode_line(line)
@@ -124,23 +99,22 @@ class AnthropicBatchShape:
             return RowResult(custom_id=found.custom_id, status=_status_of(body), body=body)
         return RowResult(custom_id=found.custom_id, unsent=f"the row was {result.type} before its turn came")
 
+    def _view(self, batch: _Batch) -> BatchView:
+        counts = batch.request_counts
+        done = counts.succeeded + counts.errored + counts.canceled + counts.expired
+        ended = batch.processing_status == "ended"
+        # Never the URL that is told: our key goes nowhere but to the host that was configured for it.
+        fetch = Call(method="GET", path=f"/messages/batches/{quote(batch.id, safe='')}/results")
+        return BatchView(
+            id=batch.id, phase="ended" if ended else "running", status=batch.processing_status,
+            created_s=batch.created_at.timestamp(), rows=counts.processing + done, done=done,
+            results=(fetch,) if ended else (),
+        )  # fmt: skip
+
 
 def _status_of(body: bytes) -> int:
     error = _decode_error(body).error
     return _STATUS_OF.get(error.type if error is not None else "", 500)
-
-
-def _view(batch: _Batch) -> BatchView:
-    counts = batch.request_counts
-    done = counts.succeeded + counts.errored + counts.canceled + counts.expired
-    ended = batch.processing_status == "ended"
-    # Never the URL that is told: our key goes nowhere but to the host that was configured for it.
-    fetch = Call(method="GET", path=f"/messages/batches/{quote(batch.id, safe='')}/results")
-    return BatchView(
-        id=batch.id, phase="ended" if ended else "running", status=batch.processing_status,
-        created_s=batch.created_at.timestamp(), rows=counts.processing + done, done=done,
-        results=(fetch,) if ended else (),
-    )  # fmt: skip
 
 
 __all__ = ["AnthropicBatchShape"]

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from .batches import BatchLimits, BatchView, Call, Phase, Problem, RowResult
+from .batches import BatchLimits, BatchPage, BatchView, Call, ListedBatches, Phase, Problem, RowResult
 
 PATH = "/v1/chat/completions"
 MARK = "genops_batch"
@@ -15,7 +15,6 @@ MARK = "genops_batch"
 _PHASES: dict[str, Phase] = {
     "failed": "refused", "completed": "ended", "expired": "ended", "cancelled": "ended",
 }  # fmt: skip
-_PAGE = 100
 
 
 class _Error(msgspec.Struct):
@@ -45,12 +44,6 @@ class _Batch(msgspec.Struct):
     metadata: dict[str, str] | None = None
 
 
-class _Page(msgspec.Struct):
-    data: list[_Batch]
-    has_more: bool = False
-    last_id: str | None = None
-
-
 class _File(msgspec.Struct):
     id: str
 
@@ -67,19 +60,23 @@ class _Line(msgspec.Struct):
 
 
 _decode_line = msgspec.json.Decoder(_Line).decode
-_decode_batch = msgspec.json.Decoder(_Batch).decode
-_decode_page = msgspec.json.Decoder(_Page).decode
 _decode_file = msgspec.json.Decoder(_File).decode
 _encode = msgspec.json.Encoder().encode
 
 
-class OpenAiBatchShape:
+class OpenAiBatchShape(ListedBatches[_Batch]):
     """How OpenAI is spoken to: the rows are a file, and the batch's metadata keep our mark."""
 
     __slots__ = ()
 
     limits = BatchLimits(rows=50_000, bytes=200_000_000, one_model=True)
     keeps_marks = True
+
+    def __init__(self) -> None:
+        super().__init__(
+            path="/batches", after="after", batch=msgspec.json.Decoder(_Batch),
+            page=msgspec.json.Decoder(BatchPage[_Batch]),
+        )  # fmt: skip
 
     def row(self, custom_id: str, body: bytes) -> bytes:
         """A line of the input file."""
@@ -106,28 +103,6 @@ class OpenAiBatchShape:
         wanted = {"input_file_id": file_id, "endpoint": PATH, "completion_window": "24h", "metadata": {MARK: mark}}
         return Call(method="POST", path="/batches", body=_encode(wanted))
 
-    def look(self, batch_id: str) -> Call:
-        """Asks for one batch."""
-        return Call(method="GET", path=f"/batches/{quote(batch_id, safe='')}")
-
-    def cancel(self, batch_id: str) -> Call:
-        """Cancels one batch; what is done by then stays done, and billed."""
-        return Call(method="POST", path=f"/batches/{quote(batch_id, safe='')}/cancel")
-
-    def page(self, after: str | None) -> Call:
-        """Lists batches, the latest first."""
-        more = "" if after is None else f"&after={quote(after, safe='')}"
-        return Call(method="GET", path=f"/batches?limit={_PAGE}{more}")
-
-    def view(self, body: bytes) -> BatchView:
-        """One batch."""
-        return _view(_decode_batch(body))
-
-    def views(self, body: bytes) -> tuple[tuple[BatchView, ...], str | None]:
-        """A page of batches."""
-        page = _decode_page(body)
-        return tuple(map(_view, page.data)), page.last_id if page.has_more else None
-
     def result(self, line: bytes) -> RowResult:
         """A line of the output file or of the error file."""
         found = _decode_line(line)
@@ -137,18 +112,17 @@ class OpenAiBatchShape:
         error = found.error or _Error()
         return RowResult(custom_id=found.custom_id, unsent=error.message or error.code or "no reason was given")
 
-
-def _view(batch: _Batch) -> BatchView:
-    counts = batch.request_counts or _Counts()
-    files = [file_id for file_id in (batch.output_file_id, batch.error_file_id) if file_id is not None]
-    results = [Call(method="GET", path=f"/files/{quote(name, safe='')}/content", is_piped=True) for name in files]
-    errors = (batch.errors.data if batch.errors is not None else None) or []
-    return BatchView(
-        id=batch.id, phase=_PHASES.get(batch.status, "running"), status=batch.status, created_s=batch.created_at,
-        rows=counts.total or None, done=counts.completed + counts.failed, mark=(batch.metadata or {}).get(MARK),
-        results=tuple(results),
-        problems=tuple(Problem(code=one.code or "", message=one.message or "", line=one.line) for one in errors),
-    )  # fmt: skip
+    def _view(self, batch: _Batch) -> BatchView:
+        counts = batch.request_counts or _Counts()
+        files = [file_id for file_id in (batch.output_file_id, batch.error_file_id) if file_id is not None]
+        results = [Call(method="GET", path=f"/files/{quote(name, safe='')}/content", is_piped=True) for name in files]
+        errors = (batch.errors.data if batch.errors is not None else None) or []
+        return BatchView(
+            id=batch.id, phase=_PHASES.get(batch.status, "running"), status=batch.status, created_s=batch.created_at,
+            rows=counts.total or None, done=counts.completed + counts.failed, mark=(batch.metadata or {}).get(MARK),
+            results=tuple(results),
+            problems=tuple(Problem(code=one.code or "", message=one.message or "", line=one.line) for one in errors),
+        )  # fmt: skip
 
 
 __all__ = ["MARK", "PATH", "OpenAiBatchShape"]
