@@ -1,6 +1,9 @@
 """What tests of bulk jobs do with their files: inputs written, outputs read back."""
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,3 +32,19 @@ def numbers_of(path: str | Path = "out.jsonl") -> list[int]:
 def pico(path: str | Path = "out.jsonl") -> int:
     """Pico-dollars of all receipts."""
     return sum(round(line["receipt"]["cost_usd"] * 10**12) for line in lines_of(path))
+
+
+@contextmanager
+def standard_input(data: bytes) -> Iterator[None]:
+    """A pipe with these bytes as the process's standard input."""
+    reading, writing = os.pipe()
+    os.write(writing, data)
+    os.close(writing)
+    kept = os.dup(0)
+    os.dup2(reading, 0)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+        os.close(reading)

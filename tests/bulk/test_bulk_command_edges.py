@@ -2,13 +2,10 @@
 
 import gzip
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
+from bulk_files import lines_of, standard_input
 
 from genops_helicone_async._rules.strategies import STRATEGIES
 from genops_helicone_async.cli import main
@@ -17,21 +14,6 @@ from genops_helicone_async.cli.pace import Standing
 from genops_helicone_async.testing import Fault, SandboxGateway
 
 PROMPTS = ["One", 'Two,\n"quoted"', "Drei 🧀"]
-
-
-@pytest.fixture
-def gateway(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[SandboxGateway]:
-    """A sandbox that answers at once, set as the gateway of the environment; the folder is an empty one."""
-    with SandboxGateway.in_thread(latency_scale=0) as running:
-        monkeypatch.setenv("HELICONE_GATEWAY_URL", running.url)
-        monkeypatch.setenv("HELICONE_API_KEY", running.api_key)
-        monkeypatch.chdir(tmp_path)
-        yield running
-
-
-def lines_of(path: str) -> list[Any]:
-    """The values of a JSONL file."""
-    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
 
 
 def write(path: str) -> None:
@@ -49,19 +31,19 @@ def write(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["in.csv", "in.csv.gz", "in.parquet"])
-def test_tables_are_answered_as_rows(path: str, gateway: SandboxGateway) -> None:
+def test_tables_are_answered_as_rows(path: str, sandbox: SandboxGateway) -> None:
     """Each row once, with its own keywords, whatever the file."""
     write(path)
     assert main(["bulk", path, "-o", "out.jsonl", "--ordered", "--provider", "groq", "-q"]) == 0
     told = [row["response"]["body"]["choices"][0]["message"]["content"] for row in lines_of("out.jsonl")]
     assert [text.startswith("About '") for text in told] == [True] * 3
-    sent = [json.loads(request.body) for request in gateway.requests]
+    sent = [json.loads(request.body) for request in sandbox.requests]
     assert sorted(body["messages"][0]["content"] for body in sent) == sorted(PROMPTS)
     assert sorted(body["max_tokens"] for body in sent) == [10, 20, 30]
 
 
 def test_a_bad_row_of_a_table_is_told_with_its_line(
-    gateway: SandboxGateway, capsys: pytest.CaptureFixture[str]
+    sandbox: SandboxGateway, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """On standard error and in the errors file; the others are done."""
     Path("in.csv").write_bytes(b"message,max_tokens\nok,5\nx,many\ncaf\xe9,5\n")
@@ -77,22 +59,6 @@ def test_a_bad_row_of_a_table_is_told_with_its_line(
     assert [row["custom_id"] for row in lines_of("out.jsonl")] == ["line-2"]
 
 
-@contextmanager
-def standard_input(data: bytes) -> Iterator[None]:
-    """A pipe with these bytes as the process's standard input."""
-    reading, writing = os.pipe()
-    os.write(writing, data)
-    os.close(writing)
-    kept = os.dup(0)
-    os.dup2(reading, 0)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 0)
-        os.close(kept)
-        os.close(reading)
-
-
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]], ids=["run", "dry"])
 @pytest.mark.parametrize(
     "data, said",
@@ -100,17 +66,17 @@ def standard_input(data: bytes) -> Iterator[None]:
     ids=["column", "encoding"],
 )
 def test_a_wrong_pipe_is_wrong_usage(
-    data: bytes, said: str, dry: list[str], gateway: SandboxGateway, capsys: pytest.CaptureFixture[str]
+    data: bytes, said: str, dry: list[str], sandbox: SandboxGateway, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It is seen with its first bytes; nothing is sent, and nothing is left behind."""
     with standard_input(data):
         assert main(["bulk", "-", "-o", "out.jsonl", "--format", "csv", "--provider", "groq", *dry]) == 2
     assert said in capsys.readouterr().err
-    assert gateway.requests == ()
+    assert sandbox.requests == ()
     assert list(Path().iterdir()) == []
 
 
-def test_a_table_comes_through_standard_input(gateway: SandboxGateway) -> None:
+def test_a_table_comes_through_standard_input(sandbox: SandboxGateway) -> None:
     """With `--format csv`, and the column of the prompts named."""
     options = ["--format", "csv", "--prompt-column", "question", "--ignore-columns", "id", "--provider", "groq"]
     with standard_input(b"id;question\n1;Hello\n"):
@@ -130,7 +96,7 @@ def test_a_table_comes_through_standard_input(gateway: SandboxGateway) -> None:
 )
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]], ids=["run", "dry"])
 def test_a_wrong_input_is_wrong_usage(
-    argv: list[str], dry: list[str], said: str, gateway: SandboxGateway, capsys: pytest.CaptureFixture[str]
+    argv: list[str], dry: list[str], said: str, sandbox: SandboxGateway, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Status 2 and one line with the remedy, before anything is sent or made."""
     Path("in.csv").write_text("message,max_tokns\nx,1\n")
@@ -141,11 +107,11 @@ def test_a_wrong_input_is_wrong_usage(
     assert (out, err.count("\n")) == ("", 1)
     assert said in err
     assert not Path("out.jsonl").exists()
-    assert gateway.requests == ()
+    assert sandbox.requests == ()
 
 
 def test_a_dry_run_needs_no_key_and_sends_nothing(
-    gateway: SandboxGateway, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    sandbox: SandboxGateway, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows, cost at most and as expected, what the limit cuts, the time, what cannot be sent; no file, no request."""
     monkeypatch.delenv("HELICONE_API_KEY")
@@ -165,19 +131,19 @@ def test_a_dry_run_needs_no_key_and_sends_nothing(
     (limit,) = [line for line in lines if line.startswith("--max-cost")]
     assert limit.startswith("--max-cost $0.0200 is likely to end it after ")
     assert err == ""
-    assert gateway.requests == ()
+    assert sandbox.requests == ()
     assert sorted(path.name for path in Path().iterdir()) == ["in.jsonl"]
 
 
 def test_what_a_dry_run_says_is_what_a_run_keeps_to(
-    gateway: SandboxGateway, capsys: pytest.CaptureFixture[str]
+    sandbox: SandboxGateway, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The bill is below the worst case; about as many tokens go in as were counted; rows are those sent."""
     Path("in.jsonl").write_text("".join(json.dumps({"message": f"Question {n}"}) + "\n" for n in range(40)))
     options = ["--provider", "openai", "--max-tokens", "60", "--json"]
     assert main(["bulk", "in.jsonl", "--dry-run", *options]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert gateway.requests == ()
+    assert sandbox.requests == ()
     assert main(["bulk", "in.jsonl", "-o", "out.jsonl", "-q", *options]) == 0
     came = json.loads(capsys.readouterr().out)
     (model,) = told["by_model"]
@@ -186,14 +152,14 @@ def test_what_a_dry_run_says_is_what_a_run_keeps_to(
     assert came["cost_usd"] <= told["worst_case_cost_usd"]
 
 
-def test_a_dry_run_refuses_who_cannot_be_asked(gateway: SandboxGateway, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_refuses_who_cannot_be_asked(sandbox: SandboxGateway, capsys: pytest.CaptureFixture[str]) -> None:
     """A provider that nobody knows is wrong usage, as it is for a run."""
     Path("in.jsonl").write_text('{"message": "x"}\n')
     assert main(["bulk", "in.jsonl", "--dry-run", "--provider", "opnai"]) == 2
     assert "opnai" in capsys.readouterr().err
 
 
-def test_rows_are_spread_by_the_strategy(gateway: SandboxGateway, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rows_are_spread_by_the_strategy(sandbox: SandboxGateway, capsys: pytest.CaptureFixture[str]) -> None:
     """`--strategy` says who is asked first, in a dry run as in a run; the names are those that routing has."""
     Path("in.jsonl").write_text("".join(json.dumps({"message": f"Question {n}"}) + "\n" for n in range(30)))
     options = ["--providers", "openai,groq,anthropic", "--strategy", "round_robin", "--json"]
@@ -208,7 +174,7 @@ def test_rows_are_spread_by_the_strategy(gateway: SandboxGateway, capsys: pytest
     assert tuple(sorted(STRATEGIES)) == _STRATEGIES
 
 
-def test_progress_for_a_machine(gateway: SandboxGateway, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_for_a_machine(sandbox: SandboxGateway, capsys: pytest.CaptureFixture[str]) -> None:
     """Every line of standard error is an object, the last one is over and has all rows; bad lines are notes."""
     Path("in.jsonl").write_text('{"message": "x"}\n{"message": "y"}\noops\n')
     assert main(["bulk", "in.jsonl", "-o", "out.jsonl", "--provider", "groq", "--json-progress", "--json"]) == 1
@@ -224,25 +190,25 @@ def test_progress_for_a_machine(gateway: SandboxGateway, capsys: pytest.CaptureF
 
 
 def test_the_report_of_a_resumed_job_covers_all_runs(
-    gateway: SandboxGateway, capsys: pytest.CaptureFixture[str]
+    sandbox: SandboxGateway, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What failed in the first run and was sent again in the second is one page with the figures of both."""
     rows = [{"message": f"Question {n}", "provider": "groq"} for n in range(20)]
     Path("in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    gateway.faults.add(Fault(kind="status", provider="groq", status=400, body="no such thing", times=5))
+    sandbox.faults.add(Fault(kind="status", provider="groq", status=400, body="no such thing", times=5))
     assert main(["bulk", "in.jsonl", "-o", "out.jsonl", "-q"]) == 1
     capsys.readouterr()
     argv = ["bulk", "in.jsonl", "-o", "out.jsonl", "-q", "--retry-failed", "--json", "--report", "job.html"]
     assert main(argv) == 0
     told = json.loads(capsys.readouterr().out)
-    assert (told["rows"]["ok"], told["runs"], told["cost_pusd"]) == (20, 2, gateway.bill.total_pusd)
+    assert (told["rows"]["ok"], told["runs"], told["cost_pusd"]) == (20, 2, sandbox.bill.total_pusd)
     page = Path("job.html").read_text(encoding="utf-8")
     assert ", in 2 runs" in page
-    assert told["by_provider"]["groq"]["asked"] == len(gateway.requests) == 25
+    assert told["by_provider"]["groq"]["asked"] == len(sandbox.requests) == 25
     assert main([*argv[:-1], "in.jsonl"]) == 2
 
 
-def test_an_output_is_needed_to_run(gateway: SandboxGateway, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_output_is_needed_to_run(sandbox: SandboxGateway, capsys: pytest.CaptureFixture[str]) -> None:
     """Only a dry run does without."""
     Path("in.jsonl").write_text('{"message": "x"}\n')
     assert main(["bulk", "in.jsonl"]) == 2

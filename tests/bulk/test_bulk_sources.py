@@ -3,13 +3,12 @@
 import asyncio
 import gzip
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from bulk_files import standard_input
 
 from genops_helicone_async import ConfigurationError
 from genops_helicone_async.bulk.records import Beginning, Record
@@ -42,22 +41,6 @@ async def values(source: RowSource) -> list[Any]:
         msgspec.json.decode(record.data) if isinstance(record.data, bytes) else record.data
         for record in await taken(source)
     ]
-
-
-@contextmanager
-def standard_input(data: bytes) -> Iterator[None]:
-    """A pipe with these bytes as the process's standard input."""
-    reading, writing = os.pipe()
-    os.write(writing, data)
-    os.close(writing)
-    kept = os.dup(0)
-    os.dup2(reading, 0)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 0)
-        os.close(kept)
-        os.close(reading)
 
 
 @pytest.mark.parametrize(
