@@ -36,6 +36,11 @@ class Bar:
     is_ours: bool = False
 
 
+def spread_bar(name: str, figures: Mapping[str, float], label: str, *, is_ours: bool = False) -> Bar:
+    """A bar of the median, with its quartiles."""
+    return Bar(name, figures["median"], label, (figures["low"], figures["high"]), is_ours=is_ours)
+
+
 @dataclass(frozen=True)
 class Line:
     """A line through points (x, y) with a name at its end; `colour` is one of `abcd`."""

@@ -120,6 +120,15 @@ def child(script: str, side: str, *arguments: str, python: str = sys.executable)
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def is_child(options: argparse.Namespace, measure: Callable[[str], Any]) -> bool:
+    """Whether this process is that of a side: then it has measured, kept to the clients' core, and told its row."""
+    if options.child is None:
+        return False
+    pin()
+    print(json.dumps(measure(options.child)))
+    return True
+
+
 def in_turns(sides: Sequence[str], options: argparse.Namespace, measure: Callable[[str], Any]) -> dict[str, list[Any]]:
     """What every side told, round by round; each round has an order of its own."""
     told: dict[str, list[Any]] = {side: [] for side in sides}
@@ -186,6 +195,11 @@ def compared(rounds: Rounds, base: str, keys: Sequence[str] = ("user_us", "cpu_u
             ratios = [row[key] / max(beside, 1e-9) for row, beside in zip(rows, of_base, strict=True)]
             table[side][f"{key}_ratio"] = spread(ratios)
     return table
+
+
+def over(rounds: Rounds, side: str, base: str, key: str) -> dict[str, float]:
+    """What a side needs more than another in the same round."""
+    return spread([row[key] - beside[key] for row, beside in zip(rounds[side], rounds[base], strict=True)])
 
 
 def check_server(table: Mapping[str, Mapping[str, Any]]) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import shutil
 import subprocess
@@ -24,7 +23,7 @@ from typing import Any
 
 import clients
 import harness
-from charts import Bar, bar_chart
+from charts import bar_chart, spread_bar
 from peer_calls import CALLS, MOST_IN_FLIGHT
 
 BASE = "aiohttp bare"
@@ -157,12 +156,11 @@ def chart_of(result: dict[str, Any], options: argparse.Namespace) -> str:
     """The figures as a chart."""
     ordered = sorted(result["clients"].items(), key=lambda pair: pair[1]["cpu_us"]["median"])
     bars = [
-        Bar(
+        spread_bar(
             f"{side} {result['versions'][side]}",
-            row["cpu_us"]["median"],
+            row["cpu_us"],
             f"{row['cpu_us']['median']:,.0f} µs"
             + ("" if side == OURS[0] else f" · {row['cpu_us_ratio']['median']:.2g} ×"),
-            (row["cpu_us"]["low"], row["cpu_us"]["high"]),
             is_ours=side in OURS,
         )
         for side, row in ordered
@@ -185,9 +183,7 @@ def main() -> None:
     parser.add_argument("--venvs", type=Path, help="folder of their environments")
     parser.add_argument("--upgrade", action="store_true", help="make the environments anew")
     options = harness.parsed(parser)
-    if options.child:
-        harness.pin()
-        print(json.dumps(asyncio.run(measure(options.child, options))))
+    if harness.is_child(options, lambda side: asyncio.run(measure(side, options))):
         return
     if options.quick:
         options.rounds, options.seconds, options.concurrency = 1, 0.01, 4

@@ -17,7 +17,7 @@ import time
 from typing import Any
 
 import harness
-from charts import Bar, bar_chart
+from charts import Bar, bar_chart, spread_bar
 
 NOTHING = "a bare interpreter"
 _ASK = "[{'role': 'user', 'content': 'Why is the sky blue?'}]"
@@ -92,8 +92,7 @@ def over_nothing(rounds: harness.Rounds) -> dict[str, dict[str, Any]]:
     table = harness.compared(rounds, NOTHING, keys=())
     for side, row in table.items():
         for key in ("wall_ms", "cpu_ms"):
-            pairs = zip(rounds[side], rounds[NOTHING], strict=True)
-            row[f"{key}_over"] = harness.spread([mine[key] - nothing[key] for mine, nothing in pairs])
+            row[f"{key}_over"] = harness.over(rounds, side, NOTHING, key)
     return table
 
 
@@ -131,11 +130,10 @@ def chart_of(result: dict[str, Any], options: argparse.Namespace) -> str:
     def bars(sides: dict[str, str], key: str) -> list[Bar]:
         found = [(side, result["sides"][side][key]) for side in sides if side in result["sides"] and side != NOTHING]
         return [
-            Bar(
+            spread_bar(
                 side,
-                row["median"],
+                {**row, "low": max(row["low"], 0)},
                 f"{row['median']:.0f} ms",
-                (max(row["low"], 0), row["high"]),
                 is_ours="genops" in side or "adapter" in side,
             )
             for side, row in found

@@ -20,7 +20,7 @@ from typing import Any
 
 import clients
 import harness
-from charts import Bar, bar_chart
+from charts import bar_chart, spread_bar
 from loopback_server import TEXT_OF_EVENT
 
 BASE = "aiohttp lines"
@@ -169,11 +169,10 @@ def chart_of(result: dict[str, Any], options: argparse.Namespace) -> str:
     }
     groups = {
         titles[pattern]: [
-            Bar(
+            spread_bar(
                 side,
-                row["user_us"]["median"],
+                row["user_us"],
                 f"{row['user_us']['median']:.1f} µs · {row['user_us_ratio']['median']:.2f} ×",
-                (row["user_us"]["low"], row["user_us"]["high"]),
                 is_ours=side.startswith("genops"),
             )
             for side, row in rows.items()
@@ -194,9 +193,7 @@ def main() -> None:
     parser.add_argument("--in-flight", type=int, default=8, help="streams at once; four times as many one by one")
     parser.add_argument("--events", type=int, default=400, help="in a stream")
     options = harness.parsed(parser)
-    if options.child:
-        harness.pin()
-        print(json.dumps(asyncio.run(measure(options.child, options))))
+    if harness.is_child(options, lambda side: asyncio.run(measure(side, options))):
         return
     if options.quick:
         options.rounds, options.streams, options.events = 1, 4, 40

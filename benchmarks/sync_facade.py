@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import clients
 import harness
-from charts import Bar, bar_chart
+from charts import bar_chart, spread_bar
 
 SIDES = ("chat_async", "chat")
 LIMIT_US = 80.0
@@ -76,8 +75,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             )
             table = harness.compared(rounds, "chat_async")
             for key in ("user_us", "cpu_us", "wall_us"):
-                pairs = zip(rounds["chat"], rounds["chat_async"], strict=True)
-                table["chat"][f"{key}_over"] = harness.spread([ours[key] - other[key] for ours, other in pairs])
+                table["chat"][f"{key}_over"] = harness.over(rounds, "chat", "chat_async", key)
             tables[str(concurrency)] = table
     return {
         "surroundings": told,
@@ -108,12 +106,11 @@ def chart_of(result: dict[str, Any], options: argparse.Namespace) -> str:
     for concurrency, rows in result["at_once"].items():
         over = rows["chat"]
         groups[f"{concurrency} at once"] = [
-            Bar(
+            spread_bar(
                 f"{side}, {words}",
-                row[key]["median"],
+                row[key],
                 f"{row[key]['median']:.0f} µs"
                 + (f" (+ {over[key + '_over']['median']:.0f})" if side == "chat" else ""),
-                (row[key]["low"], row[key]["high"]),
                 is_ours=side == "chat",
             )
             for key, words in (("cpu_us", "CPU"), ("wall_us", "wall"))
@@ -135,10 +132,11 @@ def main() -> None:
     parser.add_argument("--levels", type=int, nargs="+", default=[1, 16], help="calls at once")
     parser.add_argument("--concurrency", type=int, help=argparse.SUPPRESS)
     options = harness.parsed(parser)
-    if options.child:
-        harness.pin()
-        row = asyncio.run(in_tasks(options)) if options.child == "chat_async" else in_threads(options)
-        print(json.dumps(row))
+
+    def measure(side: str) -> harness.Row:
+        return asyncio.run(in_tasks(options)) if side == "chat_async" else in_threads(options)
+
+    if harness.is_child(options, measure):
         return
     if options.quick:
         options.rounds, options.calls, options.levels = 1, 50, [1]
