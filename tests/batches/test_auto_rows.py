@@ -1,9 +1,8 @@
 """Rows over live calls and batches: all in batches while there is time, taken back and sent live when there is none."""
 
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,21 +17,6 @@ from genops_helicone_async.testing import SandboxGateway
 
 pytestmark = pytest.mark.anyio
 NOW = datetime(2026, 11, 23, 22, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[SandboxGateway]:
-    """A sandbox that answers at once."""
-    async with SandboxGateway(latency_scale=0) as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[FileJournal]:
-    """A journal of the job."""
-    kept = FileJournal(tmp_path / "out.journal")
-    yield kept
-    kept.close()
 
 
 class Clock:

@@ -18,13 +18,6 @@ BEFORE_CREATION = 3
 """The change of the journal that says that a batch may be created, after the tables' and the rows' own."""
 
 
-@pytest.fixture
-async def sandbox() -> AsyncIterator[SandboxGateway]:
-    """A sandbox that answers at once."""
-    async with SandboxGateway(latency_scale=0) as gateway:
-        yield gateway
-
-
 async def died_before_creation(sandbox: SandboxGateway, path: Path, rows: list[Row]) -> FileJournal:
     """The journal of a run that died when it was about to create its batch."""
     journal = FileJournal(path)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -21,21 +21,6 @@ from genops_helicone_async.bulk.rows import Row
 from genops_helicone_async.testing import Fault, SandboxGateway
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[SandboxGateway]:
-    """A sandbox that answers at once."""
-    async with SandboxGateway(latency_scale=0) as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[FileJournal]:
-    """A journal of the job."""
-    kept = FileJournal(tmp_path / "out.journal")
-    yield kept
-    kept.close()
 
 
 @pytest.mark.parametrize("options", [{}, CLAUDE], ids=["openai", "anthropic"])

@@ -1,7 +1,6 @@
 """A creation whose answer was lost: the batch is found again where it exists, and only else submitted once more."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +14,6 @@ from genops_helicone_async.testing import Fault, SandboxGateway
 
 pytestmark = pytest.mark.anyio
 BOTH = pytest.mark.parametrize("options", [{}, CLAUDE], ids=["openai", "anthropic"])
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[SandboxGateway]:
-    """A sandbox that answers at once."""
-    async with SandboxGateway(latency_scale=0) as gateway:
-        yield gateway
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[FileJournal]:
-    """A journal of the job."""
-    kept = FileJournal(tmp_path / "out.journal")
-    yield kept
-    kept.close()
 
 
 @BOTH

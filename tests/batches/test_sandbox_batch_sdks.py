@@ -2,7 +2,6 @@
 
 import io
 import json
-from collections.abc import AsyncIterator
 
 import anthropic
 import httpx
@@ -12,13 +11,6 @@ import pytest
 from genops_helicone_async.testing import Fault, SandboxGateway
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[SandboxGateway]:
-    """A sandbox that answers at once."""
-    async with SandboxGateway(latency_scale=0) as gateway:
-        yield gateway
 
 
 def openai_client(sandbox: SandboxGateway) -> openai.AsyncOpenAI:
