@@ -1,13 +1,15 @@
 """Tasks that take rows from one source and give what comes of them: as many as there is work for, up to a number.
 
-A task answers row after row, so that a row costs no task of its own.
+A task answers row after row, so that a row costs no task of its own; and one other takes the rows, as many at a time as
+there is room for, so that they need not take turns.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any
 
 from .ports import Outcome
 from .rows import Row
@@ -20,7 +22,7 @@ class Workers:
     """
 
     __slots__ = (
-        "_changed", "_done", "_failure", "_is_ended", "_is_taking", "_most", "_out", "_rows", "_tasks", "_waiting",
+        "_done", "_failure", "_idle", "_is_ended", "_is_fed", "_most", "_out", "_room", "_rows", "_something", "_tasks",
         "_work",
     )  # fmt: skip
 
@@ -32,14 +34,15 @@ class Workers:
         self._work = work
         self._most = most
         self._is_ended = is_ended
-        self._is_taking = False
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._is_fed = False
+        self._idle: deque[asyncio.Future[Row | None]] = deque()
         self._done: deque[Outcome] = deque()
-        self._changed = asyncio.Event()
+        self._something: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
         self._out = 0
-        self._hire()
+        self._begin(self._feed())
 
     async def outcomes(self) -> AsyncIterator[Outcome]:
         """What comes of the rows, until they end.
@@ -47,17 +50,18 @@ class Workers:
         Raises:
             Exception: what the work, or taking a row, has raised.
         """
+        done = self._done
         while True:
-            while self._done:
+            while done:
                 self._out -= 1
-                self._wake_one()
-                yield self._done.popleft()
+                _wake(self._room)
+                yield done.popleft()
             if self._failure is not None:
                 raise self._failure
             if not self._tasks:
                 return
-            self._changed.clear()
-            await self._changed.wait()
+            self._something = asyncio.get_running_loop().create_future()
+            await self._something
 
     async def aclose(self) -> None:
         """Ends what is under way, and waits until it has ended."""
@@ -67,8 +71,8 @@ class Workers:
                 task.cancel()
             await asyncio.wait(tasks)
 
-    def _hire(self) -> None:
-        task = asyncio.get_running_loop().create_task(self._answer_rows())
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
@@ -76,39 +80,48 @@ class Workers:
         self._tasks.discard(task)
         if not task.cancelled() and (failure := task.exception()) is not None:
             self._failure = self._failure or failure
-        self._changed.set()
+            _wake(self._room)
+        _wake(self._something)
 
-    async def _answer_rows(self) -> None:
-        while (row := await self._next()) is not None:
-            self._done.append(await self._work(row))
-            self._changed.set()
+    async def _feed(self) -> None:
+        try:
+            while True:
+                while self._out >= self._most and self._failure is None:
+                    self._room = asyncio.get_running_loop().create_future()
+                    await self._room
+                if self._is_ended() or self._failure is not None or (row := await anext(self._rows, None)) is None:
+                    return
+                self._out += 1
+                self._give(row)
+        finally:
+            self._is_fed = True
+            for idle in self._idle:
+                if not idle.done():
+                    idle.set_result(None)
 
-    async def _next(self) -> Row | None:
-        # One at a time, and without asyncio's lock: that costs as much as the rest of the row.
-        while self._is_taking or self._out >= self._most:
-            turn = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
-            await turn
-        row = None
-        if not self._is_ended() and self._failure is None:
-            self._is_taking = True
-            try:
-                row = await anext(self._rows, None)
-            finally:
-                self._is_taking = False
-        if row is not None:
-            self._out += 1
-            if len(self._tasks) < min(self._most, self._out + 1):
-                self._hire()
-        self._wake_one()
-        return row
-
-    def _wake_one(self) -> None:
-        while self._waiting and not self._is_taking and self._out < self._most:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
+    def _give(self, row: Row) -> None:
+        while self._idle:
+            idle = self._idle.popleft()
+            if not idle.done():
+                idle.set_result(row)
                 return
+        self._begin(self._answer_rows(row))
+
+    async def _answer_rows(self, first: Row) -> None:
+        row: Row | None = first
+        while row is not None:
+            self._done.append(await self._work(row))
+            _wake(self._something)
+            if self._is_fed:
+                return
+            idle: asyncio.Future[Row | None] = asyncio.get_running_loop().create_future()
+            self._idle.append(idle)
+            row = await idle
+
+
+def _wake(waiting: asyncio.Future[None] | None) -> None:
+    if waiting is not None and not waiting.done():
+        waiting.set_result(None)
 
 
 __all__ = ["Workers"]
