@@ -21,7 +21,7 @@ from .. import (
 from .._flow.checks import check_providers
 from ..errors import Attempt, BudgetExceededError, LedgerError
 from .outage import Outage, is_lost, is_unreached
-from .output_lines import output_line
+from .output_lines import answered_line, output_line
 from .ports import Outcome
 from .rows import Row
 from .tally import attempts_of
@@ -52,7 +52,7 @@ class LiveRows:
 
     __slots__ = (
         "_adapter", "_found_away", "_have_answered", "_is_limited", "_looked_at", "_looking", "_max_in_flight",
-        "_note", "_outage", "_wall", "stopped",
+        "_note", "_outage", "_pipeline", "_wall", "stopped",
     )  # fmt: skip
 
     def __init__(
@@ -80,8 +80,9 @@ class LiveRows:
     @asynccontextmanager
     async def outcomes(self, rows: AsyncIterator[Row]) -> AsyncIterator[AsyncIterator[Outcome]]:
         """As `Executor` has it."""
+        self._pipeline = pipeline = self._adapter._pipeline()
         workers = Workers(rows, self._outcome, self._max_in_flight, lambda: self.stopped is not None)
-        estimates = self._adapter._pipeline().estimates
+        estimates = pipeline.estimates
         before, estimates.fears_for_lost = estimates.fears_for_lost, self._is_limited or estimates.fears_for_lost
         try:
             yield workers.outcomes()
@@ -94,20 +95,29 @@ class LiveRows:
         if self._is_limited and request.enforce_budget is False:  # the job's limit holds for every row
             request = msgspec.structs.replace(request, enforce_budget=None)
         try:
-            result = BulkResult(index=row.line, request=request, response=await self._run(request))
+            response = await self._run(request)
         except ConfigurationError as exc:
             if row.is_default_target:
                 raise  # so it would be with every row
-            result = BulkResult(index=row.line, request=request, error=exc)
+            return failed_outcome(row, request, exc)
         except Exception as exc:  # noqa: BLE001  every row's error is an outcome of its own
-            result = BulkResult(index=row.line, request=request, error=exc)
-        return outcome_of(row, result)
+            return failed_outcome(row, request, exc)
+        return Outcome(
+            line=row.line, custom_id=row.custom_id, kind="answered", data=answered_line(row, response),
+            attempts=response.attempts,
+        )  # fmt: skip
 
     async def _run(self, request: ChatRequest) -> HeliconeResponse:
         """One call, until it is answered or has failed for a reason of its own."""
         lost: list[Attempt] = []
+        error: HeliconeError | None = None
         try:
-            response = await self._answer(request, lost)
+            if not self._outage.is_open:  # nearly always: and then nothing is between the row and its call
+                try:
+                    return await self._sent(request)
+                except HeliconeError as exc:
+                    error = exc
+            response = await self._answer(request, lost, error)
         except UnsentError as exc:
             self.stopped = exc.message
             if lost:  # what was sent before may be billed: it failed, and is not given back
@@ -118,10 +128,13 @@ class LiveRows:
             raise
         return msgspec.structs.replace(response, attempts=(*lost, *response.attempts)) if lost else response
 
-    async def _answer(self, request: ChatRequest, lost: list[Attempt]) -> HeliconeResponse:
-        """Tries as long as it is worth it; `lost` gets the attempts of tries that may be billed."""
+    async def _answer(self, request: ChatRequest, lost: list[Attempt], error: HeliconeError | None) -> HeliconeResponse:
+        """Tries, or goes on after an error, as long as it is worth it; `lost` gets attempts that may be billed."""
         strikes = 0
+        is_away = error is not None and await self._is_away(error, was_asking=False)
         while True:
+            if error is not None:
+                strikes += await self._endured(error, lost, strikes, is_away=is_away)
             is_asking = await self._outage.enter()
             try:
                 return await self._sent(request)
@@ -130,21 +143,25 @@ class LiveRows:
                 is_away = await self._is_away(exc, was_asking=is_asking)
             finally:
                 self._outage.leave(was_asking=is_asking)
-            if _is_refusal(error):
-                await self._no_room(error)
-            elif is_away:
-                lost += [attempt for attempt in error.attempts if attempt.billed == "maybe"]
-            elif is_unreached(error) and strikes < _STRIKES:  # the others are answered: once more, and then it fails
-                strikes += 1
-                await asyncio.sleep(_PAUSE_S)
-            else:
-                raise error
+
+    async def _endured(self, error: HeliconeError, lost: list[Attempt], strikes: int, *, is_away: bool) -> int:
+        """Returns when another try is worth it, 1 if that is the row's last; raises the error where none is."""
+        if _is_refusal(error):
+            await self._no_room(error)
+        elif is_away:
+            lost += [attempt for attempt in error.attempts if attempt.billed == "maybe"]
+        elif is_unreached(error) and strikes < _STRIKES:  # the others are answered: once more, and then it fails
+            await asyncio.sleep(_PAUSE_S)
+            return 1
+        else:
+            raise error
+        return 0
 
     async def _sent(self, request: ChatRequest) -> HeliconeResponse:
         """One try."""
         self._wall.enter()
         try:
-            response = await self._adapter._pipeline().run(request)
+            response = await self._pipeline.run(request)
         except BaseException as exc:
             self._wall.leave(exc)
             raise
@@ -217,16 +234,15 @@ async def check_target(adapter: GenOpsHeliconeAsyncAdapter, defaults: Mapping[st
         await adapter._pipeline().candidates.of(ChatRequest(message="only to see who answers", **defaults))
 
 
-def outcome_of(row: Row, result: BulkResult) -> Outcome:
-    """What came of a row, as `chat_many` tells it."""
-    error = result.error
+def failed_outcome(row: Row, request: ChatRequest, error: Exception) -> Outcome:
+    """The outcome of a row that has no answer: a failure, or that it was given back."""
     if isinstance(error, UnsentError):
         return Outcome(line=row.line, custom_id=row.custom_id, kind="unsent", reason=error.message)
+    result = BulkResult(index=row.line, request=request, error=error)
     return Outcome(
-        line=row.line, custom_id=row.custom_id, kind="answered" if error is None else "failed",
-        data=msgspec.json.encode(output_line(row, result)), attempts=tuple(attempts_of(result)),
-        error=None if error is None else type(error).__name__, reason=None if error is None else str(error),
+        line=row.line, custom_id=row.custom_id, kind="failed", data=msgspec.json.encode(output_line(row, result)),
+        attempts=tuple(attempts_of(result)), error=type(error).__name__, reason=str(error),
     )  # fmt: skip
 
 
-__all__ = ["WAIT_FOR_GATEWAY_S", "LiveRows", "check_target", "outcome_of"]
+__all__ = ["WAIT_FOR_GATEWAY_S", "LiveRows", "check_target", "failed_outcome"]

@@ -3,17 +3,61 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from .. import BulkResult, HeliconeError, HeliconeResponse
 from ..errors import Attempt
-from ..models import PUSD_PER_USD
+from ..models import PUSD_PER_USD, HeliconeUsage
 from .ports import Outcome
 from .receipts import cost_pusd, in_doubt_pusd, pico, whole_time_s
 from .rows import Row
 from .tally import attempts_of
+
+
+class _Receipt(msgspec.Struct, kw_only=True, gc=False):
+    """What a row has cost, and who answered it. Dollars."""
+
+    provider: str | None = None
+    model: str | None = None
+    cost_usd: float = 0.0
+    in_doubt_usd: float = 0.0
+    cost_source: str = "none"
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    attempts: int = 0
+    seconds: float = 0.0
+    line: int
+
+
+class _Response(msgspec.Struct):
+    status_code: int
+    request_id: str
+    body: Any
+
+
+class _Answered(msgspec.Struct):
+    """The line of a row that was answered."""
+
+    id: str
+    custom_id: str
+    response: _Response
+    error: None
+    receipt: _Receipt
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def answered_line(row: Row, response: HeliconeResponse) -> bytes:
+    """The line of a row that was answered, written; `output_line` has the same for every row."""
+    request_id = response.request_id
+    return _encode(_Answered(
+        f"batch_req_{request_id}", row.custom_id, _Response(200, request_id, _body(response)), None,
+        _receipt(row, response.attempts, response.usage),
+    ))  # fmt: skip
 
 
 def output_line(row: Row, result: BulkResult) -> dict[str, Any]:
@@ -25,7 +69,8 @@ def output_line(row: Row, result: BulkResult) -> dict[str, Any]:
         told["response"] = {"status_code": 200, "request_id": response.request_id, "body": _body(response)}
     else:
         told["error"] = _error(result.error)
-    told["receipt"] = _receipt(row, result)
+    usage = response.usage if response is not None else None
+    told["receipt"] = msgspec.structs.asdict(_receipt(row, attempts_of(result), usage))
     return told
 
 
@@ -38,16 +83,7 @@ def interrupted_line(line: int, custom_id: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-class _Receipt(msgspec.Struct):
-    line: int
-    provider: str | None = None
-    model: str | None = None
-    cost_usd: float = 0.0
-    in_doubt_usd: float = 0.0
-    cost_source: str = "none"
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    seconds: float = 0.0
+class _ReadReceipt(_Receipt, kw_only=True):
     served_by: str | None = None
 
 
@@ -58,7 +94,7 @@ class _Failure(msgspec.Struct):
 
 class _Line(msgspec.Struct):
     custom_id: str
-    receipt: _Receipt
+    receipt: _ReadReceipt
     error: _Failure | None = None
 
 
@@ -153,26 +189,24 @@ def completion(response: HeliconeResponse) -> Any:
     }
 
 
-def _receipt(row: Row, result: BulkResult) -> dict[str, Any]:
-    attempts = attempts_of(result)
-    usage = result.response.usage if result.response is not None else None
+def _receipt(row: Row, attempts: Sequence[Attempt], usage: HeliconeUsage | None) -> _Receipt:
     last = attempts[-1] if attempts else None
     if last is not None and len(attempts) == 1 and last.billed != "maybe":  # most are so
         cost, in_doubt = pico(last.cost), 0
     else:
         cost, in_doubt = cost_pusd(attempts), in_doubt_pusd(attempts)
-    return {
-        "provider": last.provider if last else None,
-        "model": last.model if last else None,
-        "cost_usd": cost / PUSD_PER_USD,
-        "in_doubt_usd": in_doubt / PUSD_PER_USD,
-        "cost_source": usage.cost_source if usage else last.cost_source if last else "none",
-        "input_tokens": usage.input_tokens if usage else None,
-        "output_tokens": usage.output_tokens if usage else None,
-        "attempts": len(attempts),
-        "seconds": round(whole_time_s(attempts), 6),
-        "line": row.line,
-    }
+    return _Receipt(
+        provider=last.provider if last else None,
+        model=last.model if last else None,
+        cost_usd=cost / PUSD_PER_USD,
+        in_doubt_usd=in_doubt / PUSD_PER_USD,
+        cost_source=usage.cost_source if usage else last.cost_source if last else "none",
+        input_tokens=usage.input_tokens if usage else None,
+        output_tokens=usage.output_tokens if usage else None,
+        attempts=len(attempts),
+        seconds=round(whole_time_s(attempts), 6),
+        line=row.line,
+    )
 
 
 def _error(error: Exception | None) -> dict[str, Any]:
@@ -194,4 +228,4 @@ def _snake(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name.removesuffix("Error")).lower()
 
 
-__all__ = ["completion", "copied_line", "interrupted_line", "outcome_of_line", "output_line"]
+__all__ = ["answered_line", "completion", "copied_line", "interrupted_line", "outcome_of_line", "output_line"]

@@ -28,7 +28,10 @@ def label_of(attempt: Attempt) -> str:
 
 def whole_time_s(attempts: Sequence[Attempt]) -> float:
     """Seconds from the start of a call to the end of its last attempt; 0.0 without attempts."""
-    return attempts[-1].started_s + attempts[-1].duration_s if attempts else 0.0
+    if not attempts:
+        return 0.0
+    last = attempts[-1]
+    return last.started_s + last.duration_s
 
 
 def cost_pusd(attempts: Sequence[Attempt]) -> int:

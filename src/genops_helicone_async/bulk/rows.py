@@ -20,7 +20,8 @@ _BODY_FIELDS = frozenset({
 })  # fmt: skip
 _NOT_SENT = frozenset({"messages", "max_completion_tokens", "stream", "stream_options"})
 _BATCH_FIELDS = frozenset({"custom_id", "method", "url", "body"})
-_TARGET = ("provider", "providers", "model", "model_preferences")
+_FIELDS = frozenset(ChatRequest.__struct_fields__)
+_TARGET = frozenset({"provider", "providers", "model", "model_preferences"})
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +48,9 @@ class RowReader:
     not so with `remember_ids` False, where somebody else finds those that come twice.
     """
 
-    __slots__ = ("_defaults", "_is_default_line", "_known", "_line_of", "_remember_ids")
+    __slots__ = (
+        "_defaults", "_is_default_line", "_known", "_line_of", "_remember_ids", "_untargeted", "_without_preferences",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -57,6 +60,8 @@ class RowReader:
         remember_ids: bool = True,
     ) -> None:
         self._defaults = dict(defaults)
+        self._untargeted = {name: value for name, value in defaults.items() if name not in _TARGET}
+        self._without_preferences = {name: value for name, value in defaults.items() if name != "model_preferences"}
         self._known = known_providers | set(defaults.get("providers") or [defaults.get("provider")])
         self._remember_ids = remember_ids
         self._line_of: dict[str, int] = {}
@@ -100,28 +105,23 @@ class RowReader:
     def _request(self, options: dict[str, Any]) -> tuple[ChatRequest, bool]:
         if "message" in options and "messages" in options:
             raise ValueError("the row has both `message` and `messages`: give one")
-        message = options.pop("message", options.pop("messages", None))
-        if message is None:
+        message = options.pop("message", None)
+        if message is None and (message := options.pop("messages", None)) is None:
             raise ValueError("the row has no `message`, `messages` or `body`")
-        for name in options:
-            if name not in ChatRequest.__struct_fields__:
-                near = get_close_matches(name, ChatRequest.__struct_fields__, n=1)
-                raise ValueError(f"unknown field {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-        names_target = bool(set(_TARGET) & options.keys())
-        return ChatRequest(message=message, **self._defaults_for(options), **options), not names_target
+        if not options.keys() <= _FIELDS:
+            raise ValueError(_unknown(options))
+        is_default_target = _TARGET.isdisjoint(options)
+        if self._defaults:
+            options = {**self._defaults_for(options), **options}
+        return ChatRequest(message=message, **options), is_default_target
 
-    def _defaults_for(self, options: Mapping[str, Any]) -> dict[str, Any]:
+    def _defaults_for(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """The defaults a row leaves in force: naming its providers or its model, it takes none of theirs."""
-        defaults = {name: value for name, value in self._defaults.items() if name not in options}
         model = options.get("model")
         pinned = isinstance(model, str) and "/" in model and model.rpartition("/")[2] in self._known
         if pinned or "provider" in options or "providers" in options:
-            names: tuple[str, ...] = _TARGET
-        elif model is not None:
-            names = ("model_preferences",)
-        else:
-            names = ()
-        return {name: value for name, value in defaults.items() if name not in names}
+            return self._untargeted
+        return self._defaults if model is None else self._without_preferences
 
     def _custom_id(self, line: int, given: object) -> str:
         if given is not None and (not isinstance(given, str) or not given):
@@ -174,6 +174,13 @@ def _batch_options(row: dict[str, Any]) -> dict[str, Any]:
     if extra:
         options["extra_body"] = extra
     return options
+
+
+def _unknown(options: Mapping[str, Any]) -> str:
+    """Which keyword is none, and which may have been meant."""
+    name = next(name for name in options if name not in _FIELDS)
+    near = get_close_matches(name, ChatRequest.__struct_fields__, n=1)
+    return f"unknown field {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
 def bad_line(line: int, data: bytes, why: str) -> BadLine:

@@ -24,6 +24,7 @@ MOST_CAUSES: Final = 200
 MOST_BARS: Final = 120
 FIRST_WIDTH_S: Final = 10.0
 _GROWTH = 1.01
+_LOG_GROWTH = math.log(_GROWTH)
 _LEAST_S = 1e-4
 
 
@@ -35,8 +36,9 @@ class Latencies(msgspec.Struct):
 
     def add(self, seconds: float) -> None:
         """Counts one."""
-        step = math.floor(math.log(max(seconds, _LEAST_S) / _LEAST_S, _GROWTH))
-        self.counts[step] = self.counts.get(step, 0) + 1
+        step = int(math.log(seconds / _LEAST_S) / _LOG_GROWTH) if seconds > _LEAST_S else 0
+        counts = self.counts
+        counts[step] = counts.get(step, 0) + 1
         self.count += 1
 
     def percentile(self, percent: float) -> float | None:
@@ -75,7 +77,7 @@ class ProviderTally(msgspec.Struct):
             self.cost_pusd += pico(attempt.cost)
             self.input_tokens += attempt.input_tokens or 0
             self.output_tokens += attempt.output_tokens or 0
-        if attempt.ok:
+        if attempt.error is None:
             self.answered += 1
             self.latencies.add(attempt.duration_s)
         else:
@@ -106,9 +108,9 @@ class Course(msgspec.Struct):
 
     def add(self, at_s: float, *, failed: bool) -> None:
         """Counts a row that ended at a Unix time."""
-        number = int(at_s // self.width_s)
-        answered, lost = self.bars.get(number, (0, 0))
-        self.bars[number] = (answered, lost + 1) if failed else (answered + 1, lost)
+        number, bars = int(at_s // self.width_s), self.bars
+        answered, lost = bars.get(number, (0, 0))
+        bars[number] = (answered, lost + 1) if failed else (answered + 1, lost)
         while len(self.bars) > MOST_BARS:
             self.width_s *= 2
             wider: dict[int, tuple[int, int]] = {}
@@ -148,27 +150,24 @@ class Tally(msgspec.Struct):
 
     def add_outcome(self, outcome: Outcome, at_s: float | None = None) -> None:
         """Counts a row by what came of it; at Unix time `at_s`, now unless it is given."""
-        attempts = outcome.attempts
-        if outcome.kind == "unsent":
+        attempts, kind = outcome.attempts, outcome.kind
+        if kind == "unsent":
             self.unsent += 1
             return
-        if outcome.kind == "failed":
+        if kind == "failed":
             self._failed(outcome.error or "error", outcome.reason or "", attempts)
-        elif outcome.served_by is not None:
-            self.ok += 1
-            self.copied += 1
         else:
-            self._answered(attempts)
-        self.course.add(time.time() if at_s is None else at_s, failed=outcome.kind == "failed")
+            self.ok += 1
+            if outcome.served_by is None:
+                self.latencies.add(whole_time_s(attempts))
+            else:
+                self.copied += 1
+        self.course.add(time.time() if at_s is None else at_s, failed=kind == "failed")
         self._add_attempts(attempts)
 
     def add_bad(self) -> None:
         """Counts a line that cannot be sent."""
         self.skipped += 1
-
-    def _answered(self, attempts: Sequence[Attempt]) -> None:
-        self.ok += 1
-        self.latencies.add(whole_time_s(attempts))
 
     def _failed(self, kind: str, message: str, attempts: Sequence[Attempt]) -> None:
         self.failed += 1
@@ -186,8 +185,10 @@ class Tally(msgspec.Struct):
             if one is None:
                 one = self.providers[attempt.provider] = ProviderTally()
             one.add(attempt)
-            self.in_doubt += attempt.billed == "maybe"
-            self.unpriced += attempt.cost_source == "unpriced"
+            if attempt.billed == "maybe":
+                self.in_doubt += 1
+            if attempt.cost_source == "unpriced":
+                self.unpriced += 1
         if len(attempts) < 2:
             return
         for failed, following in moves(attempts):
