@@ -54,6 +54,18 @@ async def test_a_call_that_could_exceed_a_budget_is_not_sent(gateway: SandboxGat
     assert gateway.requests == ()
 
 
+async def test_a_refusal_never_tells_of_less_than_nothing(gateway: SandboxGateway) -> None:
+    """A budget that more was taken from than it had has 0 left; what was taken is the error's `current_usage`."""
+    tracker = multi_provider_cost_tracking("job", budget=0.0001)
+    tracker.hold(pusd(0.0006), enforce=False)
+    async with adapter_of(gateway) as adapter:
+        with tracker, pytest.raises(BudgetExceededError) as caught:
+            await adapter.chat_async(PROMPT, provider="openai", max_tokens=100)
+    told = "the budget `session:job` of 0.0001 USD has 0.00 USD left, less than this call may cost"
+    assert (caught.value.message, caught.value.current_usage) == (told, 0.0006)
+    assert gateway.requests == ()
+
+
 async def test_what_is_spent_is_what_the_gateway_bills(gateway: SandboxGateway) -> None:
     """Settled is the bill to the pico-dollar, nothing stays held, and the rest is left."""
     async with adapter_of(gateway) as adapter:

@@ -157,9 +157,10 @@ class Budgets:
             resets_at = self._plan.window(period, self._clock()).ends_at
         used = refusal.settled_pusd + refusal.held_pusd
         limit = scope.limit_pusd or 0
+        left = max(0, limit - used)  # what may have been spent, or has been without a hold, can be beyond the limit
         until = f", it resets at {resets_at.isoformat()}" if resets_at is not None else ""
         return BudgetExceededError(
-            f"the budget `{scope.name}` of {self._told(limit)} has {self._told(limit - used)} left, "
+            f"the budget `{scope.name}` of {self._told(limit)} has {self._told(left)} left, "
             f"less than this call may cost{until}",
             current_usage=self._money(used), budget_limit=self._money(limit), scope=scope.name, period=period,
             resets_at=resets_at,
