@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-import msgspec
+from .many_rows import ManyRows
 
 _CACHE_KIB = 4_096
 _SCHEMA = """
@@ -20,12 +20,23 @@ INSERT OR IGNORE INTO seen.first SELECT hash, line FROM main.row WHERE state = 1
 INSERT OR IGNORE INTO seen.first SELECT hash, line FROM main.row WHERE state = 5;
 """
 # Of equal rows the answered ones come first (1), then those that may have been sent (5); see `State`.
-_ADD = """
-INSERT OR IGNORE INTO seen.{0} (hash, line)
-SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)
-"""
-Hashed = Sequence[tuple[int, int]]
-"""Hashes, each with a line."""
+_TABLES = ("name", "first")
+_ADD = {
+    table: ManyRows(
+        f"INSERT OR IGNORE INTO seen.{table} (hash, line)"  # noqa: S608  the name is one of two of ours
+        " SELECT column1, column2 FROM {rows} WHERE column1 IS NOT NULL",
+        2,
+    )
+    for table in _TABLES
+}
+_OTHERS = {
+    table: ManyRows(
+        "SELECT column2, known.line FROM {rows} AS new"  # noqa: S608  as above
+        f" JOIN seen.{table} AS known ON known.hash = column1 WHERE known.line <> column2",
+        2,
+    )
+    for table in _TABLES
+}
 
 
 class Lookups:
@@ -41,13 +52,13 @@ class Lookups:
         connection.execute(f"PRAGMA seen.cache_size=-{_CACHE_KIB}")
         connection.executescript(f"BEGIN;{_SCHEMA}COMMIT;")
 
-    def taken_names(self, names: Hashed) -> dict[int, int]:
+    def taken_names(self, names: Sequence[int], lines: Sequence[int]) -> dict[int, int]:
         """Adds names; line → the earlier line that has the name already, for those that are somebody else's."""
-        return self._added("name", names)
+        return self._added("name", names, lines)
 
-    def earlier_requests(self, requests: Hashed) -> dict[int, int]:
+    def earlier_requests(self, requests: Sequence[int], lines: Sequence[int]) -> dict[int, int]:
         """Adds requests; line → the earlier line that had the same, for those that are not the first."""
-        return self._added("first", requests)
+        return self._added("first", requests, lines)
 
     def replace_first(self, request: int, line: int) -> None:
         """From now on this line is the first with a request."""
@@ -59,13 +70,10 @@ class Lookups:
             "DELETE FROM seen.name WHERE hash = (SELECT id FROM main.row WHERE line = ?1) AND line = ?1", (line,)
         )
 
-    def _added(self, table: str, hashed: Hashed) -> dict[int, int]:
-        added = self._sql.execute(_ADD.format(table), (msgspec.json.encode(hashed).decode(),))
-        if added.rowcount == len(hashed):
+    def _added(self, table: str, hashes: Sequence[int], lines: Sequence[int]) -> dict[int, int]:
+        if _ADD[table].run(self._sql, hashes, lines) == len(hashes):
             return {}
-        find = f"SELECT line FROM seen.{table} WHERE hash = ?"  # noqa: S608  the name is one of two of ours
-        found = ((line, self._sql.execute(find, (one,)).fetchone()[0]) for one, line in hashed)
-        return {line: first for line, first in found if first != line}
+        return dict(_OTHERS[table].select(self._sql, hashes, lines))
 
 
-__all__ = ["Hashed", "Lookups"]
+__all__ = ["Lookups"]

@@ -7,27 +7,23 @@ import sqlite3
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
+from itertools import accumulate
 
 import msgspec
 
 from ..errors import ConfigurationError
 from .journal_lookups import Lookups
+from .many_rows import ManyRows
 from .output_lines import copied_line
 from .ports import Outcome
 from .rows import BadLine, Row
 
-# Many rows a statement, as JSON: one statement is one wait for the interpreter, which the event loop's thread has.
-_TAKE = """
-INSERT INTO row (line, id, hash, rest, state)
-SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
-json_extract(value, '$[3]'), 0 FROM json_each(?)
-"""
-_WRITTEN = """
-UPDATE row SET state = new.state, at = new.at, size = new.size FROM (
-    SELECT json_extract(value, '$[0]') AS line, json_extract(value, '$[1]') AS state,
-    json_extract(value, '$[2]') AS at, json_extract(value, '$[3]') AS size FROM json_each(?)
-) AS new WHERE row.line = new.line
-"""
+_TAKE = ManyRows(
+    "INSERT INTO row (line, id, hash, rest, state) SELECT column1, column2, column3, column4, 0 FROM {rows}"
+    " WHERE column1 IS NOT NULL",
+    4,
+)
+_WRITTEN = ManyRows("UPDATE row SET state = column2, at = column3, size = column4 FROM {rows} WHERE line = column1", 4)
 _encode = msgspec.msgpack.Encoder(order="deterministic", enc_hook=repr).encode
 _decode = msgspec.msgpack.Decoder(Row).decode
 
@@ -47,7 +43,7 @@ class State(IntEnum):
     DOUBT = 5
 
 
-class Piece(msgspec.Struct, frozen=True):
+class Piece(msgspec.Struct, frozen=True, gc=False):
     """A line for the output."""
 
     line: int
@@ -162,25 +158,34 @@ class RowTable:
                 finished.pieces.append(Piece(item.line, State(held[0]), held[1]))
 
     def _take_fresh(self, fresh: list[Row], taken: Taken, finished: Finished, expect: Callable[[int], None]) -> None:
-        names = [(id_of(row.custom_id), row.line) for row in fresh]
-        if others := self._lookups.taken_names(names):
+        names, lines = [id_of(row.custom_id) for row in fresh], [row.line for row in fresh]
+        if others := self._lookups.taken_names(names, lines):
             for row in fresh:
                 if (earlier := others.get(row.line)) is not None:
                     why = f"`custom_id` {row.custom_id!r} is that of line {earlier} already"
                     taken.bad.append(BadLine(line=row.line, reason=why, raw=""))
+            names = [name for name, line in zip(names, lines, strict=True) if line not in others]
             fresh = [row for row in fresh if row.line not in others]
-            names = [(name, line) for name, line in names if line not in others]
-        digests = {row.line: digest_of(row) for row in fresh}
-        self._sql.execute(_TAKE, _table([(line, name, *digests[line]) for name, line in names]))
-        equals: dict[int, int] = {}
-        if self._is_deduped:
-            requests = [(digests[row.line][0], row.line) for row in fresh if row.request.cache is not False]
-            equals = self._lookups.earlier_requests(requests)
-        for row in fresh:
+            lines = [row.line for row in fresh]
+        halves = struct.unpack(f">{2 * len(fresh)}q", b"".join([_digest(row) for row in fresh]))
+        hashes, rests = halves[::2], halves[1::2]
+        _TAKE.run(self._sql, lines, names, hashes, rests)
+        equals = self._equals(fresh, lines, hashes)
+        for number, row in enumerate(fresh):
             expect(row.line)
             first = equals.get(row.line)
-            if first is None or not self._joined(row, digests[row.line], first, finished):
+            if first is None or not self._joined(row, (hashes[number], rests[number]), first, finished):
                 taken.rows.append(row)
+
+    def _equals(self, rows: Sequence[Row], lines: Sequence[int], hashes: Sequence[int]) -> dict[int, int]:
+        """Line → the earlier line of what seems to be an equal row."""
+        if not self._is_deduped:
+            return {}
+        own = {row.line for row in rows if row.request.cache is False}  # these want an answer of their own
+        if own:
+            hashes = [one for one, line in zip(hashes, lines, strict=True) if line not in own]
+            lines = [line for line in lines if line not in own]
+        return self._lookups.earlier_requests(hashes, lines)
 
     def _joined(self, row: Row, digest: Digest, first: int, finished: Finished) -> bool:
         """Lets a row have the answer of an equal one, now or when that is there; else it is the first from now on."""
@@ -260,12 +265,12 @@ class RowTable:
 
     def written(self, pieces: Sequence[Piece], begin: int) -> None:
         """Notes lines that stand one after the other in the output now."""
-        places, at = [], begin
-        for piece in pieces:
-            size = len(piece.data)
-            places.append((piece.line, piece.state, at, size))
-            at += size + 1
-        self._sql.execute(_WRITTEN, _table(places))
+        sizes = [len(piece.data) for piece in pieces]
+        places = accumulate(sizes, lambda at, size: at + size + 1, initial=begin)
+        _WRITTEN.run(
+            self._sql, [piece.line for piece in pieces], [int(piece.state) for piece in pieces],
+            list(places)[: len(sizes)], sizes,
+        )  # fmt: skip
 
     def hold(self, pieces: Sequence[Piece]) -> None:
         """Keeps lines whose turn has not come."""
@@ -284,11 +289,11 @@ def _copy(row: Row, data: bytes, finished: Finished) -> None:
 
 def digest_of(row: Row) -> Digest:
     """Of everything about a row but its name, in two halves."""
-    return _HALVES.unpack(hashlib.blake2b(_encode(row.request), digest_size=16).digest())
+    return _HALVES.unpack(_digest(row))
 
 
-def _table(rows: Sequence[tuple[int, ...]]) -> tuple[str]:
-    return (msgspec.json.encode(rows).decode(),)
+def _digest(row: Row) -> bytes:
+    return hashlib.blake2b(_encode(row.request), digest_size=16).digest()
 
 
 def id_of(custom_id: str) -> int:
