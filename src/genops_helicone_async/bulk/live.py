@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -51,8 +51,8 @@ class LiveRows:
     """
 
     __slots__ = (
-        "_adapter", "_found_away", "_have_answered", "_is_limited", "_looked_at", "_looking", "_max_in_flight",
-        "_note", "_outage", "_pipeline", "_wall", "stopped",
+        "_adapter", "_before_repeat", "_found_away", "_have_answered", "_is_limited", "_looked_at", "_looking",
+        "_max_in_flight", "_note", "_outage", "_pipeline", "_wall", "stopped",
     )  # fmt: skip
 
     def __init__(
@@ -65,6 +65,7 @@ class LiveRows:
         self._note = note
         self._outage = Outage(wait_s, note, clock)
         self._wall = Wall()
+        self._before_repeat: Callable[[Row], Awaitable[None]] | None = None
         self._is_limited = is_limited
         self._looking = asyncio.Lock()
         self._looked_at = -1.0
@@ -76,6 +77,10 @@ class LiveRows:
     def window(self) -> int:
         """How many rows are out at once at most."""
         return self._max_in_flight
+
+    def tell_repeats_to(self, before_repeat: Callable[[Row], Awaitable[None]]) -> None:
+        """Has this awaited with a row whose last try may be billed, before it is tried once more."""
+        self._before_repeat = before_repeat
 
     @asynccontextmanager
     async def outcomes(self, rows: AsyncIterator[Row]) -> AsyncIterator[AsyncIterator[Outcome]]:
@@ -95,7 +100,7 @@ class LiveRows:
         if self._is_limited and request.enforce_budget is False:  # the job's limit holds for every row
             request = msgspec.structs.replace(request, enforce_budget=None)
         try:
-            response = await self._run(request)
+            response = await self._run(row, request)
         except ConfigurationError as exc:
             if row.is_default_target:
                 raise  # so it would be with every row
@@ -107,7 +112,7 @@ class LiveRows:
             attempts=response.attempts,
         )  # fmt: skip
 
-    async def _run(self, request: ChatRequest) -> HeliconeResponse:
+    async def _run(self, row: Row, request: ChatRequest) -> HeliconeResponse:
         """One call, until it is answered or has failed for a reason of its own."""
         lost: list[Attempt] = []
         error: HeliconeError | None = None
@@ -117,7 +122,7 @@ class LiveRows:
                     return await self._sent(request)
                 except HeliconeError as exc:
                     error = exc
-            response = await self._answer(request, lost, error)
+            response = await self._answer(row, request, lost, error)
         except UnsentError as exc:
             self.stopped = exc.message
             if lost:  # what was sent before may be billed: it failed, and is not given back
@@ -128,13 +133,18 @@ class LiveRows:
             raise
         return msgspec.structs.replace(response, attempts=(*lost, *response.attempts)) if lost else response
 
-    async def _answer(self, request: ChatRequest, lost: list[Attempt], error: HeliconeError | None) -> HeliconeResponse:
+    async def _answer(
+        self, row: Row, request: ChatRequest, lost: list[Attempt], error: HeliconeError | None
+    ) -> HeliconeResponse:
         """Tries, or goes on after an error, as long as it is worth it; `lost` gets attempts that may be billed."""
         strikes = 0
         is_away = error is not None and await self._is_away(error, was_asking=False)
         while True:
             if error is not None:
+                known = len(lost)
                 strikes += await self._endured(error, lost, strikes, is_away=is_away)
+                if len(lost) > known and self._before_repeat is not None:
+                    await self._before_repeat(row)
             is_asking = await self._outage.enter()
             try:
                 return await self._sent(request)
@@ -146,16 +156,16 @@ class LiveRows:
 
     async def _endured(self, error: HeliconeError, lost: list[Attempt], strikes: int, *, is_away: bool) -> int:
         """Returns when another try is worth it, 1 if that is the row's last; raises the error where none is."""
+        is_last = not is_away and is_unreached(error) and strikes < _STRIKES
         if _is_refusal(error):
             await self._no_room(error)
-        elif is_away:
-            lost += [attempt for attempt in error.attempts if attempt.billed == "maybe"]
-        elif is_unreached(error) and strikes < _STRIKES:  # the others are answered: once more, and then it fails
-            await asyncio.sleep(_PAUSE_S)
-            return 1
-        else:
+            return 0
+        if not is_away and not is_last:
             raise error
-        return 0
+        lost += [attempt for attempt in error.attempts if attempt.billed == "maybe"]
+        if is_last:  # the others are answered: once more, and then it fails
+            await asyncio.sleep(_PAUSE_S)
+        return int(is_last)
 
     async def _sent(self, request: ChatRequest) -> HeliconeResponse:
         """One try."""
@@ -172,13 +182,17 @@ class LiveRows:
         return response
 
     async def worst_case_pusd(self, request: ChatRequest) -> int:
-        """The most that sending a row may cost, in pico-dollars, as far as prices are known."""
+        """The most that one try of a row may cost, in pico-dollars, as far as prices are known.
+
+        That is each of its targets once: a try goes on to the next where one was lost after sending, and asks nobody
+        again who may have been paid.
+        """
         pipeline = self._adapter._pipeline()
         try:
             targets = await pipeline.candidates.of(request)
         except HeliconeError:
             return 0
-        return max((pipeline.estimates.worst_case_pusd(request, target) or 0 for target in targets), default=0)
+        return sum(pipeline.estimates.worst_case_pusd(request, target) or 0 for target in targets)
 
     async def _no_room(self, exc: HeliconeError) -> None:
         was_reached = self._wall.reached is not None

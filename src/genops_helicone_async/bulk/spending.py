@@ -6,18 +6,25 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from sqlite3 import Connection
 
+import msgspec
+
 from .._flow.tracking import CostTracker
 from ..chat_request import ChatRequest
 from ..models import PUSD_PER_USD
 from .journal import Journal
+from .journal_rows import State
 from .rows import Row
+
+_SCHEMA = "CREATE TABLE IF NOT EXISTS spending_lost (line INTEGER PRIMARY KEY, tries INTEGER NOT NULL)"
+# Tries of a row, before the one that is under way, which may be billed: they are told with the row's outcome, and here
+# until it has one.
 
 
 class JobSpending:
     """A tracker around a run's calls, whose budget is what the job's limit leaves; without a limit it only counts.
 
-    `worst_case` tells the most that sending a request may cost, in pico-dollars: so much of the limit is taken by a row
-    that is sent again, for nobody knows whether it was billed before.
+    `worst_case` tells the most that one try of a request may cost, in pico-dollars: so much of the limit is taken by
+    each try of a row that is sent again, for nobody knows whether it was billed before.
     """
 
     __slots__ = ("_journal", "_limit_pusd", "_worst_case", "tracker")
@@ -42,16 +49,41 @@ class JobSpending:
         """What the job may still cost; None without a limit."""
         return None if self._limit_pusd is None else max(0, self._limit_pusd - self.spent_pusd)
 
+    async def before_repeat(self, row: Row) -> None:
+        """Notes safely, before a row is tried once more, that the try before may be billed."""
+        await self._journal.write(partial(_add_try, row.line))
+
     async def before_again(self, rows: list[Row]) -> None:
         """Counts what rows that are sent again may have cost before, safely, before they are sent."""
-        amount_pusd = sum([await self._worst_case(row.request) for row in rows])
-        await self._journal.write(partial(_add_doubt, amount_pusd))
+        worst = {row.line: await self._worst_case(row.request) for row in rows}
+        amount_pusd = await self._journal.write(partial(_add_doubt, worst))
         self._journal.recovered.doubt_pusd += amount_pusd
         self.tracker.hold(amount_pusd, enforce=False)
 
 
-def _add_doubt(amount_pusd: int, connection: Connection) -> None:
+def forget_ended(connection: Connection) -> None:
+    """Forgets tries of rows that have their outcome, and with it these: only rows in doubt are left."""
+    connection.execute(_SCHEMA)
+    connection.execute(
+        "DELETE FROM spending_lost WHERE line NOT IN (SELECT line FROM row WHERE state = ?)", (State.DOUBT,)
+    )
+
+
+def _add_try(line: int, connection: Connection) -> None:
+    connection.execute(
+        "INSERT INTO spending_lost VALUES (?, 1) ON CONFLICT (line) DO UPDATE SET tries = tries + 1", (line,)
+    )
+
+
+def _add_doubt(worst: dict[int, int], connection: Connection) -> int:
+    """Adds what rows may have cost, by line, with the try under way when their run ended and those lost before it."""
+    lines = msgspec.json.encode(list(worst)).decode()
+    chosen = "line IN (SELECT value FROM json_each(?))"
+    tries: dict[int, int] = dict(connection.execute(f"SELECT line, tries FROM spending_lost WHERE {chosen}", (lines,)))  # noqa: S608
+    amount_pusd = sum(most * (1 + tries.get(line, 0)) for line, most in worst.items())
+    connection.execute(f"DELETE FROM spending_lost WHERE {chosen}", (lines,))  # noqa: S608
     connection.execute("UPDATE job SET doubt_pusd = doubt_pusd + ?", (amount_pusd,))
+    return amount_pusd
 
 
-__all__ = ["JobSpending"]
+__all__ = ["JobSpending", "forget_ended"]

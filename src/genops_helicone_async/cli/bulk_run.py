@@ -22,7 +22,7 @@ from ..bulk.live import LiveRows, check_target
 from ..bulk.recovery import Identity
 from ..bulk.rows import RowReader
 from ..bulk.sources import RowSource
-from ..bulk.spending import JobSpending
+from ..bulk.spending import JobSpending, forget_ended
 from ..client import GenOpsHeliconeAsyncAdapter
 from ..errors import ConfigurationError
 from ..models import PUSD_PER_USD
@@ -123,14 +123,11 @@ class _Run:
         """Sends what is left."""
         arguments, files, source = self._arguments, self._files, self._begun.source
         journal = Journal(files, is_ordered=arguments.ordered, is_deduped=not arguments.no_dedupe)
-        limit = arguments.max_cost
         live = LiveRows(
             adapter, max_in_flight=arguments.max_in_flight, wait_s=arguments.wait_for_gateway, note=self._view.note,
-            is_limited=limit is not None,
+            is_limited=arguments.max_cost is not None,
         )  # fmt: skip
-        spending = JobSpending(
-            journal, None if limit is None else round(limit * PUSD_PER_USD), live.worst_case_pusd
-        )  # fmt: skip
+        spending = await self._limited(journal, live)
         reader = RowReader(self._begun.defaults, frozenset(adapter.settings.candidates), remember_ids=False)
         try:
             via = self._via = await open_via(arguments, adapter, live, journal, files, self._view.note)
@@ -159,6 +156,14 @@ class _Run:
             self._say_how_it_ended(job)
             return INTERRUPTED
         return 0 if job.is_finished and not job.tally.failed and not job.tally.skipped else FAILED
+
+    async def _limited(self, journal: Journal, live: LiveRows) -> JobSpending:
+        """The job's limit, with what earlier runs have taken of it."""
+        await asyncio.to_thread(forget_ended, self._files.journal)
+        limit = self._arguments.max_cost
+        spending = JobSpending(journal, None if limit is None else round(limit * PUSD_PER_USD), live.worst_case_pusd)
+        live.tell_repeats_to(spending.before_repeat)
+        return spending
 
     def _interrupted(self, job: BulkJob, interrupts: Interrupts, count: int) -> None:
         if count == 1 and self._via.leave():
