@@ -15,7 +15,7 @@ import msgspec
 Billed = Literal["no", "maybe", "yes"]
 
 
-class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+class Attempt(msgspec.Struct, frozen=True):
     """One attempt against one provider: what was sent where, how it ended and what it cost.
 
     Times are seconds, `started_s` counted from the start of the call; `cost` is in the adapter's currency, and so is

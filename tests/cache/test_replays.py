@@ -52,7 +52,7 @@ async def test_a_hit_is_a_receipt_of_nothing() -> None:
         (False, [0]),
     ]
     record = rig.records[1]
-    assert (record.attempts, record.rows, record.cost_pusd, record.failed_pusd) == ((), (), 0, 0)
+    assert (record.attempts, record.rows, record.cost_pusd, record.failed_pusd) == ([], [], 0, 0)
     assert record.saved_pusd == round(first.cost * PUSD_PER_USD)
     assert (record.response, record.routing) == (hit, hit.routing)
     rig.assert_settled(calls=2)
@@ -200,7 +200,7 @@ async def test_a_stream_comes_back_as_a_stream() -> None:
     assert (second, len(transport.requests)) == (first, 1)
     assert (again.response.content, again.response.cached, again.response.cost) == ("answer 1", True, 0.0)
     assert (again.text, again.response.usage.saved_cost) == ("answer 1", stream.response.cost)
-    assert (rig.records[1].streamed, rig.records[1].attempts) == (True, ())
+    assert (rig.records[1].streamed, rig.records[1].attempts) == (True, [])
     rig.assert_settled(calls=2)
 
 

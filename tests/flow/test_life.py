@@ -261,7 +261,7 @@ async def test_what_cannot_be_routed_is_refused(
         await rig.chat(**options)
     assert message in str(caught.value)
     assert transport.requests == []
-    assert (rig.records[0].error, rig.records[0].attempts) == (caught.value, ())
+    assert (rig.records[0].error, rig.records[0].attempts) == (caught.value, [])
     rig.assert_settled()
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 
 _BLOCK = 256  # ids per visit to the operating system
+_PARTS = re.compile("(.{8})(.{4}).(.{3})(.)(.{3})(.{12})")
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 _forks = 0  # of this process: a stock that its parent has, too, must not be used
 
@@ -35,13 +37,15 @@ class RequestIds:
         if self._fork != _forks:
             self._stock, self._fork = [], _forks
         try:
-            h = self._stock.pop()
+            return self._stock.pop()
         except IndexError:
-            random = os.urandom(16 * _BLOCK).hex()
-            stock = [random[at : at + 32] for at in range(0, len(random), 32)]
-            h = stock.pop()
+            stock = [
+                f"{a}-{b}-4{c}-{_VARIANT[variant]}{d}-{e}"
+                for a, b, c, variant, d, e in _PARTS.findall(os.urandom(16 * _BLOCK).hex())
+            ]
+            one = stock.pop()
             self._stock = stock
-        return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{_VARIANT[h[16]]}{h[17:20]}-{h[20:]}"
+            return one
 
 
 __all__ = ["RequestIds"]

@@ -9,8 +9,7 @@ from ..chat_request import ChatRequest, EmbedRequest
 from ..errors import BudgetExceededError, ConfigurationError, HeliconeError
 from .affordable import cases_of
 from .in_time import in_time
-from .settle import record_of
-from .ticket import Target, Ticket
+from .ticket import Target, Ticket, record_of
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline

@@ -17,12 +17,14 @@ from ..chat_request import ChatRequest
 from ..errors import Attempt, Billed, DeadlineExceededError, HeliconeError, ProviderError
 from .estimates import Estimates
 from .ports import Transport
-from .settle import charge_of, is_hit
+from .settle import FREE, charge_of
 from .ticket import Charge, Exchange, Outcome, Reserved, Target, Ticket
 
 _OK = range(200, 300)
 _HELICONE: tuple[Dialect, ...] = ("helicone", "proxy")
 """Where `Helicone-*` headers go: the Rust gateway would pass them on to the provider, others do not know them."""
+_BREAKDOWNS = ("team", "project", "customer_id", "environment")
+_NO_NAMES = ("",) * len(_BREAKDOWNS)
 _NONE = TokenCounts()
 _NOTHING = Reserved()
 _SILENCE = Reply(content="", finish_reason=None, usage=None)
@@ -89,48 +91,48 @@ class Attempts:
     def prepared(self, ticket: Ticket, target: Target, url: str, body: bytes) -> HttpRequest:
         """A request with this body, under a request id of its own."""
         endpoint, request_id = target.endpoint, self._new_id()
-        headers = dict(self._constant_headers(ticket, endpoint))
+        known = self._remembered.get((id(endpoint), id(ticket.headers)))
+        if known is None or known[0] is not endpoint or known[1] is not ticket.headers:
+            known = self._remember(ticket, endpoint)
+        headers = known[2].copy()
         if endpoint.dialect in _HELICONE:
             headers["Helicone-Request-Id"] = request_id
-        self._reserve(ticket, target, request_id)
+        is_traced = self._traced()
+        if is_traced or ticket.hold.held_pusd:
+            self._reserve(ticket, target, request_id, is_traced=is_traced)
         if self._kept is not None and self._kept(endpoint):
             ticket.exchanges[request_id] = Exchange(endpoint=endpoint, url=url, body=body, at_s=time.time())
         return HttpRequest(
             method="POST", url=url, headers=headers, body=body, credential=endpoint.credential, request_id=request_id
         )
 
-    def _reserve(self, ticket: Ticket, target: Target, request_id: str) -> None:
+    def _reserve(self, ticket: Ticket, target: Target, request_id: str, *, is_traced: bool) -> None:
         """Notes what is set aside for the attempt: its part of the hold, else the worst case if telemetry asks."""
         held = ticket.hold.held_pusd
         if held:
-            standing = ticket.hold.standing() if self._traced() else None
-            ticket.reserved[request_id] = Reserved(
-                max(0, held - ticket.failed_pusd) if ticket.failed_pusd else held, budget=standing
-            )
-        elif self._traced():
+            if ticket.failed_pusd:
+                held = max(0, held - ticket.failed_pusd)
+            ticket.reserved[request_id] = Reserved(held, None, ticket.hold.standing() if is_traced else None)
+        else:
             worst = self._estimates.worst_case_pusd(ticket.request, target)
             tokens = None if worst is not None else self._estimates.most_tokens(ticket.request, target)
             ticket.reserved[request_id] = Reserved(worst or 0, tokens)
 
-    def _constant_headers(self, ticket: Ticket, endpoint: Endpoint) -> dict[str, str]:
-        """What every request of this endpoint and attribution carries; both are kept alive by the memory itself."""
-        key = (id(endpoint), id(ticket.headers))
-        known = self._remembered.get(key)
-        if known is not None and known[0] is endpoint and known[1] is ticket.headers:
-            return known[2]
+    def _remember(self, ticket: Ticket, endpoint: Endpoint) -> tuple[Endpoint, Mapping[str, str], dict[str, str]]:
+        """Headers that every request of this endpoint and attribution carries; the memory keeps both alive."""
         headers = {"Content-Type": "application/json", "User-Agent": "genops-helicone-async", **endpoint.headers}
         if endpoint.dialect in _HELICONE:
             headers.update(ticket.headers)
         if len(self._remembered) >= 4096:  # a cap on memory
             self._remembered.clear()
-        self._remembered[key] = (endpoint, ticket.headers, headers)
-        return headers
+        known = self._remembered[id(endpoint), id(ticket.headers)] = endpoint, ticket.headers, headers
+        return known
 
     def charge(
         self, request: ChatRequest, target: Target, reply: Reply, headers: Mapping[str, str]
     ) -> tuple[Charge, TokenCounts]:
         """What a whole answer costs and the tokens it is counted with."""
-        return charge_of(request, target, reply, headers, fees=self._fees, estimates=self._estimates)
+        return charge_of(request, target, reply, headers, self._fees, self._estimates)
 
     def succeeded(
         self, ticket: Ticket, target: Target, request_id: str, started: float, reply: Reply, http: HttpReply,
@@ -139,29 +141,27 @@ class Attempts:
         """Puts a successful attempt on the ticket, with its charge."""
         if ticket.exchanges:
             ticket.came_back(request_id, reply, http.body, http.headers)
-        endpoint, currency = target.endpoint, self._currency
-        charge, counts = charge_of(
-            ticket.request, target, reply, http.headers, fees=self._fees, estimates=self._estimates
-        )
+        endpoint, estimates = target.endpoint, self._estimates
+        charge, counts = charge_of(ticket.request, target, reply, http.headers, self._fees, estimates)
         if reply.usage is not None and reply.finish_reason is not None:
-            self._estimates.observe(ticket.request, target, reply.finish_reason, counts.output)
+            estimates.observe(ticket.request, target, reply.finish_reason, counts.output)
         if endpoint.answers_by_tool:
             reply = take_answer(reply)
         duration_s, reserved = self._clock() - started, ticket.reserved.get(request_id, _NOTHING)
+        pusd, money = charge.provider_pusd + charge.gateway_pusd, self._currency.of
         ticket.attempts.append(Attempt(
-            provider=endpoint.provider, model=endpoint.model, request_id=request_id,
-            host=endpoint.host, started_s=started - ticket.started, duration_s=duration_s,
-            status_code=http.status, http_status=http.status, billed="yes", cost=currency.of(charge.total_pusd),
-            cost_source=charge.source, input_tokens=counts.input, output_tokens=counts.output,
-            cached_input_tokens=counts.cached, cache_write_tokens=counts.cache_write, reasoning_tokens=counts.reasoning,
-            reserved=currency.of(reserved.pusd) if reserved.pusd else 0.0, reserved_tokens=reserved.tokens,
+            endpoint.provider, endpoint.model, request_id, endpoint.host, started - ticket.started, duration_s,
+            http.status, http.status, billed="yes", cost=money(pusd), cost_source=charge.source,
+            input_tokens=counts.input, output_tokens=counts.output, cached_input_tokens=counts.cached,
+            cache_write_tokens=counts.cache_write, reasoning_tokens=counts.reasoning,
+            reserved=money(reserved.pusd) if reserved.pusd else 0.0, reserved_tokens=reserved.tokens,
             time_to_first_chunk_s=first_chunk_s, finish_reason=reply.finish_reason, response_id=reply.response_id,
             response_model=reply.served_model,
         ))  # fmt: skip
-        self._enter(ticket, target, request_id, "ok", charge, counts, duration_s)
+        self._enter(ticket, endpoint, request_id, "ok", charge, counts, duration_s)
         return Outcome(
             target=target, request_id=request_id, reply=reply, headers=http.headers, body=http.body,
-            duration_s=duration_s, charge=charge, counts=counts, is_cached=is_hit(http.headers),
+            duration_s=duration_s, charge=charge, counts=counts, is_cached=charge is FREE,
         )  # fmt: skip
 
     def failed(
@@ -209,20 +209,20 @@ class Attempts:
             response_model=reply.served_model,
         ))  # fmt: skip
         done = ticket.attempts[-1]
-        self._enter(ticket, target, done.request_id, done.error or "", charge, counts, done.duration_s)
+        self._enter(ticket, endpoint, done.request_id, done.error or "", charge, counts, done.duration_s)
 
     def _enter(
-        self, ticket: Ticket, target: Target, request_id: str, status: str, charge: Charge, counts: TokenCounts,
+        self, ticket: Ticket, endpoint: Endpoint, request_id: str, status: str, charge: Charge, counts: TokenCounts,
         duration_s: float,
     ) -> None:  # fmt: skip
         """Writes the attempt's row of the ledger, to be booked when the call is settled."""
-        who = ticket.attribution
+        team, project, customer_id, environment = map(ticket.attribution.get, _BREAKDOWNS, _NO_NAMES)
+        fee = charge.gateway_pusd
         ticket.rows.append(LedgerRow(
-            request_id=request_id, at_s=time.time(), provider=target.endpoint.provider, model=target.endpoint.model,
-            status=status, cost_pusd=charge.total_pusd, gateway_pusd=charge.gateway_pusd, cost_source=charge.source,
+            request_id=request_id, at_s=time.time(), provider=endpoint.provider, model=endpoint.model, status=status,
+            cost_pusd=charge.provider_pusd + fee, gateway_pusd=fee, cost_source=charge.source,
             input_tokens=counts.input, output_tokens=counts.output, duration_ms=duration_s * 1000,
-            team=who.get("team", ""), project=who.get("project", ""), customer_id=who.get("customer_id", ""),
-            environment=who.get("environment", ""),
+            team=team, project=project, customer_id=customer_id, environment=environment,
         ))  # fmt: skip
 
 

@@ -14,8 +14,8 @@ from .._wire.failures import classify, undecodable
 from .._wire.usage import openai_counts
 from ..chat_request import EmbedRequest
 from ..models import EmbeddingResponse
-from .settle import decided, metadata_of, record_of, usage_of, written
-from .ticket import Outcome, Target, Ticket
+from .settle import decided, metadata_of, usage_of, written
+from .ticket import Outcome, Target, Ticket, record_of
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline

@@ -6,7 +6,7 @@ Nothing here names a customer, a user or a session: they belong on spans, metric
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from .._rules import telemetry_names as names
@@ -135,7 +135,7 @@ class Metering:
             cells.count(names.BUDGET_BLOCKED, (scope, team, record.attribution.get("project", "")))
 
 
-def _first_chunks(cells: MetricCells, operation: str, attempts: tuple[Attempt, ...]) -> None:
+def _first_chunks(cells: MetricCells, operation: str, attempts: Sequence[Attempt]) -> None:
     for each in attempts:
         if each.time_to_first_chunk_s is not None:
             labels = (operation, each.provider, each.model, each.error or "ok")

@@ -29,10 +29,10 @@ from .metering import NO_CUSTOM_METRICS, CustomMetrics
 from .ports import Budget, NoBudget, Prices, Transport
 from .replay import Replays
 from .route import Router, RoutingBoard
-from .settle import record_of, response_of, written
+from .settle import response_of, written
 from .sinks import Sinks
 from .stream import ChatStream
-from .ticket import Outcome, Ticket
+from .ticket import Outcome, Ticket, record_of
 from .tracing import NoTracing, Tracing
 
 _TURNS = 50

@@ -21,9 +21,8 @@ from .attempt import encode
 from .caching import AnswerCache, Caching
 from .flights import Flight, Turn
 from .replayed import How, Replay, answer_of, replay_of
-from .settle import record_of
 from .sinks import Sinks
-from .ticket import Outcome, Target, Ticket
+from .ticket import Outcome, Target, Ticket, record_of
 
 if TYPE_CHECKING:
     from ..chat_request import ChatRequest

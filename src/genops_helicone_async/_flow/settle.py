@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from itertools import compress
+from operator import is_not
 
 from .._rules.prices import cost_pusd
 from .._values import Currency, Reply, TokenCounts
@@ -17,23 +19,21 @@ from ..errors import DeadlineExceededError, DecodeError, LedgerError
 from ..models import (
     PUSD_PER_USD,
     CostSource,
-    EmbeddingResponse,
     HeliconeResponse,
     HeliconeUsage,
     RoutingDecision,
 )
 from .estimates import Estimates
 from .in_time import in_time
-from .ticket import Charge, Outcome, RequestRecord, Target, Ticket
+from .ticket import Charge, Outcome, Target, Ticket
 
-_METADATA = {
-    "helicone-id": "helicone_id",
-    "helicone-gateway-mode": "gateway_mode",
-    "helicone-provider": "gateway_provider",
-    "helicone-model": "gateway_model",
-    "helicone-cache": "helicone_cache",
-}
+_TOLD_BY = ("helicone-id", "helicone-gateway-mode", "helicone-provider", "helicone-model", "helicone-cache")
+_TOLD = ("dialect", "host", "served_model", "helicone_id", "gateway_mode", "gateway_provider", "gateway_model",
+         "helicone_cache")  # fmt: skip
+"""What metadata may have: of the endpoint, of the reply, and of the headers above."""
+_NONES = (None,) * len(_TOLD)
 _FEE_UNIT = 1_000_000
+FREE = Charge()
 _log = logging.getLogger("genops_helicone_async.ledger")
 
 
@@ -42,17 +42,19 @@ def charge_of(
     target: Target,
     reply: Reply,
     headers: Mapping[str, str],
-    *,
     fees: Mapping[str, float],
     estimates: Estimates,
 ) -> tuple[Charge, TokenCounts]:
-    """What an answered attempt cost and the tokens it is counted with; both are estimates where none were reported."""
+    """What an answered attempt cost and the tokens it is counted with; both are estimates where none were reported.
+
+    An answer of the gateway's cache costs nothing: its charge is `FREE`.
+    """
     counts = reply.usage
     source: CostSource = "computed"
     if counts is None:
         counts, source = estimates.counts_of(request, reply, target.endpoint.model), "estimated"
     if is_hit(headers):
-        return Charge(), counts
+        return FREE, counts
     if reply.reported_cost_usd is not None and reply.reported_cost_usd >= 0:
         provider_pusd, source = round(reply.reported_cost_usd * PUSD_PER_USD), "reported"
     elif target.price is None:
@@ -150,50 +152,9 @@ def decided(routing: RoutingDecision | None, provider: str) -> RoutingDecision:
 
 def metadata_of(outcome: Outcome) -> dict[str, str]:
     """The gateway's facts about a reply, as far as it told them."""
-    endpoint, headers = outcome.target.endpoint, outcome.headers
-    facts = {"dialect": endpoint.dialect, "host": endpoint.host}
-    if outcome.reply.served_model is not None:
-        facts["served_model"] = outcome.reply.served_model
-    for header, name in _METADATA.items():
-        value = headers.get(header)
-        if value is not None:
-            facts[name] = value
-    return facts
-
-
-def record_of(
-    ticket: Ticket,
-    now: float,
-    *,
-    cost_pusd: int = 0,
-    saved_pusd: int = 0,
-    response: HeliconeResponse | EmbeddingResponse | None = None,
-    error: BaseException | None = None,
-) -> RequestRecord:
-    """The record of an ended call: its `response`, or its `error`."""
-    return RequestRecord(
-        request=ticket.request,
-        attribution=ticket.attribution,
-        routing=ticket.routing,
-        attempts=tuple(ticket.attempts),
-        rows=tuple(ticket.rows),
-        duration_s=now - ticket.started,
-        context=ticket.context,
-        streamed=ticket.streamed,
-        held_pusd=ticket.hold.held_pusd,
-        hold_limited=ticket.hold.is_limited,
-        cost_pusd=cost_pusd,
-        failed_pusd=ticket.failed_pusd,
-        saved_pusd=saved_pusd,
-        response=response,
-        error=error,
-        refusals=tuple(ticket.refusals),
-        meant=ticket.meant,
-        reserved=ticket.reserved,
-        alerts=ticket.hold.alerts,
-        audit_id=ticket.audit_id,
-        exchanges=ticket.exchanges,
-    )
+    endpoint = outcome.target.endpoint
+    facts = (endpoint.dialect, endpoint.host, outcome.reply.served_model, *map(outcome.headers.get, _TOLD_BY))
+    return dict(compress(zip(_TOLD, facts, strict=True), map(is_not, facts, _NONES)))  # type: ignore[arg-type]
 
 
 async def written(ticket: Ticket) -> None:
@@ -212,4 +173,4 @@ async def written(ticket: Ticket) -> None:
         _log.error("the ledger does not have call %s yet: %s", ticket.rows[-1].request_id, exc.message)
 
 
-__all__ = ["charge_of", "decided", "is_hit", "metadata_of", "record_of", "response_of", "usage_of", "written"]
+__all__ = ["FREE", "charge_of", "decided", "is_hit", "metadata_of", "response_of", "usage_of", "written"]

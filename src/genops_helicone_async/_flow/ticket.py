@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextvars import Context, copy_context
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -180,37 +181,59 @@ class Ticket(msgspec.Struct, kw_only=True):
         turn.gate.leave(turn.model, turn.tokens, used, unsent=unsent)
 
 
-class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
+class RequestRecord(msgspec.Struct, frozen=True):
     """The one record every sink gets when a call has ended, well or not. Money is in pico-dollars.
 
     `cost_pusd` is what the answer cost, `failed_pusd` what failed attempts may have cost on top (estimated),
     `saved_pusd` what an answer from our own cache had cost when it was asked for; such a call has no attempts.
     `error` is None on success; a cancelled call has its `asyncio.CancelledError` there. `context` is the caller's
     when the call began, `held_pusd` the most that its budgets set aside for it at once, `hold_limited` whether any of
-    them has a limit. `exchanges` has, by request id, what was kept of attempts.
+    them has a limit. `exchanges` has, by request id, what was kept of attempts. What comes before `duration_s` is
+    taken from the ticket, in one go: see `record_of`.
     """
 
     request: ChatRequest
     attribution: Mapping[str, str]
-    routing: RoutingDecision | None
-    attempts: tuple[Attempt, ...]
-    rows: tuple[LedgerRow, ...]
-    duration_s: float
+    routing: RoutingDecision | None = None
+    attempts: Sequence[Attempt] = ()
+    rows: Sequence[LedgerRow] = ()
+    refusals: Sequence[Refused] = ()
     context: Context = msgspec.field(default_factory=Context)
     streamed: bool = False
     held_pusd: int = 0
     hold_limited: bool = False
-    cost_pusd: int = 0
     failed_pusd: int = 0
-    saved_pusd: int = 0
-    response: HeliconeResponse | EmbeddingResponse | None = None
-    error: BaseException | None = None
-    refusals: tuple[Refused, ...] = ()
     meant: Endpoint | None = None
     reserved: Mapping[str, Reserved] = {}
     alerts: tuple[BudgetAlert, ...] = ()
     audit_id: str = ""
     exchanges: Mapping[str, Exchange] = {}
+    duration_s: float = 0.0
+    cost_pusd: int = 0
+    saved_pusd: int = 0
+    response: HeliconeResponse | EmbeddingResponse | None = None
+    error: BaseException | None = None
 
 
-__all__ = ["Charge", "Exchange", "Outcome", "Refused", "RequestRecord", "Reserved", "Target", "Ticket", "Turn"]
+_ELSEWHERE = {"held_pusd": "hold.held_pusd", "hold_limited": "hold.is_limited", "alerts": "hold.alerts"}
+_FIELDS = RequestRecord.__struct_fields__
+_of_ticket = attrgetter(*(_ELSEWHERE.get(name, name) for name in _FIELDS[: _FIELDS.index("duration_s")]))
+
+
+def record_of(
+    ticket: Ticket,
+    now: float,
+    *,
+    cost_pusd: int = 0,
+    saved_pusd: int = 0,
+    response: HeliconeResponse | EmbeddingResponse | None = None,
+    error: BaseException | None = None,
+) -> RequestRecord:
+    """The record of a call that ended at `now`, on the loop's clock: its `response`, or its `error`."""
+    duration_s = now - ticket.started
+    return RequestRecord(*_of_ticket(ticket), duration_s, cost_pusd, saved_pusd, response, error)  # type: ignore[call-arg]
+
+
+__all__ = [
+    "Charge", "Exchange", "Outcome", "Refused", "RequestRecord", "Reserved", "Target", "Ticket", "Turn", "record_of",
+]  # fmt: skip

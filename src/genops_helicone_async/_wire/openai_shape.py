@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -17,6 +18,8 @@ _REASONING_PREFIXES = ("o1", "o3", "o4", "gpt-5")
 _SENT_AS_GIVEN = (
     "temperature", "top_p", "stop", "seed", "tools", "tool_choice", "response_format", "reasoning_effort",
 )  # fmt: skip
+_sent_as_given = attrgetter(*_SENT_AS_GIVEN)
+_NONE_GIVEN = (None,) * len(_SENT_AS_GIVEN)
 _FINISH = {
     "function_call": "tool_calls",
     "tool_use": "tool_calls",
@@ -98,10 +101,10 @@ def encode_chat(
         name = model.removeprefix(f"{provider}/")
         renamed = provider in ("openai", "azure") and name.startswith(_REASONING_PREFIXES)
         body["max_completion_tokens" if renamed else "max_tokens"] = request.max_tokens
-    for name in _SENT_AS_GIVEN:
-        value = getattr(request, name)
-        if value is not None and value != [] and value != ():  # providers refuse an empty list
-            body[name] = value
+    given = _sent_as_given(request)
+    if given != _NONE_GIVEN:
+        pairs = zip(_SENT_AS_GIVEN, given, strict=True)
+        body |= {name: value for name, value in pairs if value not in (None, [], ())}  # providers refuse an empty list
     if answer_by_tool:
         _ask_by_tool(body, request)
     elif request.response_model is not None and "response_format" not in body:
@@ -130,15 +133,23 @@ def decode_chat(body: bytes, *, gateway: bool, provider: str) -> Reply | None:
     Raises:
         msgspec.DecodeError: the body is not JSON or a field has an impossible type.
     """
-    decoded, usage = _read(body)
+    decoded: _Body | _Whole
+    try:
+        decoded = whole = _decode_whole(body)
+        usage = whole.usage
+    except msgspec.ValidationError:
+        decoded = _decode_body(body)
+        usage = read_usage(decoded.usage, decode_openai_usage)
     if not decoded.choices or (decoded.error is not ABSENT and _says_something(decoded.error)):
         return None
     choice = decoded.choices[0]
     if choice.index:
         choice = _first_choice(decoded.choices)
-    if choice.message is None and choice.delta is None and _finish(choice) is None:
-        return None
-    message = choice.message or choice.delta or _Message()
+    finish, message = _finish(choice), choice.message
+    if message is None:
+        if choice.delta is None and finish is None:
+            return None
+        message = choice.delta or _Message()
     content, reasoning = message.content, None
     if type(content) is not str or message.reasoning_content or message.reasoning:
         content, reasoning = text_of(content), reasoning_of(message)
@@ -148,7 +159,7 @@ def decode_chat(body: bytes, *, gateway: bool, provider: str) -> Reply | None:
         counts = openai_counts(usage, gateway=gateway, streamed=False, provider=provider)
     return Reply(
         content=content or message.refusal or "",
-        finish_reason=_finish(choice),
+        finish_reason=finish,
         usage=counts,
         tool_calls=_tool_calls(message) if has_calls else (),
         reasoning=reasoning or None,
@@ -156,16 +167,6 @@ def decode_chat(body: bytes, *, gateway: bool, provider: str) -> Reply | None:
         response_id=decoded.id if isinstance(decoded.id, str) else None,
         reported_cost_usd=reported_cost_usd(usage) if usage is not None and usage.cost is not None else None,
     )
-
-
-def _read(body: bytes) -> tuple[_Body | _Whole, OpenAiUsage | None]:
-    """A reply and its usage, None where it has none that makes sense."""
-    try:
-        whole = _decode_whole(body)
-    except msgspec.ValidationError:
-        decoded = _decode_body(body)
-        return decoded, read_usage(decoded.usage, decode_openai_usage)
-    return whole, whole.usage
 
 
 def text_of(content: str | list[Any] | None) -> str:

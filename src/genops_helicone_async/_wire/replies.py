@@ -44,7 +44,12 @@ def decode_reply(body: bytes, status: int, endpoint: Endpoint, request_id: str) 
         ProviderError: the body is an error although the status says success.
     """
     try:
-        reply = _any_shape(body, endpoint)
+        if endpoint.shape == "openai":
+            reply = decode_chat(body, gateway=endpoint.is_gateway, provider=endpoint.provider)
+            if reply is None:
+                reply = decode_messages(body) or decode_generate_content(body)
+        else:
+            reply = decode_messages(body) or decode_chat(body, gateway=False, provider=endpoint.provider)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         if _is_error(body):
             raise stream_error(body, endpoint, request_id=request_id) from exc
@@ -60,17 +65,6 @@ def decode_reply(body: bytes, status: int, endpoint: Endpoint, request_id: str) 
 def _is_error(body: bytes) -> bool:
     decoded = read_error(body).decoded
     return isinstance(decoded, dict) and bool(decoded.get("error"))
-
-
-def _any_shape(body: bytes, endpoint: Endpoint) -> Reply | None:
-    if endpoint.shape == "anthropic":
-        reply = decode_messages(body)
-        return reply if reply is not None else decode_chat(body, gateway=False, provider=endpoint.provider)
-    reply = decode_chat(body, gateway=endpoint.is_gateway, provider=endpoint.provider)
-    if reply is not None:
-        return reply
-    reply = decode_messages(body)
-    return reply if reply is not None else decode_generate_content(body)
 
 
 class ReplyStream:

@@ -129,15 +129,17 @@ def openai_counts(usage: OpenAiUsage, *, gateway: bool, streamed: bool, provider
 
     `gateway` says that the AI Gateway wrote it: then a missing `modality_tokens` means "converted from Claude".
     """
-    prompt = _first(usage.prompt_tokens, usage.input_tokens)
-    completion = _first(usage.completion_tokens, usage.output_tokens)
+    prompt, completion = usage.prompt_tokens, usage.completion_tokens
+    if type(prompt) is not int or type(completion) is not int:
+        prompt = _first(prompt, usage.input_tokens)
+        completion = _first(completion, usage.output_tokens)
     details = usage.prompt_tokens_details or usage.input_tokens_details
     split = usage.completion_tokens_details or usage.output_tokens_details
-    cached, written = _first(usage.prompt_cache_hit_tokens), 0
+    cached, written = int(usage.prompt_cache_hit_tokens or 0), 0
     if details is not None:
-        cached = _first(details.cached_tokens, usage.prompt_cache_hit_tokens)
-        written = _first(details.cache_write_tokens)
-    reasoning = _first(split.reasoning_tokens) if split is not None else 0
+        cached = cached if details.cached_tokens is None else int(details.cached_tokens)
+        written = int(details.cache_write_tokens or 0)
+    reasoning = int(split.reasoning_tokens or 0) if split is not None else 0
     if gateway:
         if usage.modality_tokens is msgspec.UNSET:
             prompt += written if streamed else cached + written
@@ -145,10 +147,11 @@ def openai_counts(usage: OpenAiUsage, *, gateway: bool, streamed: bool, provider
             prompt -= cached
         else:
             prompt += written
-        for tokens in usage.modality_tokens.values() if usage.modality_tokens else ():
-            cached += _first(tokens.cached_tokens)
-            prompt += _first(tokens.input_tokens) + _first(tokens.cached_tokens)
-            completion += _first(tokens.output_tokens)
+        if usage.modality_tokens:
+            for tokens in usage.modality_tokens.values():
+                cached += _first(tokens.cached_tokens)
+                prompt += _first(tokens.input_tokens) + _first(tokens.cached_tokens)
+                completion += _first(tokens.output_tokens)
     elif provider in ("xai", "gemini", "vertex") and _first(usage.total_tokens) > prompt + completion:
         reasoning = max(reasoning, _first(usage.total_tokens) - prompt - completion)
         completion = _first(usage.total_tokens) - prompt
@@ -182,7 +185,7 @@ def _hour_writes(details: PromptDetails | None, written: int) -> int:
 
 
 def _first(value: _Count, other: _Count = None) -> int:
-    """The first of two figures that is there, else 0. Eight calls a reply: no generator, no tuple."""
+    """The first of two figures that is there, else 0."""
     if value is None:
         value = other
     return 0 if value is None else int(value)

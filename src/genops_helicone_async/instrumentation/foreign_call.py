@@ -16,8 +16,8 @@ import msgspec
 
 from .._flow.affordable import cases_of
 from .._flow.in_time import in_time
-from .._flow.settle import is_hit, record_of
-from .._flow.ticket import Reserved, Target, Ticket, Turn
+from .._flow.settle import is_hit
+from .._flow.ticket import Reserved, Target, Ticket, Turn, record_of
 from .._rules.prices import Price
 from .._values import HttpRequest
 from ..errors import HeliconeError
