@@ -209,6 +209,25 @@ def test_a_pipe_may_bring_more_rows_than_before(sandbox: SandboxGateway, capsys:
     assert "line 1 of the input is not what it was" in capsys.readouterr().err
 
 
+def test_options_of_a_pipe_stay_the_same(sandbox: SandboxGateway, capsys: pytest.CaptureFixture[str]) -> None:
+    """With other options a pipe's rows cannot be compared with those of before: refused, also with `--new-options`."""
+    rows = [{"message": f"Row {number}"} for number in range(3)]
+    assert piped(rows, "--provider", "groq") == 0
+    capsys.readouterr()
+    for options in (["--new-options"], []):
+        assert piped(rows, "--provider", "openai", *options) == 2
+        assert capsys.readouterr().err == (
+            "error: this job was begun with other options (--provider was groq, now it is openai): give the "
+            "same, for only with them rows through a pipe can be compared with those of before, or "
+            "--overwrite to start anew\n"
+        )
+    write(rows, "rows.jsonl")
+    assert main(["bulk", "rows.jsonl", "-o", "out.jsonl", "--provider", "openai", "--new-options"]) == 2
+    assert piped([*rows[:2], {"message": "Another"}], "--provider", "groq", "--new-options") == 2
+    assert "line 3 of the input is not what it was" in capsys.readouterr().err
+    assert (piped(rows, "--provider", "groq", "--new-options"), len(sandbox.requests)) == (0, 3)
+
+
 def test_rows_of_a_pipe_are_compared(sandbox: SandboxGateway, capsys: pytest.CaptureFixture[str]) -> None:
     """A pipe has no fingerprint: its rows are compared with those of before, one by one."""
     sandbox.faults.add(Fault(kind="status", provider="groq", status=400, times=1))

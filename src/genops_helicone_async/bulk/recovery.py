@@ -64,6 +64,8 @@ class Recovered(msgspec.Struct, kw_only=True):
 def check_identity(sql: sqlite3.Connection, identity: Identity, recovered: Recovered, *, may_differ: bool) -> None:
     """Compares the job with the one that was begun; with `may_differ` the options may be others.
 
+    Not those of a pipe: its rows are compared one by one, as requests, and with other options each is another request.
+
     Raises:
         ConfigurationError: it is another job.
     """
@@ -75,18 +77,20 @@ def check_identity(sql: sqlite3.Connection, identity: Identity, recovered: Recov
         )
     names = sorted(before.options.keys() | identity.options.keys())
     changed = [name for name in names if before.options.get(name) != identity.options.get(name)]
-    if changed and not may_differ:
+    recovered.is_same_input = identity.digest is not None and before.digest is not None
+    if changed and not (may_differ and recovered.is_same_input):
         told = "; ".join(
             f"{name} was {before.options.get(name, 'not given')}, now it is {identity.options.get(name, 'not given')}"
             for name in changed
         )
-        raise ConfigurationError(
-            f"this job was begun with other options ({told}): give the same, or --new-options to send the rows that "
-            "are left with these, or --overwrite to start anew"
+        remedy = (
+            "give the same, or --new-options to send the rows that are left with these, or --overwrite to start anew"
+            if recovered.is_same_input
+            else "give the same, for only with them rows through a pipe can be compared with those of before, "
+            "or --overwrite to start anew"
         )
-    recovered.is_same_input = identity.digest is not None and before.digest is not None
+        raise ConfigurationError(f"this job was begun with other options ({told}): {remedy}")
     if changed:
-        recovered.is_same_input = True  # with other options each row is another request, and cannot be compared
         sql.execute("UPDATE job SET identity = ?", (msgspec.json.encode(identity),))
 
 
