@@ -133,12 +133,20 @@ def test_interrupted_run_leaves_its_batch_and_a_later_one_fetches_or_ends_it(
     sandbox.batches.stall()
     left = interrupted(sandbox)
     assert left.returncode == 130
-    assert f"still to come from openai, and billed: 1 batch of {ROWS} rows" in left.stderr
+    assert f"still to come, and billed: 1 batch of {ROWS} rows at openai" in left.stderr
     assert "--cancel-batches" in left.stderr
     assert "dropped" not in left.stderr
 
     assert main([*command(sandbox, "--via", "live"), "-q"]) == 2
     assert "billed twice" in capsys.readouterr().err
+
+    for via in ("live", "batch"):
+        assert main(command(sandbox, "--via", via, "--overwrite", "-q")) == 2
+        assert capsys.readouterr().err == (
+            f"error: the job of out.jsonl has 1 batch of {ROWS} rows at openai, which --overwrite would forget: they "
+            "run on, and are billed. Give its command without --overwrite to fetch them, or with --cancel-batches to "
+            "end them, before you start anew; or give another -o\n"
+        )
 
     sandbox.batches.work(2)
     assert main(command(sandbox, "--via", "batch", "--cancel-batches", "-q")) == 1
@@ -149,3 +157,6 @@ def test_interrupted_run_leaves_its_batch_and_a_later_one_fetches_or_ends_it(
     assert sorted(line["custom_id"] for line in lines_of("out.jsonl")) == [f"r{number}" for number in range(ROWS)]
     assert [batch.fate for batch in sandbox.batches.known.values()] == ["cancelled", "completed"]
     assert len(sandbox.bill) == ROWS
+
+    assert main(command(sandbox, "--via", "batch", "--overwrite", "-q")) == 0  # nothing runs any more
+    assert len(sandbox.bill) == 2 * ROWS

@@ -10,7 +10,7 @@ from typing import Any
 
 from .bulk_inputs import add_input_options, add_limit_options
 from .bulk_ray import add_ray_options, check_ray, ray_of
-from .bulk_via import add_via_options, check_via
+from .bulk_via import add_via_options, check_overwrite, check_via
 from .failures import WRONG_USAGE, CommandError
 from .options import (
     add_connection_options,
@@ -138,6 +138,8 @@ def run(arguments: argparse.Namespace) -> int:
     bad_lines = errors_path(output)
     if output is not None:
         check_output(output, overwrite=arguments.overwrite, inputs=inputs)
+        if arguments.overwrite:
+            check_overwrite(output)
     if bad_lines is not None:
         check_output(bad_lines, overwrite=True, inputs=inputs)
     with ray_of(arguments):

@@ -13,9 +13,11 @@ from .options import positive
 from .summary import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from ..bulk.batches import BatchRows, SplitRows
+    from ..bulk.batches.store import Batch
     from ..bulk.journal import Journal
     from ..bulk.journal_group import JobFiles
     from ..bulk.live import LiveRows
@@ -67,6 +69,41 @@ def check_via(arguments: argparse.Namespace) -> None:
             WRONG_USAGE,
         )
     _finish_at_s(arguments)
+
+
+def check_overwrite(output: Path) -> None:
+    """Refuses to forget batches that a provider would go on with, and bill; this blocks.
+
+    Raises:
+        CommandError: the output's journal has such; the message names the remedy.
+    """
+    from ..bulk.batches import running_batches
+    from ..bulk.journal_file import close_journal, journal_path, open_journal
+
+    path = journal_path(output)
+    if not path.exists():
+        return
+    try:
+        sql = open_journal(path)
+    except ConfigurationError:
+        return  # in use, which is refused later on, or no journal of ours, which is replaced
+    try:
+        found = running_batches(sql)
+    finally:
+        close_journal(sql, path)
+    if found:
+        raise CommandError(
+            f"the job of {output} has {_told(found)}, which --overwrite would forget: they run on, and are billed. "
+            "Give its command without --overwrite to fetch them, or with --cancel-batches to end them, before you "
+            "start anew; or give another -o",
+            WRONG_USAGE,
+        )
+
+
+def _told(batches: Sequence[Batch]) -> str:
+    rows = sum(batch.rows for batch in batches)
+    where = " and ".join(sorted({batch.provider for batch in batches}))
+    return f"{counted(len(batches), 'batch', 'batches')} of {counted(rows, 'row')} at {where}"
 
 
 def _finish_at_s(arguments: argparse.Namespace) -> float:
@@ -121,12 +158,9 @@ class Via:
         running = self._batches.running() if self._batches is not None else ()
         if not running:
             return None
-        rows = sum(batch.rows for batch in running)
-        where = " and ".join(sorted({batch.provider for batch in running}))
-        count = counted(len(running), "batch", "batches")
         return (
-            f"still to come from {where}, and billed: {count} of {counted(rows, 'row')}; the same command fetches what "
-            "they have done, and with --cancel-batches ends them"
+            f"still to come, and billed: {_told(running)}; the same command fetches what they have done, and with "
+            "--cancel-batches ends them"
         )
 
 
@@ -174,4 +208,4 @@ def _say_nothing(line: str) -> None:
     pass
 
 
-__all__ = ["Via", "add_via_options", "check_via", "open_via", "window_of"]
+__all__ = ["Via", "add_via_options", "check_overwrite", "check_via", "open_via", "window_of"]

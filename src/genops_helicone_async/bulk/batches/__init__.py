@@ -6,6 +6,7 @@ from .finish_by import parse_finish_by
 from .state import BatchOptions
 from .store import Journal, Known
 from .store import load as load_known
+from .store import running as running_batches
 
 __all__ = [
     "BatchOptions",
@@ -16,4 +17,5 @@ __all__ = [
     "SplitRows",
     "load_known",
     "parse_finish_by",
+    "running_batches",
 ]

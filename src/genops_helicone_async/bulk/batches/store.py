@@ -32,6 +32,10 @@ CREATE TABLE IF NOT EXISTS provider_batch_row (
 CREATE INDEX IF NOT EXISTS provider_batch_rows ON provider_batch_row (number)
 """
 _READ_BATCHES = "SELECT * FROM provider_batch"
+_READ_RUNNING = """
+SELECT * FROM provider_batch WHERE state IN ('submitting', 'running')
+AND number IN (SELECT number FROM provider_batch_row)
+"""
 _ADD_BATCH = "INSERT INTO provider_batch VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 Result = TypeVar("Result")
 _encode = msgspec.json.Encoder().encode
@@ -110,6 +114,14 @@ def load(connection: sqlite3.Connection) -> Known:
     for line, number in connection.execute("SELECT line, number FROM provider_batch_row"):
         number_of[line] = number
     return Known(job=job, batches=batches, number_of=number_of)
+
+
+def running(connection: sqlite3.Connection) -> list[Batch]:
+    """The batches that a provider works on for this job, or may; nothing is made or changed."""
+    if not connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'provider_batch'").fetchone()[0]:
+        return []
+    found = connection.execute(_READ_RUNNING)
+    return [Batch(**dict(zip(Batch.__struct_fields__, row, strict=True))) for row in found]
 
 
 def add(batch: Batch, rows: Sequence[KeptRow]) -> Callable[[sqlite3.Connection], None]:
@@ -198,4 +210,5 @@ __all__ = [
     "renew",
     "rows_at",
     "rows_of",
+    "running",
 ]
