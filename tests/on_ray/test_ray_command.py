@@ -33,11 +33,12 @@ def test_workers_need_a_ray(capsys: pytest.CaptureFixture[str]) -> None:
     )  # fmt: skip
 
 
-def test_batches_do_not_go_over_ray(capsys: pytest.CaptureFixture[str]) -> None:
-    """The provider does the work there."""
-    assert "--ray sends rows live: it does not go with --via batch" in refusal(
-        capsys, "--ray", "local", "--via", "batch"
-    )
+@pytest.mark.parametrize("via", ["batch", "auto"])
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]], ids=["run", "dry"])
+def test_batches_do_not_go_over_ray(via: str, dry: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The provider does the work there; that is said before anything is opened, and of an estimate, too."""
+    told = refusal(capsys, "--ray", "local", "--via", via, *dry)
+    assert told == f"error: --ray sends rows live: it does not go with --via {via}\n"
 
 
 def test_without_ray_the_command_that_installs_it_is_told(

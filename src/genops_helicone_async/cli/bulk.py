@@ -108,14 +108,14 @@ def _seconds(text: str) -> float:
 
 def run(arguments: argparse.Namespace) -> int:
     """Does the job; 0 if every row was answered, 1 if one failed, was skipped or is left, 130 if interrupted."""
+    check_via(arguments)
+    check_ray(arguments)
     if arguments.dry_run:
         from .bulk_estimate import run_estimate
 
         return run_estimate(arguments)
     if arguments.output is None:
         raise CommandError("give -o OUTPUT.jsonl, where the answers go; - is standard output", WRONG_USAGE)
-    check_via(arguments)
-    check_ray(arguments)
     if arguments.report is not None:
         from .bulk_page import check_page
 

@@ -39,10 +39,12 @@ def check_ray(arguments: argparse.Namespace) -> None:
         if arguments.ray_workers is not None:
             raise CommandError("--ray-workers needs --ray ADDRESS, such as --ray local", WRONG_USAGE)
         return
-    from ..integrations.ray import RayRows
-
     if arguments.via != "live":
         raise CommandError(f"--ray sends rows live: it does not go with --via {arguments.via}", WRONG_USAGE)
+    if arguments.dry_run:
+        return  # an estimate needs no Ray
+    from ..integrations.ray import RayRows
+
     RayRows(_plan(arguments, None), workers=1)
 
 
