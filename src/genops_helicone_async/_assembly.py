@@ -108,6 +108,9 @@ def _tally(settings: Settings, sinks: Sinks) -> Tally:
     tally = Tally(currency=settings.currency)
 
     def count(record: RequestRecord) -> None:
+        if record.is_plain:
+            tally.later(record.rows[0])
+            return
         cached = isinstance(record.response, HeliconeResponse) and record.response.cached
         tally.add(record.rows, failed=record.error is not None, cached=cached, saved_pusd=record.saved_pusd)
 

@@ -66,7 +66,7 @@ def test_attempts_that_were_put_off_are_counted_before_anybody_reads() -> None:
         with at_once.lock:
             at_once.attempt("chat", row(number))
             at_once.waits_ms.of(("openai",)).add(number)
-        later.later("chat", row(number), float(number))
+        later.later(row(number), float(number))
     told = [
         [
             (labels, line.requests, line.cost_pusd, line.duration_s.counts, line.input_usage.total)

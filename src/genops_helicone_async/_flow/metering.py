@@ -87,15 +87,10 @@ class Metering:
         if cells is None:
             return
         rows, attempts, request, response = record.rows, record.attempts, record.request, record.response
-        operation = names.EMBEDDINGS if isinstance(request, EmbedRequest) else names.CHAT
-        if (
-            cells.defers
-            and len(rows) == 1
-            and type(response) is HeliconeResponse
-            and not (record.streamed or response.cached or record.refusals or request.custom_metrics)
-        ):
-            cells.later(operation, rows[0], attempts[0].started_s * 1000)
+        if record.is_plain and cells.defers:
+            cells.later(rows[0], attempts[0].started_s * 1000)
             return
+        operation = names.EMBEDDINGS if isinstance(request, EmbedRequest) else names.CHAT
         with cells.lock:
             for row in rows:
                 cells.attempt(operation, row)

@@ -188,8 +188,9 @@ class Pipeline:
     def settle(self, ticket: Ticket, outcome: Outcome) -> HeliconeResponse:
         """Books an answered call: money, response, record. No await, so nothing can tear it."""
         ticket.settled = True
-        ticket.durable = ticket.hold.settle(ticket.rows, failed=False, cached=outcome.is_cached)
-        cost_pusd = outcome.charge.total_pusd
+        is_cached, charge = outcome.is_cached, outcome.charge
+        ticket.durable = ticket.hold.settle(ticket.rows, failed=False, cached=is_cached)
+        cost_pusd = charge.provider_pusd + charge.gateway_pusd
         try:
             response = response_of(ticket, outcome, self.currency)
         except BaseException as exc:
@@ -197,7 +198,9 @@ class Pipeline:
                 exc.attempts = tuple(ticket.attempts)
             self.sinks.emit(record_of(ticket, self.clock(), cost_pusd=cost_pusd, error=exc))
             raise
-        self.sinks.emit(record_of(ticket, self.clock(), cost_pusd=cost_pusd, response=response))
+        is_usual = not (is_cached or ticket.streamed or ticket.refusals or ticket.request.custom_metrics)
+        is_plain = is_usual and len(ticket.attempts) == 1
+        self.sinks.emit(record_of(ticket, self.clock(), cost_pusd=cost_pusd, response=response, is_plain=is_plain))
         if (lead := ticket.lead) is not None:
             ticket.lead = None
             lead.land(outcome)

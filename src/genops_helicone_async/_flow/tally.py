@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Sequence
+from operator import attrgetter
 
 import msgspec
 
@@ -14,6 +15,9 @@ from .._values import Currency
 
 _MOST_KEYS = 10_000
 _MOST_PUT_OFF = 256
+_names_of = attrgetter("provider", "model", "team")
+_cost_pusd_of, _gateway_pusd_of = attrgetter("cost_pusd"), attrgetter("gateway_pusd")
+_input_tokens_of, _output_tokens_of = attrgetter("input_tokens"), attrgetter("output_tokens")
 OVERFLOW = "(other)"
 """Where spending is counted once a breakdown has 10,000 names."""
 
@@ -52,7 +56,7 @@ class Tally:
     def __init__(self, session_id: str = "", currency: Currency | None = None) -> None:
         self.session_id = session_id
         self._total_pusd = 0
-        self._put_off: deque[tuple[Sequence[LedgerRow], bool, bool, int]] = deque()
+        self._put_off: deque[LedgerRow] = deque()
         self._currency = currency or Currency()
         self._lock = threading.Lock()
         self._started = time.monotonic()
@@ -64,31 +68,43 @@ class Tally:
 
     def add(self, rows: Sequence[LedgerRow], *, failed: bool, cached: bool, saved_pusd: int = 0) -> None:
         """Counts one ended call with the rows of its attempts."""
+        with self._lock:
+            self._requests += 1
+            self._errors += failed
+            self._hits += cached
+            self._saved_pusd += saved_pusd
+            self._add_up(rows)
+
+    def later(self, row: LedgerRow) -> None:
+        """Counts an answered call of one attempt, before anybody reads; without the lock."""
         put_off = self._put_off
-        put_off.append((rows, failed, cached, saved_pusd))
+        put_off.append(row)
         if len(put_off) >= _MOST_PUT_OFF:
             with self._lock:
                 self._catch_up()
 
     def _catch_up(self) -> None:
-        """Adds up what was put off; the caller holds the lock."""
+        """Adds up what was put off, the row of an answered call each; the caller holds the lock."""
         put_off = self._put_off
-        while put_off:
-            rows, failed, cached, saved_pusd = put_off.popleft()
-            self._requests += 1
-            self._errors += failed
-            self._hits += cached
-            self._saved_pusd += saved_pusd
-            for row in rows:
-                cost_pusd = row.cost_pusd
-                self._total_pusd += cost_pusd
-                self._fees_pusd += row.gateway_pusd
-                self._input_tokens += row.input_tokens
-                self._output_tokens += row.output_tokens
-                _count(self._by_provider, row.provider, cost_pusd)
-                _count(self._by_model, row.model, cost_pusd)
-                if row.team:
-                    _count(self._by_team, row.team, cost_pusd)
+        rows = [put_off.popleft() for _ in range(len(put_off))]  # other threads may add more meanwhile
+        self._requests += len(rows)
+        self._add_up(rows)
+
+    def _add_up(self, rows: Sequence[LedgerRow]) -> None:
+        """Adds rows to all sums; the caller holds the lock."""
+        groups: defaultdict[tuple[str, str, str], list[LedgerRow]] = defaultdict(list)
+        for row in rows:
+            groups[_names_of(row)].append(row)
+        for (provider, model, team), group in groups.items():
+            cost_pusd = sum(map(_cost_pusd_of, group))
+            self._total_pusd += cost_pusd
+            self._fees_pusd += sum(map(_gateway_pusd_of, group))
+            self._input_tokens += sum(map(_input_tokens_of, group))
+            self._output_tokens += sum(map(_output_tokens_of, group))
+            _count(self._by_provider, provider, cost_pusd)
+            _count(self._by_model, model, cost_pusd)
+            if team:
+                _count(self._by_team, team, cost_pusd)
 
     def summary(self) -> SessionSummary:
         """The sums so far."""

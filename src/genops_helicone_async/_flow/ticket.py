@@ -213,6 +213,8 @@ class RequestRecord(msgspec.Struct, frozen=True):
     saved_pusd: int = 0
     response: HeliconeResponse | EmbeddingResponse | None = None
     error: BaseException | None = None
+    is_plain: bool = False
+    """Whether it is known to be as nearly all are: a chat, one attempt, a whole answer of a provider's, no more."""
 
 
 _ELSEWHERE = {"held_pusd": "hold.held_pusd", "hold_limited": "hold.is_limited", "alerts": "hold.alerts"}
@@ -228,10 +230,12 @@ def record_of(
     saved_pusd: int = 0,
     response: HeliconeResponse | EmbeddingResponse | None = None,
     error: BaseException | None = None,
+    is_plain: bool = False,
 ) -> RequestRecord:
     """The record of a call that ended at `now`, on the loop's clock: its `response`, or its `error`."""
     duration_s = now - ticket.started
-    return RequestRecord(*_of_ticket(ticket), duration_s, cost_pusd, saved_pusd, response, error)  # type: ignore[call-arg]
+    ended = (duration_s, cost_pusd, saved_pusd, response, error, is_plain)
+    return RequestRecord(*_of_ticket(ticket), *ended)
 
 
 __all__ = [

@@ -78,7 +78,10 @@ class CostTracker:
         cost_pusd = cost_of(rows)
         with self._lock:
             self._accounts.settle(self._scopes, held_pusd, cost_pusd)
-        self._tally.add(rows, failed=failed, cached=cached, saved_pusd=saved_pusd)
+        if len(rows) == 1 and not (failed or cached or saved_pusd):
+            self._tally.later(rows[0])
+        else:
+            self._tally.add(rows, failed=failed, cached=cached, saved_pusd=saved_pusd)
 
     def release(self, held_pusd: int) -> None:
         """Gives a hold back without a call."""
@@ -86,10 +89,13 @@ class CostTracker:
             self._accounts.settle(self._scopes, held_pusd, 0)
 
 
+trackers_around = _active.get
+"""The trackers around the running code, outermost first; one may be there more than once."""
+
+
 def active_trackers() -> tuple[CostTracker, ...]:
     """The trackers around the running code, outermost first, each once."""
-    trackers = _active.get()
-    return trackers if len(trackers) < 2 else tuple(dict.fromkeys(trackers))
+    return tuple(dict.fromkeys(_active.get()))
 
 
 def multi_provider_cost_tracking(session_id: str | None = None, *, budget: float | None = None) -> CostTracker:
@@ -104,4 +110,4 @@ def multi_provider_cost_tracking(session_id: str | None = None, *, budget: float
     return CostTracker(session_id, budget=budget)
 
 
-__all__ = ["CostTracker", "active_trackers", "multi_provider_cost_tracking"]
+__all__ = ["CostTracker", "active_trackers", "multi_provider_cost_tracking", "trackers_around"]

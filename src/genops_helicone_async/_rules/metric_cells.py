@@ -10,12 +10,15 @@ from __future__ import annotations
 import math
 import threading
 from bisect import bisect_left
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
+from operator import attrgetter
 from typing import Final, Generic, TypeVar
 
 from .custom_metrics import MetricDefinition
 from .ledger import LedgerRow
+from .telemetry_names import CHAT
 
 MOST_SETS: Final = 1_999
 """Label sets of an instrument, but for the overflow: with it 2,000, where the SDK would begin one of its own."""
@@ -82,6 +85,11 @@ class Mean:
         self.total += value
         self.count += 1
 
+    def add_all(self, values: Sequence[float]) -> None:
+        """Counts several."""
+        self.total += sum(values)
+        self.count += len(values)
+
     def take(self) -> float | None:
         """The mean, None where there never was a value; the next interval begins."""
         if self.count:
@@ -113,6 +121,18 @@ class Buckets:
             self.least = value
         if value > self.most:
             self.most = value
+
+    def add_all(self, values: Sequence[float]) -> None:
+        """Counts several, at least one."""
+        if len(values) == 1:
+            self.add(values[0])
+            return
+        counts = self.counts
+        for at, number in Counter(map(bisect_left, repeat(self.bounds), values)).items():
+            counts[at] += number
+        self.total += sum(values)
+        self.least = min(self.least, *values)
+        self.most = max(self.most, *values)
 
     def take(self) -> Buckets | None:
         """What came since the last time, None for nothing; counting begins anew."""
@@ -146,6 +166,8 @@ class Line:
 
 
 LINE_LABELS: Final = ("operation", "provider", "model", "team", "project", "environment", "status")
+_labels_of = attrgetter(*LINE_LABELS[1:])  # of a row
+_cost_pusd_of, _input_tokens_of, _output_tokens_of = map(attrgetter, ("cost_pusd", "input_tokens", "output_tokens"))
 TARGET_LABELS: Final = ("provider", "model", "team")
 OPERATION_LABELS: Final = ("operation", "provider", "model", "status")
 
@@ -165,7 +187,7 @@ class MetricCells:
         self.lock = threading.Lock()
         self.most = most
         self._lines: dict[Labels, Line] = {}
-        self._put_off: deque[tuple[str, LedgerRow, float]] = deque()
+        self._put_off: deque[tuple[LedgerRow, float]] = deque()
         self.defers = True
         """Whether counting may be put off: not where values are recorded one by one."""
         self.intervals_ms = Capped(lambda _: Mean(), most)
@@ -187,38 +209,45 @@ class MetricCells:
         self.catch_up()
         return list(self._lines.items())
 
-    def later(self, operation: str, row: LedgerRow, wait_ms: float) -> None:
-        """Counts a call's only attempt, and how long it had waited, before anybody reads; without the lock."""
+    def later(self, row: LedgerRow, wait_ms: float) -> None:
+        """Counts a chat's only attempt, and how long it had waited, before anybody reads; without the lock."""
         put_off = self._put_off
-        put_off.append((operation, row, wait_ms))
+        put_off.append((row, wait_ms))
         if len(put_off) >= _MOST_PUT_OFF:
             self.catch_up()
 
     def catch_up(self) -> None:
         """Counts what was put off; the caller does not hold the lock."""
         put_off = self._put_off
+        groups: defaultdict[Labels, list[tuple[LedgerRow, float]]] = defaultdict(list)
         with self.lock:
-            while put_off:
-                operation, row, wait_ms = put_off.popleft()
-                self.attempt(operation, row)
-                self.waits_ms.of((row.provider,)).add(wait_ms)
+            for _ in range(len(put_off)):  # other threads may add more meanwhile: they are for the next time
+                one = put_off.popleft()
+                groups[_labels_of(one[0])].append(one)
+            for labels, group in groups.items():
+                rows, waits_ms = zip(*group, strict=True)
+                self._attempts((CHAT, *labels), rows)
+                self.waits_ms.of((labels[0],)).add_all(waits_ms)
 
     def attempt(self, operation: str, row: LedgerRow) -> None:
         """Counts one attempt; its tokens reach the histogram only where the provider counted them."""
-        labels = (operation, row.provider, row.model, row.team, row.project, row.environment, row.status)
+        self._attempts((operation, *_labels_of(row)), (row,))
+
+    def _attempts(self, labels: Labels, rows: Sequence[LedgerRow]) -> None:
+        """Counts attempts of one label set, at least one."""
         line = self._lines.get(labels) or self._new_line(labels)
-        duration_ms, input_tokens, output_tokens = row.duration_ms, row.input_tokens, row.output_tokens
-        line.requests += 1
-        line.cost_pusd += row.cost_pusd
-        line.interval_ms.add(duration_ms)
-        line.duration_s.add(duration_ms / 1000)
-        if input_tokens or output_tokens:
-            line.input_tokens += input_tokens
-            line.output_tokens += output_tokens
-            if row.cost_source != "estimated":
-                line.input_usage.add(input_tokens)
-                if output_tokens:
-                    line.output_usage.add(output_tokens)
+        durations_ms = [row.duration_ms for row in rows]
+        line.requests += len(rows)
+        line.cost_pusd += sum(map(_cost_pusd_of, rows))
+        line.interval_ms.add_all(durations_ms)
+        line.duration_s.add_all([duration_ms / 1000 for duration_ms in durations_ms])
+        line.input_tokens += sum(map(_input_tokens_of, rows))
+        line.output_tokens += sum(map(_output_tokens_of, rows))
+        told = [row for row in rows if row.cost_source != "estimated" and (row.input_tokens or row.output_tokens)]
+        if told:
+            line.input_usage.add_all(list(map(_input_tokens_of, told)))
+            if outputs := list(filter(None, map(_output_tokens_of, told))):
+                line.output_usage.add_all(outputs)
 
     def count(self, name: str, labels: Labels, amount: float = 1) -> None:
         """Adds to a counter that moves rarely."""
