@@ -85,6 +85,31 @@ async def test_both_ways_tell_the_same(gateway: SandboxGateway) -> None:
 
 
 @pytest.mark.parametrize("watched", [False, True], ids=["direct", "through the tracer"])
+async def test_a_plain_call_has_the_span_of_any_other(gateway: SandboxGateway, watched: bool) -> None:
+    """The short way of calls with one attempt and nothing else to tell makes the same span as the long one."""
+    records: list[RequestRecord] = []
+    async with adapter_for(gateway, Spans().provider) as adapter:
+        adapter.set_budget_limits(daily_limit=5.0)
+        adapter._parts.shared.sinks.add(records.append)
+        await adapter.chat_async("Hello", provider="groq", team="t", max_tokens=9, temperature=1)
+    (record,), telemetry = records, CallTelemetry(Currency(), "NO_CONTENT", "test")
+    long, short = Spans(watched=watched), Spans(watched=watched)
+    SpanExport(long.provider, None).export(telemetry.spans_of(record, {}, 10**18), record.context)
+    name, asked, _ = telemetry.target_of(record.attempts[0])
+    export = SpanExport(short.provider, None)
+    assert (record.is_plain, export.is_on()) == (True, True)
+    export.export_one(name, asked, record.context, lambda: telemetry.only_span_of(record, 10**18))
+    assert list(map(shown, short.all)) == list(map(shown, long.all))
+    assert len(short.awus()) == 1
+
+
+def test_a_sampler_that_is_always_off_is_as_no_tracing() -> None:
+    """Nothing is prepared for spans that nobody will ever see; with any other sampler it is."""
+    on = [SpanExport(TracerProvider(sampler=s), None).is_on() for s in (ALWAYS_OFF, ParentBased(ALWAYS_OFF))]
+    assert on == [False, True]
+
+
+@pytest.mark.parametrize("watched", [False, True], ids=["direct", "through the tracer"])
 async def test_the_caller_s_span_is_the_parent(gateway: SandboxGateway, watched: bool) -> None:
     """Whatever is current when a call begins is above its spans: in tasks, in streams, also one that is over."""
     spans = Spans(watched=watched)

@@ -57,7 +57,7 @@ class CallTelemetry:
         self._resource: Mapping[str, object] | None = None
         self._origin: Origin
         self._who: dict[int, tuple[Mapping[str, str], dict[str, str]]] = {}
-        self._targets: dict[tuple[str, str, str, str], tuple[Attributes, Attributes]] = {}
+        self._targets: dict[tuple[str, str, str, str], tuple[str, Attributes, Attributes]] = {}
 
     def spans_of(self, record: RequestRecord, resource: Mapping[str, object], ended_ns: int) -> CallSpans:
         """The spans of a call that ended at `ended_ns`; `resource` has the attributes of where they will go."""
@@ -77,6 +77,15 @@ class CallTelemetry:
             content = partial(self.decision_content, record.attribution, routing, failed)
             parent = Span(name=kind, kind="internal", start_ns=began_ns, end_ns=ended_ns, asked={}, content=content)
         return CallSpans(parent=parent, units=tuple(units))
+
+    def target_of(self, attempt: Attempt) -> tuple[str, Attributes, Attributes]:
+        """The name of a chat's attempt, what a sampler is asked with, and all that each span of its target has."""
+        return self._target(names.CHAT, attempt.provider, attempt.model, attempt.host)
+
+    def only_span_of(self, record: RequestRecord, ended_ns: int) -> Span:
+        """The span of a chat whose record is plain; `look_at` comes before."""
+        began_ns = ended_ns - round(record.duration_s * 1e9)
+        return self._attempt(record, record.attempts[0], names.CHAT, began_ns, ended_ns)
 
     def _units(self, record: RequestRecord, kind: str, began_ns: int, ended_ns: int) -> list[Span]:
         """Attempts, and targets whose limits had no turn for the call, in their order."""
@@ -110,10 +119,10 @@ class CallTelemetry:
     def _attempt(self, record: RequestRecord, attempt: Attempt, kind: str, began_ns: int, ended_ns: int) -> Span:
         start_ns = began_ns + round(attempt.started_s * 1e9)
         end_ns = min(start_ns + round(attempt.duration_s * 1e9), ended_ns)
-        asked, target = self._target(kind, attempt.provider, attempt.model, attempt.host)
+        name, asked, target = self._target(kind, attempt.provider, attempt.model, attempt.host)
         content = partial(self._attempt_content, record, attempt, target, start_ns, end_ns)
         return Span(
-            name=f"{kind} {attempt.model}",
+            name=name,
             kind="client",
             start_ns=start_ns,
             end_ns=end_ns,
@@ -123,10 +132,10 @@ class CallTelemetry:
 
     def _refused_target(self, record: RequestRecord, refused: Refused, kind: str, began_ns: int, ended_ns: int) -> Span:
         endpoint = refused.target.endpoint
-        asked, target = self._target(kind, endpoint.provider, endpoint.model, endpoint.host)
+        name, asked, target = self._target(kind, endpoint.provider, endpoint.model, endpoint.host)
         end_ns = min(began_ns + round(refused.ended_s * 1e9), ended_ns)
         return Span(
-            name=f"{kind} {endpoint.model}",
+            name=name,
             kind="client",
             start_ns=min(began_ns + round(refused.began_s * 1e9), end_ns),
             end_ns=end_ns,
@@ -138,22 +147,20 @@ class CallTelemetry:
         last = record.attempts[-1] if record.attempts else None
         start_ns = began_ns if last is None else began_ns + round((last.started_s + last.duration_s) * 1e9)
         provider, model = meant(record, error)
-        asked, target = self._target(kind, provider, model, "")
+        name, asked, target = self._target(kind, provider, model, "")
         content = partial(self._refusal_content, record, error, target, min(start_ns, ended_ns))
         return Span(
-            name=f"{kind} {model}" if model else kind, kind="client", start_ns=min(start_ns, ended_ns), end_ns=ended_ns,
-            asked=asked, content=content,
+            name=name, kind="client", start_ns=min(start_ns, ended_ns), end_ns=ended_ns, asked=asked, content=content,
         )  # fmt: skip
 
     def _replay(self, record: RequestRecord, kind: str, began_ns: int, ended_ns: int) -> Span:
         """A unit that ran without a provider: nothing was set aside for it, and it cost nothing."""
         response = record.response
         assert isinstance(response, HeliconeResponse)
-        asked, target = self._target(kind, response.provider, response.model, "")
+        name, asked, target = self._target(kind, response.provider, response.model, "")
         content = partial(self._replay_content, record, response, target, began_ns, ended_ns)
         return Span(
-            name=f"{kind} {response.model}", kind="internal", start_ns=began_ns, end_ns=ended_ns, asked=asked,
-            content=content,
+            name=name, kind="internal", start_ns=began_ns, end_ns=ended_ns, asked=asked, content=content,
         )  # fmt: skip
 
     def _replay_content(
@@ -225,8 +232,8 @@ class CallTelemetry:
             known = self._who[id(given)] = given, attribution_attributes(given, self._origin)
         return known[1]
 
-    def _target(self, kind: str, provider: str, model: str, host: str) -> tuple[Attributes, Attributes]:
-        """What a sampler is asked with, and all that is the same for every call of a target."""
+    def _target(self, kind: str, provider: str, model: str, host: str) -> tuple[str, Attributes, Attributes]:
+        """A span's name, what a sampler is asked with, and all that is the same for every call of a target."""
         key = (kind, provider, model, host)
         known = self._targets.get(key)
         if known is None:
@@ -236,11 +243,12 @@ class CallTelemetry:
         return known
 
 
-def _target_attributes(kind: str, provider: str, model: str, host: str) -> tuple[Attributes, Attributes]:
+def _target_attributes(kind: str, provider: str, model: str, host: str) -> tuple[str, Attributes, Attributes]:
+    name = f"{kind} {model}" if model else kind
     asked: Attributes = {names.OPERATION_NAME: kind}
     told: Attributes = {
         names.GENOPS_SPEC_VERSION: names.SPEC_VERSION,
-        names.GENOPS_OPERATION_NAME: f"{kind} {model}" if model else kind,
+        names.GENOPS_OPERATION_NAME: name,
         names.GENOPS_OPERATION_TYPE: names.EMBEDDING if kind == names.EMBEDDINGS else names.INFERENCE,
     }
     if provider:
@@ -250,7 +258,7 @@ def _target_attributes(kind: str, provider: str, model: str, host: str) -> tuple
     if host:
         address, _, port = host.rpartition(":") if host.rpartition(":")[2].isdigit() else (host, "", "443")
         asked[names.SERVER_ADDRESS], asked[names.SERVER_PORT] = address.strip("[]"), int(port)
-    return asked, {**asked, **told}
+    return name, asked, {**asked, **told}
 
 
 def _request_attributes(attributes: Attributes, record: RequestRecord) -> None:

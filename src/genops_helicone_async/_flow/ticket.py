@@ -235,7 +235,7 @@ def record_of(
     """The record of a call that ended at `now`, on the loop's clock: its `response`, or its `error`."""
     duration_s = now - ticket.started
     ended = (duration_s, cost_pusd, saved_pusd, response, error, is_plain)
-    return RequestRecord(*_of_ticket(ticket), *ended)
+    return RequestRecord(*(*_of_ticket(ticket), *ended))
 
 
 __all__ = [

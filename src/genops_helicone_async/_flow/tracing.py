@@ -10,7 +10,7 @@ from contextvars import Context
 from functools import partial
 from typing import Protocol
 
-from .._rules.spans import CallSpans, SpanContent
+from .._rules.spans import Attributes, CallSpans, Span, SpanContent
 from .._rules.telemetry_names import MULTI_PROVIDER_CHAT
 from ..models import RoutingDecision
 from .call_spans import CallTelemetry
@@ -41,6 +41,10 @@ class SpanOutlet(Protocol):
         """Makes the spans of a call that has ended, under what was current in the caller's context."""
         ...
 
+    def export_one(self, name: str, asked: Attributes, caller: Context, make: Callable[[], Span]) -> None:
+        """The same for a call whose one span is a client's; the span is made only where it is recorded."""
+        ...
+
     def open(self, name: str) -> OpenSpan:
         """Begins a span and makes it current, so that what begins until its end is under it."""
         ...
@@ -67,9 +71,18 @@ class Tracing:
 
     def __call__(self, record: RequestRecord) -> None:
         """Exports the spans of an ended call, where anybody may see them."""
-        outlet = self._outlet
-        if outlet.is_on():
-            outlet.export(self._telemetry.spans_of(record, outlet.resource, time.time_ns()), record.context)
+        outlet, telemetry = self._outlet, self._telemetry
+        if not outlet.is_on():
+            return
+        if record.is_plain and (record.routing is None or len(record.routing.candidates) < 2):
+            name, asked, _ = telemetry.target_of(record.attempts[0])
+            outlet.export_one(name, asked, record.context, partial(self._only_span, record))
+        else:
+            outlet.export(telemetry.spans_of(record, outlet.resource, time.time_ns()), record.context)
+
+    def _only_span(self, record: RequestRecord) -> Span:
+        self._telemetry.look_at(self._outlet.resource)
+        return self._telemetry.only_span_of(record, time.time_ns())
 
     def is_on(self) -> bool:
         """Whether telemetry wants to know what is set aside for each attempt."""

@@ -8,12 +8,12 @@ the processors change; whatever is not as expected leads back to the ordinary wa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, overload
 
 from opentelemetry.context import Context
 from opentelemetry.trace import (
-    INVALID_SPAN_CONTEXT,
     NonRecordingSpan,
     SpanContext,
     SpanKind,
@@ -94,18 +94,34 @@ class Direct:
             within = set_span_in_context(NonRecordingSpan(above.own), context)
         for unit in call.units:
             asked = self.ask(unit.name, _KINDS[unit.kind], unit.asked, within, is_leaf=True)
-            content = self.finish(unit, asked)
-            if content is not None and content.log is not None:
+            content = self.finish(unit, asked) if asked is not None else None
+            if asked is not None and content is not None and content.log is not None:
                 yield content, NonRecordingSpan(asked.own), within
         if parent is not None and above is not None:
             self.finish(parent, above)
 
+    def export_one(
+        self, name: str, asked: Mapping[str, Any], context: Context, make: Callable[[], Span]
+    ) -> Made | None:
+        """The same of a call's only span, which is a client's and is made only where it is recorded."""
+        leaf = self.ask(name, SpanKind.CLIENT, asked, context, is_leaf=True) if self._processors else None
+        if leaf is None:
+            return None
+        content = self.finish(make(), leaf)
+        return None if content is None or content.log is None else (content, NonRecordingSpan(leaf.own), context)
+
+    @overload
+    def ask(self, name: str, kind: SpanKind, attributes: Mapping[str, Any], context: Context) -> Asked: ...
+    @overload
+    def ask(
+        self, name: str, kind: SpanKind, attributes: Mapping[str, Any], context: Context, *, is_leaf: bool
+    ) -> Asked | None: ...
     def ask(
         self, name: str, kind: SpanKind, attributes: Mapping[str, Any], context: Context, *, is_leaf: bool = False
-    ) -> Asked:
+    ) -> Asked | None:
         """Gives a span its identity, and asks the sampler about it as the tracer would.
 
-        A leaf that is not recorded gets none: nobody would ever see it.
+        None for a leaf that is not recorded: nobody would ever see it.
         """
         tracer = self._tracer
         above: SpanContext | None = get_current_span(context).get_span_context() if context else None
@@ -116,7 +132,7 @@ class Direct:
             trace_id, random = above.trace_id, bool(above.trace_flags & _RANDOM)
         result = tracer.sampler.should_sample(context, trace_id, name, kind, attributes, ())
         if is_leaf and not result.decision.is_recording():
-            return Asked(INVALID_SPAN_CONTEXT, above, result)
+            return None
         flags = _SAMPLED if result.decision.is_sampled() else _NOT_SAMPLED
         if random:
             flags = TraceFlags(flags | _RANDOM)
@@ -157,6 +173,12 @@ def _always() -> bool:
     return True
 
 
+def never_samples(tracer: Tracer) -> bool:
+    """Whether its sampler is the SDK's `ALWAYS_OFF`: then nobody will ever see a span of it."""
+    sampling = sys.modules.get("opentelemetry.sdk.trace.sampling")
+    return sampling is not None and getattr(tracer, "sampler", None) is sampling.ALWAYS_OFF
+
+
 def _plain(tracer: Any) -> bool:
     """Whether nothing besides the processors would see a span begin or cut it short."""
     from opentelemetry.sdk.trace import SynchronousMultiSpanProcessor
@@ -191,4 +213,4 @@ def _sees_ends_only(kind: Any) -> bool:
     )
 
 
-__all__ = ["Direct"]
+__all__ = ["Asked", "Direct", "never_samples"]

@@ -22,7 +22,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanKind, Status, StatusCode, 
 
 from ..._rules.spans import CallSpans, Span, SpanContent, SpanEvent
 from ..._rules.telemetry_names import SCOPE
-from .direct import Asked, Direct
+from .direct import Asked, Direct, never_samples
 
 _KINDS = {"client": SpanKind.CLIENT, "internal": SpanKind.INTERNAL}
 _log = logging.getLogger("genops_helicone_async.telemetry")
@@ -58,7 +58,8 @@ class SpanExport:
             self._tracer, self._direct, self.resource = None, None, _resource_of(provider)
             if not isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider):
                 tracer = provider.get_tracer(SCOPE, _version())
-                if not isinstance(tracer, trace.NoOpTracer):  # an SDK that is disabled gives one
+                is_none = isinstance(tracer, trace.NoOpTracer)  # an SDK that is disabled gives one
+                if not is_none and not never_samples(tracer):
                     self._tracer, self._direct = tracer, Direct.of(tracer)
         return self._tracer
 
@@ -88,6 +89,16 @@ class SpanExport:
         for unit in call.units:
             self._end(unit, self._start(tracer, unit, within), within)
         self._end(parent, above, context)
+
+    def export_one(self, name: str, asked: Mapping[str, Any], caller: CallerContext, make: Callable[[], Span]) -> None:
+        """The same of a call whose one span is a client's; it is made only where it is recorded."""
+        direct = self._direct
+        if direct is None or not self.is_on() or not direct.is_allowed():
+            self.export(CallSpans(parent=None, units=(make(),)), caller)
+            return
+        made = direct.export_one(name, asked, caller.run(get_current), make)
+        if made is not None:
+            self._log(*made)
 
     def open(self, name: str) -> OpenSpan:
         """Begins a span and makes it current, so that what begins until its end is under it."""
