@@ -1,8 +1,11 @@
 """Rows over live calls and batches: all in batches while there is time, taken back and sent live when there is none."""
 
+import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,8 +14,20 @@ from batch_parts import FAST, FileJournal, adapter_at, each, outcomes_of, row
 
 from genops_helicone_async import ConfigurationError
 from genops_helicone_async._rules.batch_split import SplitTerms
-from genops_helicone_async.bulk.batches import BatchRows, SplitOptions, SplitRows, parse_finish_by
+from genops_helicone_async.bulk import Identity, Journal, open_job
+from genops_helicone_async.bulk.batches import (
+    BatchRows,
+    SentLive,
+    SplitOptions,
+    SplitRows,
+    load_sent_live,
+    parse_finish_by,
+)
+from genops_helicone_async.bulk.journal_group import Listener
 from genops_helicone_async.bulk.live import LiveRows
+from genops_helicone_async.bulk.rows import Row
+from genops_helicone_async.bulk.spending import JobSpending
+from genops_helicone_async.cli.bulk_via import Via
 from genops_helicone_async.testing import SandboxGateway
 
 pytestmark = pytest.mark.anyio
@@ -47,6 +62,70 @@ async def test_all_rows_go_into_batches_while_there_is_time(sandbox: SandboxGate
     assert sorted((billed.provider, billed.kind) for billed in sandbox.bill) == [
         ("groq", "chat"), *[("openai", "batch")] * 5,
     ]  # fmt: skip
+
+
+class Witness(SentLive):
+    """Tells how often Groq had been asked by the time rows were noted."""
+
+    def __init__(self, sandbox: SandboxGateway, journal: FileJournal) -> None:
+        super().__init__(journal)
+        self.seen: list[tuple[list[int], int]] = []
+        self._sandbox = sandbox
+
+    async def add(self, rows: Sequence[Row]) -> None:
+        """As it is done."""
+        await super().add(rows)
+        asked = sum(seen.provider == "groq" for seen in self._sandbox.requests)
+        self.seen.append(([row.line for row in rows], asked))
+
+
+async def test_live_rows_are_noted_before_they_are_sent(sandbox: SandboxGateway, journal: FileJournal) -> None:
+    """Each live row is in the journal while nothing of it is sent, those of batches never; a later run knows them."""
+    groq = {"provider": "groq", "model": "llama-3.1-8b-instant"}
+    rows = [row(line, **groq) for line in range(1, 101)]
+    witness = Witness(sandbox, journal)
+    async with adapter_at(sandbox) as adapter:
+        batches = BatchRows(adapter, journal, FAST)
+        split = SplitRows(batches, LiveRows(adapter, max_in_flight=8), SplitOptions(), sent_live=witness)
+        found = await outcomes_of(split, [*rows, row(101)])
+    assert (len(found), {outcome.kind for outcome in found}) == (101, {"answered"})
+    noted = [line for lines, _ in witness.seen for line in lines]
+    assert sorted(noted) == list(range(1, 101))
+    before = [sum(len(lines) for lines, _ in witness.seen[:turn]) for turn in range(len(witness.seen))]
+    assert all(asked <= known for (_, asked), known in zip(witness.seen, before, strict=True))
+    assert [line in witness for line in (0, 1, 100, 101, 5000)] == [False, True, True, False, False]
+    kept = await journal.write(lambda sql: sql.execute("SELECT line FROM provider_batch_live").fetchall())
+    assert sorted(line for (line,) in kept) == list(range(1, 101))
+
+
+@asynccontextmanager
+async def job_at(output: Path) -> AsyncIterator[tuple[Journal, set[int]]]:
+    """A run of a job that is split, and the lines that earlier ones may have sent live."""
+    files = await asyncio.to_thread(open_job, output, Identity(digest="d", size=1))
+    earlier = await asyncio.to_thread(load_sent_live, (), files.journal)
+    journal = Journal(files)
+    journal.start(Listener(settled=abs, promoted=list, copied=list, failed=print))
+    yield journal, earlier
+    await journal.close()
+
+
+async def test_a_row_that_was_counted_is_not_counted_again_before_it_is_sent(
+    sandbox: SandboxGateway, tmp_path: Path
+) -> None:
+    """What a killed run had sent live is counted by the next one; then only what that one sends is in doubt."""
+    rows = [row(line) for line in (1, 2)]
+    async with job_at(tmp_path / "out.jsonl") as (journal, earlier):
+        await journal.take(rows)
+        await SentLive(journal, earlier).add(rows[:1])
+    async with adapter_at(sandbox) as adapter, job_at(tmp_path / "out.jsonl") as (journal, earlier):
+        live, told = LiveRows(adapter), (await journal.take(rows)).again
+        via = Via(live, print, batches=BatchRows(adapter, journal), sent_live=SentLive(journal, earlier))
+        assert [(one.line, via.was_sent(one.line)) for one in told] == [(1, True), (2, False)]
+        await JobSpending(journal, None, live.worst_case_pusd).before_again(rows[:1], via.sent_again)
+        assert (journal.recovered.doubt_pusd > 0, earlier) == (True, {1})
+    async with job_at(tmp_path / "out.jsonl") as (journal, earlier):
+        assert (journal.recovered.in_doubt, journal.recovered.again) == ((1, 2), {1: rows[0].custom_id})
+        assert earlier == set()
 
 
 async def test_no_time_for_a_batch_means_live(sandbox: SandboxGateway, journal: FileJournal) -> None:

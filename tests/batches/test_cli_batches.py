@@ -1,5 +1,6 @@
 """`bulk --via batch` and `--via auto`: the command over the providers' batch APIs, interrupted and taken up again."""
 
+import contextlib
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from genops_helicone_async.cli import main
 from genops_helicone_async.testing import Fault, SandboxGateway
 
 ROWS = 5
+LIVE_ROWS = 3
 
 
 @pytest.fixture
@@ -160,3 +162,56 @@ def test_interrupted_run_leaves_its_batch_and_a_later_one_fetches_or_ends_it(
 
     assert main(command(sandbox, "--via", "batch", "--overwrite", "-q")) == 0  # nothing runs any more
     assert len(sandbox.bill) == 2 * ROWS
+
+
+def killed_while_live(sandbox: SandboxGateway, via: str) -> None:
+    """A run that is killed while its live rows hang and its batch, if it has one, is with the provider."""
+    sandbox.faults.add(Fault(kind="hang", provider="groq"))
+    sandbox.batches.stall()
+    argv = command(sandbox, "--via", via, "-q")
+    child = subprocess.Popen([sys.executable, "-m", "genops_helicone_async", *argv], env=os.environ)
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            raise AssertionError(f"the command ended with {child.wait(0.01)}")
+        asked = sum(seen.path.endswith("/chat/completions") for seen in sandbox.requests)
+        if asked == LIVE_ROWS and (sandbox.batches.known or via == "live"):
+            break
+    child.kill()
+    child.wait()
+    sandbox.faults.clear()
+    sandbox.batches.resume()
+
+
+def test_live_rows_of_a_split_job_are_named_after_a_kill(
+    sandbox: SandboxGateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was sent live and not answered is named and counted, once; rows of a batch are in no doubt."""
+    rows = [
+        {"custom_id": f"live{number}", "message": f"Live {number}", "provider": "groq"} for number in range(LIVE_ROWS)
+    ]
+    with Path("in.jsonl").open("a", encoding="utf-8") as file:
+        file.writelines(f"{json.dumps(row)}\n" for row in rows)
+    killed_while_live(sandbox, "auto")
+    capsys.readouterr()
+    split = ["--via", "auto", "--finish-by", "10h", "--json"]
+    assert main(command(sandbox, *split)) == 0
+    out, err = capsys.readouterr()
+    twice = json.loads(out)["perhaps_billed_twice"]
+    assert twice["custom_ids"] == [f"live{number} (line {ROWS + 1 + number})" for number in range(LIVE_ROWS)]
+    assert twice["most_cost_usd"] > 0
+    assert f"going on with run 2: 0 rows done; {LIVE_ROWS} rows on the way when it ended, sent again" in err
+    assert (len(lines_of("out.jsonl")), len(sandbox.batches.known)) == (ROWS + LIVE_ROWS, 1)
+    assert main(command(sandbox, *split)) == 0
+    assert json.loads(capsys.readouterr().out)["perhaps_billed_twice"] == twice
+
+
+def test_rows_of_a_live_job_are_named_by_a_split_one(
+    sandbox: SandboxGateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A job that was killed live may go on with `--via auto`: its rows on the way are named, and sent again."""
+    rows = [{"custom_id": f"live{number}", "message": str(number), "provider": "groq"} for number in range(LIVE_ROWS)]
+    Path("in.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    killed_while_live(sandbox, "live")
+    assert main(command(sandbox, "--via", "auto", "--json", "-q")) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["rows"]["ok"], told["perhaps_billed_twice"]["rows"]) == (LIVE_ROWS, LIVE_ROWS)

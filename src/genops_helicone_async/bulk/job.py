@@ -70,7 +70,7 @@ class BulkJob:
     The first `interrupt` ends the reading and lets what is in flight finish, the second drops that. `stop_reading` must
     end the items. With a `window`, so many rows may be out at once that are not yet safe in the output; without, the
     executor itself bounds them. `before_again` is awaited with rows that an earlier run may have sent, before they are
-    sent again.
+    sent again; `was_sent` tells of a line without an outcome whether it may have been: all with a window, none without.
 
     Attributes:
         again: Line → `custom_id` of rows on their way when a run ended, of all runs, which were sent again: perhaps
@@ -85,6 +85,7 @@ class BulkJob:
         self, items: Items, stop_reading: Callable[[], None], executor: Executor, journal: Journal, *,
         view: View | None = None, window: int | None = None,
         before_again: Callable[[list[Row]], Awaitable[None]] | None = None,
+        was_sent: Callable[[int], bool] | None = None,
     ) -> None:  # fmt: skip
         self.journal = journal
         self.view: View = view or Silent()
@@ -98,6 +99,7 @@ class BulkJob:
         self._executor = executor
         self._window = window
         self._before_again = before_again
+        self._was_sent = was_sent or (lambda line: window is not None)
         self._offered: deque[Row | BadLine] = deque()
         self._ready: deque[Row] = deque()
         self._out: dict[int, str] = {}
@@ -208,10 +210,10 @@ class BulkJob:
         taken = await self.journal.take(batch)
         for bad in taken.bad:
             self._skip(bad)
-        if taken.again and self._window is not None:
-            self.again.update((row.line, row.custom_id) for row in taken.again)
+        if again := [row for row in taken.again if self._was_sent(row.line)]:
+            self.again.update((row.line, row.custom_id) for row in again)
             if self._before_again is not None:
-                await self._before_again(taken.again)
+                await self._before_again(again)
         self._ready.extend(taken.rows)
         self._changed.set()
 

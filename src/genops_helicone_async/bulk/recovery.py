@@ -39,6 +39,7 @@ class Recovered(msgspec.Struct, kw_only=True):
         torn_bytes: Of a last line that was cut off in the middle, taken away.
         again: Line → `custom_id` of rows that earlier runs found in doubt and sent again.
         in_doubt: Lines of rows on their way when it ended: perhaps they are billed twice.
+        window: How many rows the run before may have had out at once; None where its executor knows what it has sent.
         doubt_pusd: What such rows of all earlier runs may have cost at most.
         journal_path: Where the journal is; None where there is none to be kept.
     """
@@ -52,6 +53,7 @@ class Recovered(msgspec.Struct, kw_only=True):
     torn_bytes: int = 0
     again: dict[int, str] = {}
     in_doubt: tuple[int, ...] = ()
+    window: int | None = None
     doubt_pusd: int = 0
     journal_path: Path | None = None
 
@@ -116,7 +118,7 @@ def recover(sql: sqlite3.Connection, output: AppendedFile, recovered: Recovered)
         if recovered.torn_bytes:
             output.cut(end)
         output.sync()
-        recovered.in_doubt = _doubted(sql, window)
+        recovered.in_doubt, recovered.window = _doubted(sql, window), window
         sql.execute("UPDATE job SET length = ?, tail = ?, tally = ?", (end, output.tail(), recovered.tally.snapshot()))
         sql.execute("COMMIT")
     except BaseException:

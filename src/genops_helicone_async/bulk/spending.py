@@ -53,10 +53,22 @@ class JobSpending:
         """Notes safely, before a row is tried once more, that the try before may be billed."""
         await self._journal.write(partial(_add_try, row.line))
 
-    async def before_again(self, rows: list[Row]) -> None:
-        """Counts what rows that are sent again may have cost before, safely, before they are sent."""
+    async def before_again(
+        self, rows: list[Row], also: Callable[[list[Row], Connection], None] = lambda rows, connection: None
+    ) -> None:
+        """Counts what rows that are sent again may have cost before, and names them, safely, before they are sent.
+
+        `also` is done with it, so that neither is done without the other.
+        """
         worst = {row.line: await self._worst_case(row.request) for row in rows}
-        amount_pusd = await self._journal.write(partial(_add_doubt, worst))
+
+        def change(connection: Connection) -> int:
+            also(rows, connection)
+            names = [(row.line, row.custom_id) for row in rows]
+            connection.executemany("INSERT OR REPLACE INTO again VALUES (?, ?)", names)
+            return _add_doubt(worst, connection)
+
+        amount_pusd = await self._journal.write(change)
         self._journal.recovered.doubt_pusd += amount_pusd
         self.tracker.hold(amount_pusd, enforce=False)
 
@@ -70,6 +82,7 @@ def forget_ended(connection: Connection) -> None:
 
 
 def _add_try(line: int, connection: Connection) -> None:
+    connection.execute(_SCHEMA)
     connection.execute(
         "INSERT INTO spending_lost VALUES (?, 1) ON CONFLICT (line) DO UPDATE SET tries = tries + 1", (line,)
     )
@@ -77,6 +90,7 @@ def _add_try(line: int, connection: Connection) -> None:
 
 def _add_doubt(worst: dict[int, int], connection: Connection) -> int:
     """Adds what rows may have cost, by line, with the try under way when their run ended and those lost before it."""
+    connection.execute(_SCHEMA)
     lines = msgspec.json.encode(list(worst)).decode()
     chosen = "line IN (SELECT value FROM json_each(?))"
     tries: dict[int, int] = dict(connection.execute(f"SELECT line, tries FROM spending_lost WHERE {chosen}", (lines,)))  # noqa: S608

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..bulk.rows import Row
     from ..bulk.spending import JobSpending
     from ..integrations.ray import RayRows, WorkerPlan
+    from .bulk_via import Via
 
 
 def add_ray_options(parser: argparse.ArgumentParser) -> None:
@@ -73,12 +74,12 @@ def rows_over_ray(
     return RayRows(plan, workers=arguments.ray_workers, note=note, worst_case=live.worst_case_pusd)
 
 
-def charged(ray: RayRows | None, spending: JobSpending) -> Callable[[list[Row]], Awaitable[None]]:
+def charged(ray: RayRows | None, spending: JobSpending, via: Via) -> Callable[[list[Row]], Awaitable[None]]:
     """What is done about rows that are sent again: what they may have cost comes off the workers' limit, too."""
 
     async def before_again(rows: list[Row]) -> None:
         before_pusd = spending.spent_pusd
-        await spending.before_again(rows)
+        await spending.before_again(rows, via.sent_again)
         if ray is not None:
             await ray.charge(spending.spent_pusd - before_pusd)
 

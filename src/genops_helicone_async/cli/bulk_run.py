@@ -137,7 +137,7 @@ class _Run:
         ray = self._ray = rows_over_ray(arguments, live, spending, self._view.note)
         job = BulkJob(
             rows_of(source, reader, arguments.from_line), source.stop, ray or via.executor, journal, view=self._view,
-            window=window_of(arguments), before_again=charged(ray, spending),
+            window=window_of(arguments), before_again=charged(ray, spending, via), was_sent=via.was_sent,
         )  # fmt: skip
         self._tell_of_earlier_runs()
         try:
@@ -185,8 +185,8 @@ class _Run:
             told.append(f"{counted(recovered.adopted, 'answer')} of the last moment taken over")
         if recovered.torn_bytes:
             told.append(f"a torn last line of {recovered.torn_bytes:,} bytes taken away")
-        if recovered.in_doubt and self._via.is_live:
-            told.append(f"{counted(len(recovered.in_doubt), 'row')} on the way when it ended, sent again")
+        if sent := sum(map(self._via.was_sent, recovered.in_doubt)):
+            told.append(f"{counted(sent, 'row')} on the way when it ended, sent again")
         self._view.note("; ".join(told))
 
     def _end(self, tally_of: Journal, job: BulkJob | None = None, stopped: str | None = None) -> JobEnd:

@@ -15,13 +15,15 @@ from .summary import counted
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+    from sqlite3 import Connection
 
-    from ..bulk.batches import BatchRows, SplitRows
+    from ..bulk.batches import BatchRows, SentLive, SplitRows
     from ..bulk.batches.store import Batch
     from ..bulk.journal import Journal
     from ..bulk.journal_group import JobFiles
     from ..bulk.live import LiveRows
     from ..bulk.ports import Executor
+    from ..bulk.rows import Row
     from ..client import GenOpsHeliconeAsyncAdapter
 
 POLL_S = 60.0
@@ -115,18 +117,19 @@ def _finish_at_s(arguments: argparse.Namespace) -> float:
 
 
 class Via:
-    """Who answers a job's rows, and what has to be known of that: `is_live` says that nobody but this process does."""
+    """Who answers a job's rows, and what has to be known of that."""
 
-    __slots__ = ("_batches", "_live", "_note", "_split", "is_live")
+    __slots__ = ("_batches", "_live", "_note", "_sent_live", "_split")
 
     def __init__(
-        self, live: LiveRows, batches: BatchRows | None, split: SplitRows | None, note: Callable[[str], None]
-    ) -> None:
+        self, live: LiveRows, note: Callable[[str], None], *, batches: BatchRows | None = None,
+        split: SplitRows | None = None, sent_live: SentLive | None = None,
+    ) -> None:  # fmt: skip
         self._live = live
+        self._note = note
         self._batches = batches
         self._split = split
-        self._note = note
-        self.is_live = batches is None
+        self._sent_live = sent_live
 
     @property
     def executor(self) -> Executor:
@@ -140,9 +143,22 @@ class Via:
 
     def keeps(self, line: int) -> bool:
         """Whether a row that was taken is in no doubt: a batch has it, or it was never sent."""
-        if self._split is not None and self._batches is not None:
-            return self._batches.has(line)
-        return self._batches is not None
+        if self._batches is None:
+            return False
+        return self._sent_live is None or self._batches.has(line) or line not in self._sent_live
+
+    def was_sent(self, line: int) -> bool:
+        """Whether an earlier run, which left the row without an outcome, may have sent it live."""
+        if self._batches is None:
+            return True
+        return self._sent_live is not None and line in self._sent_live.earlier
+
+    def sent_again(self, rows: list[Row], connection: Connection) -> None:
+        """Forgets in the journal that an earlier run sent these rows: it is counted now."""
+        if self._sent_live is not None:
+            from ..bulk.batches import forget_sent_live
+
+            forget_sent_live(rows, connection)
 
     def leave(self) -> bool:
         """Ends the run, if batches would go on without it; they do."""
@@ -173,7 +189,15 @@ async def open_via(
     Raises:
         ConfigurationError: the job has batches at a provider, and is to go on without them.
     """
-    from ..bulk.batches import BatchOptions, BatchRows, SplitOptions, SplitRows, load_known
+    from ..bulk.batches import (
+        BatchOptions,
+        BatchRows,
+        SentLive,
+        SplitOptions,
+        SplitRows,
+        load_known,
+        load_sent_live,
+    )
 
     known = await asyncio.to_thread(load_known, files.journal)
     if arguments.via == "live":
@@ -183,7 +207,7 @@ async def open_via(
                 "this job has rows in batches at a provider, which would be billed twice: go on with --via batch, or "
                 "end them first (--via batch --cancel-batches)"
             )
-        return Via(live, None, None, note)
+        return Via(live, note)
     first_s = min(5.0, arguments.poll_seconds)
     options = BatchOptions(
         poll_s=arguments.poll_seconds, first_poll_s=first_s, linger_s=first_s, cancels=arguments.cancel_batches
@@ -191,10 +215,15 @@ async def open_via(
     told = _say_nothing if arguments.quiet else note
     batches = BatchRows(adapter, journal, options, note=note, told=told, known=known)
     if arguments.via == "batch":
-        return Via(live, batches, None, note)
+        return Via(live, note, batches=batches)
     rate = arguments.max_in_flight / _SECONDS_A_CALL
     terms = SplitOptions(finish_at_s=_finish_at_s(arguments), rate=rate)
-    return Via(live, batches, SplitRows(batches, live, terms, note=note), note)
+    recovered = files.recovered
+    doubted = recovered.in_doubt if recovered.window is not None else ()
+    earlier = await asyncio.to_thread(load_sent_live, doubted, files.journal)
+    sent_live = SentLive(journal, earlier)
+    split = SplitRows(batches, live, terms, note=note, sent_live=sent_live)
+    return Via(live, note, batches=batches, split=split, sent_live=sent_live)
 
 
 def window_of(arguments: argparse.Namespace) -> int | None:

@@ -3,6 +3,7 @@
 from .auto import SplitOptions, SplitRows
 from .executor import BatchRows
 from .finish_by import parse_finish_by
+from .sent_live import SentLive, forget_sent_live, load_sent_live
 from .state import BatchOptions
 from .store import Journal, Known
 from .store import load as load_known
@@ -13,9 +14,12 @@ __all__ = [
     "BatchRows",
     "Journal",
     "Known",
+    "SentLive",
     "SplitOptions",
     "SplitRows",
+    "forget_sent_live",
     "load_known",
+    "load_sent_live",
     "parse_finish_by",
     "running_batches",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
@@ -15,12 +15,15 @@ from ..ports import Executor, Outcome
 from ..rows import Row
 from .executor import BatchRows
 from .results import unsent
+from .sent_live import SentLive
 from .settling import Note
 
 _MEASURED_FROM = 20
 """Live answers from which on their own rate is believed."""
 _MOST_LIVE = 4096
 """Rows that may wait for live calls before no more are read."""
+_NOTED_AT_ONCE = 64
+"""Rows that are noted in one go before they are sent live: so many more may be taken for sent after a kill."""
 _CAUTION = 0.8
 """Of the measured rate: what is counted on."""
 
@@ -37,12 +40,14 @@ class SplitOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Feed:
-    """Rows for one of the two, as they are decided."""
+    """Rows for one of the two, as they are decided; `note` is awaited with them before they are given."""
 
-    __slots__ = ("_arrived", "_is_closed", "rows")
+    __slots__ = ("_arrived", "_is_closed", "_noted", "note", "rows")
 
-    def __init__(self) -> None:
+    def __init__(self, note: Callable[[list[Row]], Awaitable[None]] | None = None) -> None:
+        self.note = note
         self.rows: list[Row] = []
+        self._noted = 0
         self._arrived = asyncio.Event()
         self._is_closed = False
 
@@ -59,6 +64,12 @@ class _Feed:
     async def __aiter__(self) -> AsyncIterator[Row]:
         while True:
             while self.rows:
+                if self.note is not None:
+                    if not self._noted:
+                        some = self.rows[:_NOTED_AT_ONCE]
+                        await self.note(some)
+                        self._noted = len(some)
+                    self._noted -= 1
                 yield self.rows.pop(0)
             if self._is_closed:
                 return
@@ -69,18 +80,20 @@ class _Feed:
 class SplitRows:
     """An executor that sends each row in a batch or live, so that a deadline is met at least cost: see `split`.
 
-    `batches` must give rows back to `take_back`. Rows that no batch API takes are sent live.
+    `batches` must give rows back to `take_back`. Rows that no batch API takes are sent live. `sent_live` notes what is.
     """
 
     __slots__ = (
         "_batch_feed", "_batches", "_busy_s", "_cancelled", "_clock", "_in_batches", "_is_left", "_is_read",
         "_live", "_live_done", "_live_feed", "_live_rows", "_live_since_s", "_note", "_options", "_out", "_room",
+        "_sent_live",
     )  # fmt: skip
 
     def __init__(
         self, batches: BatchRows, live: Executor, options: SplitOptions, *, note: Note = lambda line: None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.time, sent_live: SentLive | None = None,
     ) -> None:  # fmt: skip
+        self._sent_live = sent_live
         self._batches = batches
         self._live = live
         self._options = options
@@ -95,7 +108,7 @@ class SplitRows:
     @asynccontextmanager
     async def outcomes(self, rows: AsyncIterator[Row]) -> AsyncIterator[AsyncIterator[Outcome]]:
         """The outcome of every row; see `Executor`."""
-        self._batch_feed, self._live_feed = _Feed(), _Feed()
+        self._batch_feed, self._live_feed = _Feed(), _Feed(self._sent_live.add if self._sent_live is not None else None)
         self._out: asyncio.Queue[Outcome | BaseException | None] = asyncio.Queue(1000)
         self._batches.give_back_to(self.take_back)
         async with AsyncExitStack() as stack:
@@ -217,6 +230,7 @@ class SplitRows:
                 self._busy_s += self._clock() - self._live_since_s
             await self._out.put(outcome)
         # Live calls take no more: they have met the money wall, or nothing is left. What they did not take is unsent.
+        self._live_feed.note = None
         async for row in self._live_feed:
             self._live_rows -= 1
             await self._out.put(unsent(row, "live calls take no more rows"))
