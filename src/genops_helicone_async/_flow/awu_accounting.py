@@ -17,6 +17,14 @@ from ..errors import Attempt
 from ..models import BudgetAlert
 from .budget_standing import BudgetStanding
 
+_HELD = (names.GENOPS_ACCOUNTING_RESERVED, names.GENOPS_ACCOUNTING_UNIT)
+_BOOKED = (*_HELD, names.GENOPS_ACCOUNTING_ACTUAL, names.GENOPS_ACCOUNTING_DELTA)
+_TOKENS = (names.GENOPS_TOKENS_INPUT, names.GENOPS_TOKENS_OUTPUT, names.GENOPS_TOKENS_TOTAL)
+_COST = (names.GENOPS_COST_TOTAL, names.GENOPS_COST_CURRENCY, names.GENOPS_COST_PROVIDER, names.GENOPS_COST_MODEL)
+_BUDGET = (
+    names.GENOPS_BUDGET_NAME, names.GENOPS_BUDGET_PERIOD, names.GENOPS_BUDGET_ALLOCATED, names.GENOPS_BUDGET_CONSUMED,
+    names.GENOPS_BUDGET_REMAINING,
+)  # fmt: skip
 _MOST_MS = 2**63 - 1
 """The largest integer that exporters can write; a target beyond it is met all the same."""
 
@@ -36,16 +44,11 @@ def accounted(
         unit, reserved, actual = "tokens", float(attempt.reserved_tokens or 0), float(tokens_in + tokens_out)
     else:
         unit, reserved, actual = currency.code, attempt.reserved, attempt.cost
-    booked: Attributes = {
-        names.GENOPS_ACCOUNTING_RESERVED: reserved,
-        names.GENOPS_ACCOUNTING_UNIT: unit,
-        names.GENOPS_ACCOUNTING_ACTUAL: actual,
-        names.GENOPS_ACCOUNTING_DELTA: actual - reserved,
-    }
+    booked: Attributes = dict(zip(_BOOKED, (reserved, unit, actual, actual - reserved), strict=True))
     if attempt.cost_source == "estimated" or (unpriced and attempt.billed == "maybe"):
         booked[names.GENOPS_ACCOUNTING_INCOMPLETE] = True
     attributes.update(booked)
-    held: Attributes = {names.GENOPS_ACCOUNTING_RESERVED: reserved, names.GENOPS_ACCOUNTING_UNIT: unit}
+    held: Attributes = dict(zip(_HELD, (reserved, unit), strict=True))
     if budget is not None:
         standing = _standing(budget, currency)
         attributes.update(standing)
@@ -53,16 +56,9 @@ def accounted(
         held[names.GENOPS_BUDGET_REMAINING] = standing[names.GENOPS_BUDGET_REMAINING]
     events = [SpanEvent(names.EVENT_RESERVATION, held, start_ns)]
     if attempt.input_tokens is not None:
-        attributes[names.GENOPS_TOKENS_INPUT] = tokens_in
-        attributes[names.GENOPS_TOKENS_OUTPUT] = tokens_out
-        attributes[names.GENOPS_TOKENS_TOTAL] = tokens_in + tokens_out
+        attributes.update(zip(_TOKENS, (tokens_in, tokens_out, tokens_in + tokens_out), strict=True))
     if not unpriced:
-        cost = {
-            names.GENOPS_COST_TOTAL: attempt.cost,
-            names.GENOPS_COST_CURRENCY: currency.code,
-            names.GENOPS_COST_PROVIDER: attempt.provider,
-            names.GENOPS_COST_MODEL: attempt.model,
-        }
+        cost = dict(zip(_COST, (attempt.cost, unit, attempt.provider, attempt.model), strict=True))
         attributes.update(cost)
         attributes[names.GENOPS_COST_SOURCE] = attempt.cost_source
         events.append(SpanEvent(names.EVENT_COST, cost, end_ns))
@@ -72,13 +68,8 @@ def accounted(
 
 def _standing(budget: BudgetStanding, currency: Currency) -> Attributes:
     """The tightest budget as it stood when the attempt was sent, the hold for it counted."""
-    return {
-        names.GENOPS_BUDGET_NAME: budget.name,
-        names.GENOPS_BUDGET_ALLOCATED: currency.of(budget.limit_pusd),
-        names.GENOPS_BUDGET_CONSUMED: currency.of(budget.used_pusd),
-        names.GENOPS_BUDGET_REMAINING: currency.of(budget.left_pusd),
-        names.GENOPS_BUDGET_PERIOD: budget.period,
-    }
+    amounts = map(currency.of, (budget.limit_pusd, budget.used_pusd, budget.left_pusd))
+    return dict(zip(_BUDGET, (budget.name, budget.period, *amounts), strict=True))
 
 
 def alerted(alerts: Iterable[BudgetAlert], at_ns: int) -> list[SpanEvent]:

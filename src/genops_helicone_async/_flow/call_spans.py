@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from itertools import compress
+from operator import attrgetter, is_not
 
 from .._rules import telemetry_names as names
 from .._rules.message_content import content_attributes
@@ -26,6 +28,7 @@ from .awu_refusals import meant, refused, was_refused
 from .replayed import is_replay, replayed_attempt
 from .ticket import Refused, RequestRecord, Reserved
 
+_OfTarget = tuple[str, Attributes, Attributes]
 _MOST_REMEMBERED = 2048
 _ALLOWED: Attributes = {names.GENOPS_POLICY_RESULT: names.ALLOWED}
 _WARNING: Attributes = {
@@ -40,6 +43,25 @@ _SENT: tuple[tuple[str, str, type[int | float]], ...] = (
     ("top_p", names.REQUEST_TOP_P, float),
     ("seed", names.REQUEST_SEED, int),
 )
+_sent, _NONE_SENT = attrgetter(*(field for field, _, _ in _SENT)), (None,) * len(_SENT)
+_REPLY = {
+    "request_id": names.REQUEST_ID,
+    "http_status": names.HTTP_STATUS,
+    "response_id": names.RESPONSE_ID,
+    "response_model": names.RESPONSE_MODEL,
+    "time_to_first_chunk_s": names.RESPONSE_FIRST_CHUNK_S,
+    "input_tokens": names.USAGE_INPUT,
+    "output_tokens": names.USAGE_OUTPUT,
+}
+"""Of an attempt, where it is known."""
+_told, _NONE_TOLD = attrgetter(*_REPLY), (None,) * len(_REPLY)
+_SPECIAL = {
+    "cached_input_tokens": names.USAGE_CACHE_READ,
+    "cache_write_tokens": names.USAGE_CACHE_WRITE,
+    "reasoning_tokens": names.USAGE_REASONING,
+}
+"""Tokens of an attempt, where there are any."""
+_special = attrgetter(*_SPECIAL)
 
 
 class CallTelemetry:
@@ -57,7 +79,7 @@ class CallTelemetry:
         self._resource: Mapping[str, object] | None = None
         self._origin: Origin
         self._who: dict[int, tuple[Mapping[str, str], dict[str, str]]] = {}
-        self._targets: dict[tuple[str, str, str, str], tuple[str, Attributes, Attributes]] = {}
+        self._targets: dict[tuple[str, str, str, str], _OfTarget] = {}
 
     def spans_of(self, record: RequestRecord, resource: Mapping[str, object], ended_ns: int) -> CallSpans:
         """The spans of a call that ended at `ended_ns`; `resource` has the attributes of where they will go."""
@@ -78,18 +100,23 @@ class CallTelemetry:
             parent = Span(name=kind, kind="internal", start_ns=began_ns, end_ns=ended_ns, asked={}, content=content)
         return CallSpans(parent=parent, units=tuple(units))
 
-    def target_of(self, attempt: Attempt) -> tuple[str, Attributes, Attributes]:
+    def target_of(self, attempt: Attempt) -> _OfTarget:
         """The name of a chat's attempt, what a sampler is asked with, and all that each span of its target has."""
         return self._target(names.CHAT, attempt.provider, attempt.model, attempt.host)
 
     def only_span_of(self, record: RequestRecord, ended_ns: int) -> Span:
         """The span of a chat whose record is plain; `look_at` comes before."""
-        began_ns = ended_ns - round(record.duration_s * 1e9)
-        return self._attempt(record, record.attempts[0], names.CHAT, began_ns, ended_ns)
+        (attempt,) = record.attempts
+        return self._attempt(
+            record, attempt, self.target_of(attempt), ended_ns - round(record.duration_s * 1e9), ended_ns
+        )
 
     def _units(self, record: RequestRecord, kind: str, began_ns: int, ended_ns: int) -> list[Span]:
         """Attempts, and targets whose limits had no turn for the call, in their order."""
-        units = [self._attempt(record, attempt, kind, began_ns, ended_ns) for attempt in record.attempts]
+        units = [
+            self._attempt(record, each, self._target(kind, each.provider, each.model, each.host), began_ns, ended_ns)
+            for each in record.attempts
+        ]
         for number, each in enumerate(record.refusals):
             units.insert(each.after + number, self._refused_target(record, each, kind, began_ns, ended_ns))
         return units
@@ -116,10 +143,12 @@ class CallTelemetry:
             attributes[names.ERROR_TYPE] = error
         return SpanContent(attributes, (), error)
 
-    def _attempt(self, record: RequestRecord, attempt: Attempt, kind: str, began_ns: int, ended_ns: int) -> Span:
+    def _attempt(
+        self, record: RequestRecord, attempt: Attempt, of_target: _OfTarget, began_ns: int, ended_ns: int
+    ) -> Span:
         start_ns = began_ns + round(attempt.started_s * 1e9)
         end_ns = min(start_ns + round(attempt.duration_s * 1e9), ended_ns)
-        name, asked, target = self._target(kind, attempt.provider, attempt.model, attempt.host)
+        name, asked, target = of_target
         content = partial(self._attempt_content, record, attempt, target, start_ns, end_ns)
         return Span(
             name=name,
@@ -232,7 +261,7 @@ class CallTelemetry:
             known = self._who[id(given)] = given, attribution_attributes(given, self._origin)
         return known[1]
 
-    def _target(self, kind: str, provider: str, model: str, host: str) -> tuple[str, Attributes, Attributes]:
+    def _target(self, kind: str, provider: str, model: str, host: str) -> _OfTarget:
         """A span's name, what a sampler is asked with, and all that is the same for every call of a target."""
         key = (kind, provider, model, host)
         known = self._targets.get(key)
@@ -243,7 +272,7 @@ class CallTelemetry:
         return known
 
 
-def _target_attributes(kind: str, provider: str, model: str, host: str) -> tuple[str, Attributes, Attributes]:
+def _target_attributes(kind: str, provider: str, model: str, host: str) -> _OfTarget:
     name = f"{kind} {model}" if model else kind
     asked: Attributes = {names.OPERATION_NAME: kind}
     told: Attributes = {
@@ -263,10 +292,9 @@ def _target_attributes(kind: str, provider: str, model: str, host: str) -> tuple
 
 def _request_attributes(attributes: Attributes, record: RequestRecord) -> None:
     request: ChatRequest = record.request
-    for field, name, kind in _SENT:
-        value = getattr(request, field)
-        if value is not None:
-            attributes[name] = kind(value)
+    sent = _sent(request)
+    if sent != _NONE_SENT:
+        attributes.update([(name, kind(v)) for (_, name, kind), v in zip(_SENT, sent, strict=True) if v is not None])
     if record.streamed:
         attributes[names.REQUEST_STREAM] = True
     if request.stop:
@@ -274,20 +302,11 @@ def _request_attributes(attributes: Attributes, record: RequestRecord) -> None:
 
 
 def _reply_attributes(attributes: Attributes, attempt: Attempt) -> None:
-    attributes[names.REQUEST_ID] = attempt.request_id
-    for name, value in (
-        (names.HTTP_STATUS, attempt.http_status),
-        (names.RESPONSE_ID, attempt.response_id),
-        (names.RESPONSE_MODEL, attempt.response_model),
-        (names.RESPONSE_FIRST_CHUNK_S, attempt.time_to_first_chunk_s),
-        (names.USAGE_INPUT, attempt.input_tokens),
-        (names.USAGE_OUTPUT, attempt.output_tokens),
-        (names.USAGE_CACHE_READ, attempt.cached_input_tokens or None),
-        (names.USAGE_CACHE_WRITE, attempt.cache_write_tokens or None),
-        (names.USAGE_REASONING, attempt.reasoning_tokens or None),
-    ):
-        if value is not None:
-            attributes[name] = value
+    told = _told(attempt)
+    attributes.update(compress(zip(_REPLY.values(), told, strict=True), map(is_not, told, _NONE_TOLD)))
+    special = _special(attempt)
+    if any(special):
+        attributes.update([(name, count) for name, count in zip(_SPECIAL.values(), special, strict=True) if count])
     if attempt.finish_reason is not None:
         attributes[names.RESPONSE_FINISH_REASONS] = (attempt.finish_reason,)
 

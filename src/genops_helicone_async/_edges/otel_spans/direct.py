@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from itertools import starmap
 from typing import Any, NamedTuple, overload
 
+from msgspec.structs import astuple
 from opentelemetry.context import Context
 from opentelemetry.trace import (
     NonRecordingSpan,
@@ -156,7 +158,7 @@ class Direct:
             parent=above,
             resource=tracer.resource,
             attributes=attributes,
-            events=[sdk.Event(event.name, event.attributes, event.at_ns) for event in content.events],
+            events=list(starmap(sdk.Event, map(astuple, content.events))),
             kind=_KINDS[span.kind],
             instrumentation_info=tracer.instrumentation_info,
             status=_UNSET if content.error_type is None else _ERROR,
