@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
 
 from ..models import BudgetAlert, BudgetOverrun
 from .ticket import RequestRecord
@@ -39,20 +38,24 @@ class Sinks:
 
     def emit(self, record: RequestRecord) -> None:
         """Hands the record to every sink."""
-        self._hand(self._sinks, record)
-
-    def tell(self, event: BudgetEvent) -> None:
-        """Hands an event to every listener."""
-        self._hand(self._listeners, event)
-
-    def _hand(self, sinks: tuple[Callable[[Any], None], ...], record: object) -> None:
-        for sink in sinks:
+        for sink in self._sinks:
             try:
                 sink(record)
             except Exception:  # noqa: BLE001  whatever a sink does, the call is unharmed
-                if id(sink) not in self._reported:
-                    self._reported.add(id(sink))
-                    _log.exception("a sink failed; this is reported once for %r", sink)
+                self._report(sink)
+
+    def tell(self, event: BudgetEvent) -> None:
+        """Hands an event to every listener."""
+        for listener in self._listeners:
+            try:
+                listener(event)
+            except Exception:  # noqa: BLE001  nor whatever a listener does
+                self._report(listener)
+
+    def _report(self, failed: Sink | Listener) -> None:
+        if id(failed) not in self._reported:
+            self._reported.add(id(failed))
+            _log.exception("a sink failed; this is reported once for %r", failed)
 
 
 __all__ = ["BudgetEvent", "Listener", "Sink", "Sinks"]

@@ -135,11 +135,13 @@ def openai_counts(usage: OpenAiUsage, *, gateway: bool, streamed: bool, provider
         completion = _first(completion, usage.output_tokens)
     details = usage.prompt_tokens_details or usage.input_tokens_details
     split = usage.completion_tokens_details or usage.output_tokens_details
-    cached, written = int(usage.prompt_cache_hit_tokens or 0), 0
+    cached, written, reasoning = usage.prompt_cache_hit_tokens or 0, 0, 0
     if details is not None:
-        cached = cached if details.cached_tokens is None else int(details.cached_tokens)
+        cached = cached if details.cached_tokens is None else details.cached_tokens
         written = int(details.cache_write_tokens or 0)
-    reasoning = int(split.reasoning_tokens or 0) if split is not None else 0
+    if split is not None:
+        reasoning = int(split.reasoning_tokens or 0)
+    cached = int(cached)
     if gateway:
         if usage.modality_tokens is msgspec.UNSET:
             prompt += written if streamed else cached + written
@@ -155,6 +157,8 @@ def openai_counts(usage: OpenAiUsage, *, gateway: bool, streamed: bool, provider
     elif provider in ("xai", "gemini", "vertex") and _first(usage.total_tokens) > prompt + completion:
         reasoning = max(reasoning, _first(usage.total_tokens) - prompt - completion)
         completion = _first(usage.total_tokens) - prompt
+    if not (cached or written or reasoning) and 0 < prompt <= _MOST_TOKENS and 0 <= completion <= _MOST_TOKENS:
+        return TokenCounts(input=prompt, output=completion)
     return _counts(prompt, completion, cached, written, _hour_writes(details, written) if written else 0, reasoning)
 
 
@@ -192,10 +196,6 @@ def _first(value: _Count, other: _Count = None) -> int:
 
 
 def _counts(prompt: int, completion: int, cached: int, written: int, hour: int, reasoning: int) -> TokenCounts | None:
-    if not (cached or written or reasoning):
-        if not 0 <= prompt <= _MOST_TOKENS or not 0 <= completion <= _MOST_TOKENS:
-            return None
-        return TokenCounts(input=prompt, output=completion) if prompt else None
     counts = (prompt, completion, cached, written, hour, reasoning)
     if min(counts) < 0 or max(counts) > _MOST_TOKENS or cached + written > prompt:
         return None
