@@ -138,13 +138,14 @@ def telemetry_of(kind: str) -> dict[str, Any]:
     from opentelemetry.sdk.metrics.export import InMemoryMetricReader
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-    from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
+    from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBasedTraceIdRatio
 
     class Dropped(SpanExporter):
         def export(self, spans: Any) -> SpanExportResult:
             return SpanExportResult.SUCCESS
 
-    traces = TracerProvider(sampler=ALWAYS_ON if kind == "spans" else ALWAYS_OFF, shutdown_on_exit=False)
+    sampler = ALWAYS_ON if kind == "spans" else ParentBasedTraceIdRatio(0.0)  # ALWAYS_OFF would not even be asked
+    traces = TracerProvider(sampler=sampler, shutdown_on_exit=False)
     traces.add_span_processor(BatchSpanProcessor(Dropped()))
     meters = MeterProvider(metric_readers=[InMemoryMetricReader()], shutdown_on_exit=False)
     return {"tracer_provider": traces, "meter_provider": meters}

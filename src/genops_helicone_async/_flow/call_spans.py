@@ -219,11 +219,11 @@ class CallTelemetry:
         _reply_attributes(attributes, attempt)
         events = [SpanEvent(names.EVENT_POLICY, decision, start_ns)]
         events += accounted(attributes, attempt, self._currency, start_ns, end_ns, reserved.budget)
-        service_level(attributes, record.request, attempt.duration_s)
-        log, is_last = None, attempt is record.attempts[-1]
-        if is_last:
+        if record.request.sla_tier is not None:
+            service_level(attributes, record.request, attempt.duration_s)
+        log, is_last, error = None, attempt is record.attempts[-1], attempt.error
+        if is_last and record.alerts:
             events += alerted(record.alerts, end_ns)
-        error = attempt.error
         if error is None and is_last and record.error is not None:  # it answered, and the answer was of no use
             error = type(record.error).__name__
         if error is not None:

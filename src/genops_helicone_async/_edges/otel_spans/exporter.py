@@ -91,9 +91,9 @@ class SpanExport:
         self._end(parent, above, context)
 
     def export_one(self, name: str, asked: Mapping[str, Any], caller: CallerContext, make: Callable[[], Span]) -> None:
-        """The same of a call whose one span is a client's; it is made only where it is recorded."""
+        """The same of a call whose one span is a client's, after `is_on`; it is made only where it is recorded."""
         direct = self._direct
-        if direct is None or not self.is_on() or not direct.is_allowed():
+        if direct is None or not direct.is_allowed():
             self.export(CallSpans(parent=None, units=(make(),)), caller)
             return
         made = direct.export_one(name, asked, caller.run(get_current), make)
