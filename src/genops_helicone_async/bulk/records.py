@@ -14,7 +14,7 @@ _MARKS = (
 )  # fmt: skip
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One row of the input. `number` is its line (JSONL, CSV: the first of it) or row (Parquet), from 1.
 
     `data` is a line of JSON, or the row's fields. With a `reason` it cannot be sent, and `data` is what stood there.

@@ -24,7 +24,7 @@ _FIELDS = frozenset(ChatRequest.__struct_fields__)
 _TARGET = frozenset({"provider", "providers", "model", "model_preferences"})
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A line that can be sent; `is_default_target` says that the command line alone decides who answers it."""
 
     line: int
@@ -33,7 +33,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     is_default_target: bool
 
 
-class BadLine(msgspec.Struct, frozen=True, kw_only=True):
+class BadLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A line that cannot be sent, and why; `raw` is its text, with bytes that are no UTF-8 escaped."""
 
     line: int
