@@ -21,6 +21,8 @@ NOTES_SHOWN = 20
 """Bad lines told one by one; further ones are only counted and written to the errors file."""
 TAKEN_AT_ONCE = 256
 _READ_AHEAD = 512
+_TAKEN_AHEAD = 512
+"""Rows are taken while fewer than this are ready: what is sent until the next are safe in the journal."""
 
 Items = AsyncIterator[Row | BadLine]
 
@@ -192,7 +194,7 @@ class BulkJob:
     async def _take_all(self) -> None:
         try:
             while not self._is_ending:
-                if self._offered and len(self._ready) < TAKEN_AT_ONCE:
+                if self._offered and len(self._ready) < _TAKEN_AHEAD:
                     await self._take()
                 elif self._is_read and not self._offered:
                     break
@@ -222,7 +224,7 @@ class BulkJob:
         while not self._is_ending and self._failure is None:
             if self._ready and (self._window is None or self._unsettled < self._window):
                 row = self._ready.popleft()
-                if len(self._ready) == TAKEN_AT_ONCE - 1:  # more may be taken from now on
+                if len(self._ready) == _TAKEN_AHEAD - 1:  # more may be taken from now on
                     self._changed.set()
                 self._out[row.line] = row.custom_id
                 self._unsettled += 1

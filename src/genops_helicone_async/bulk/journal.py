@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from .appended import AppendedFile
+from .gathering import Gathering
 from .journal_file import close_journal
 from .journal_group import Group, JobFiles, Listener
 from .journal_rows import Finished, Piece, RowTable, State, Taken
@@ -26,9 +27,6 @@ from .rewriting import lines_are_sorted, sort_lines
 from .rows import BadLine, Row
 
 T = TypeVar("T")
-GROUP_EVERY_S = 0.02
-"""The longest a change waits for others to be written with it."""
-_FULL_BYTES = 4 * 1024 * 1024
 
 
 class Journal:
@@ -38,8 +36,8 @@ class Journal:
     """
 
     __slots__ = (
-        "_files", "_group", "_is_closing", "_listener", "_loop", "_order", "_room", "_rows", "_thread", "_wake",
-        "_work", "failure", "tally", "waiting",
+        "_files", "_gathering", "_listener", "_loop", "_order", "_rows", "_thread", "_work", "failure", "tally",
+        "waiting",
     )  # fmt: skip
 
     def __init__(self, files: JobFiles, *, is_ordered: bool = False, is_deduped: bool = True) -> None:
@@ -52,11 +50,7 @@ class Journal:
         self._rows.is_same_input = files.recovered.is_same_input
         self._rows.names_again = files.window is not None
         self._order = OutputOrder(self._held, is_ordered=is_ordered)
-        self._group = Group()
-        self._wake = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
-        self._is_closing = False
+        self._gathering = Gathering(files.window)
         self._work: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "bulk-journal")
         self.failure: Exception | None = None
@@ -104,15 +98,13 @@ class Journal:
     def record(self, outcome: Outcome) -> None:
         """Notes what came of a row; never waits. Its line is written with the next group."""
         self.tally.add_outcome(outcome)
-        group = self._add()
-        group.outcomes.append(outcome)
-        group.size += len(outcome.data)
-        if group.size > _FULL_BYTES:
-            self._room.clear()
+        if self.failure is not None:
+            raise self.failure
+        self._gathering.record(outcome)
 
     async def room(self) -> None:
         """Waits while more is recorded than written: an output that is slow must not fill memory."""
-        await self._room.wait()
+        await self._gathering.room()
 
     def give_back(self, lines: Sequence[int]) -> None:
         """Forgets rows that were taken and never sent: the next run takes them."""
@@ -142,8 +134,7 @@ class Journal:
         """
         try:
             if self.failure is None:
-                self._is_closing = True
-                self._wake.set()
+                self._gathering.end()
             if self._work is not None:
                 await self._work
         finally:
@@ -161,29 +152,26 @@ class Journal:
         """
         if self.failure is not None:
             raise self.failure
-        self._wake.set()
-        return self._group
+        return self._gathering.add()
 
     async def _write_all(self) -> None:
-        loop = asyncio.get_running_loop()
-        while not (self._is_closing and not self._group and not self._order.has_more):
-            if not self._group and not self._order.has_more:
-                self._wake.clear()
-                await self._wake.wait()
+        gathering, order = self._gathering, self._order
+        while gathering.group or order.has_more or not gathering.is_over:
+            if not gathering.group and not order.has_more:
+                await gathering.some()
                 continue
-            group, self._group = self._group, Group()
+            group = gathering.take()
             group.tally = self.tally.snapshot() if group.outcomes else None
             try:
-                finished, taken, results = await loop.run_in_executor(self._thread, self._commit, group)
+                finished, taken, results = await self._loop.run_in_executor(self._thread, self._commit, group)
             except Exception as exc:  # noqa: BLE001  the root of a task: whoever waits is told
                 self._fail(exc, group)
                 return
             self._tell(group, finished, taken, results)
-            if not self._is_closing:
-                await asyncio.sleep(GROUP_EVERY_S)
+            await gathering.pause()
 
     def _tell(self, group: Group, finished: Finished, taken: list[Any], results: list[Any]) -> None:
-        self._room.set()
+        self._gathering.written()
         for outcome in finished.copies:
             self.tally.add_outcome(outcome)
         self.tally.unsent += finished.unsent - sum(outcome.kind == "unsent" for outcome in group.outcomes)
@@ -203,8 +191,8 @@ class Journal:
 
     def _fail(self, exc: Exception, group: Group) -> None:
         self.failure = _as_os_error(exc)
-        self._room.set()
-        for waiting in (group, self._group):
+        self._gathering.written()
+        for waiting in (group, self._gathering.group):
             for _, future in (*waiting.offers, *waiting.changes):
                 if not future.done():
                     future.set_exception(self.failure)
@@ -217,14 +205,17 @@ class Journal:
         sql, finished = self._files.journal, Finished()
         sql.execute("BEGIN IMMEDIATE")
         try:
+            begin = self._files.output.length
             self._rows.end(group.outcomes, finished)
+            written = self._append(finished.pieces, group)
+            finished.pieces = []  # from here on: what rows are given that are equal to others
             taken = [self._attempt(partial(self._take, rows, finished)) for rows, _ in group.offers]
             if group.given_back:
                 self._rows.give_back(group.given_back)
-            self._append(finished.pieces, group)
+            if finished.pieces:
+                written = [*written, *self._append(finished.pieces, group)]
+            self._mark(written, begin, group)
             results = [self._attempt(partial(change, sql)) for change, _ in group.changes]
-            if group.tally is not None:
-                sql.execute("UPDATE job SET tally = ?", (group.tally,))
             finished.waiting = self._rows.waiting
             sql.execute("COMMIT")
         except BaseException:
@@ -256,24 +247,36 @@ class Journal:
             self._files.journal.execute("UPDATE job SET errors_length = ?", (errors.length,))
         return taken
 
-    def _append(self, pieces: Sequence[Piece], group: Group) -> None:
-        """Writes the lines whose turn it is and holds the others, before the rows are marked."""
-        output, sql = self._files.output, self._files.journal
+    def _append(self, pieces: Sequence[Piece], group: Group) -> Sequence[Piece]:
+        """Writes the lines whose turn it is, and gives them; the others are held."""
+        output = self._files.output
         ready, early = self._order.sort(pieces)
         if early:
             self._rows.hold(early)
         if not ready:
-            return
-        begin = output.append([piece.data for piece in ready])
-        if not early:  # what is in the file, a process that is killed leaves there, for the next run to take over
+            return ready
+        output.append([piece.data for piece in ready])
+        if not early and not group.is_settled:
+            # What is in the file, a process that is killed leaves there, for the next run to take over.
             group.is_settled = True
             self._loop.call_soon_threadsafe(self._listener.settled, len(group.outcomes))
-        if not output.is_regular:
-            self._rows.hold(ready)  # equal rows find their answer there
+        return ready
+
+    def _mark(self, written: Sequence[Piece], begin: int, group: Group) -> None:
+        """Notes what stands in the output now, which is safe before."""
+        output, sql = self._files.output, self._files.journal
+        if written and output.is_regular:
+            output.sync()
+            self._rows.written(written, begin)
+            sql.execute(
+                "UPDATE job SET length = ?, tail = ?, tally = coalesce(?, tally)",
+                (output.length, output.tail(), group.tally),
+            )
             return
-        output.sync()
-        self._rows.written(ready, begin)
-        sql.execute("UPDATE job SET length = ?, tail = ?", (output.length, output.tail()))
+        if written:
+            self._rows.hold(written)  # equal rows find their answer there
+        if group.tally is not None:
+            sql.execute("UPDATE job SET tally = ?", (group.tally,))
 
     def _held(self, line: int) -> Piece:
         sql = self._files.journal
@@ -301,4 +304,4 @@ def _as_os_error(exc: Exception) -> Exception:
     return OSError(None, f"the journal cannot be written: {exc}") if isinstance(exc, sqlite3.Error) else exc
 
 
-__all__ = ["GROUP_EVERY_S", "Journal"]
+__all__ = ["Journal"]
