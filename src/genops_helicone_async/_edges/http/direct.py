@@ -1,8 +1,8 @@
 """The short way to a reply: aiohttp's connector and parser, without its session in between.
 
 Only plain requests go this way: straight to the host (no proxy), a body of known length or none, headers that need no
-care. Everything else goes through the session, over the same connections. What of aiohttp is used here beyond its
-reference (`Connection.protocol` and what `ClientSession` itself calls on it) is in `is_supported`.
+care. Everything else goes through the session. What of aiohttp is used for it beyond its reference is in
+`is_supported`.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import aiohttp
-from aiohttp.client_proto import ResponseHandler
+import msgspec
+from aiohttp.http import HttpResponseParser
 from yarl import URL
 
 from ..._values import HttpRequest
+from .lines import Line, Lines
 
 if TYPE_CHECKING:
-    from aiohttp.connector import Connection
     from aiohttp.streams import StreamReader
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -31,80 +32,97 @@ _WITH_CARE = frozenset({
 })  # fmt: skip
 """Headers that say how the message or the connection is to be handled: the session knows all of that."""
 _MOST_HEADS = 4096
-_NOBODY: list[Any] = []  # who traces
 
 
-class Exchange:
-    """A reply whose head is here, on its connection; what is read of it is as of aiohttp's `ClientResponse`.
+class Exchange(msgspec.Struct, eq=False):
+    """A reply whose head is here; what is read of it is as of aiohttp's `ClientResponse`.
 
-    The connection goes back to the pool as soon as the whole body has arrived.
+    `connection` is the line on which the rest of the body arrives, None when there is no more to come.
     """
 
-    __slots__ = ("connection", "content", "headers", "status")
+    connection: Line | None
+    status: int
+    headers: Mapping[str, str]
+    content: StreamReader
+    lines: Lines
 
-    def __init__(self, connection: Connection, status: int, headers: Mapping[str, str], content: StreamReader) -> None:
-        self.connection: Connection | None = connection
-        self.status = status
-        self.headers = headers
-        self.content = content
-        content.on_eof(self._arrived)
-
-    def _arrived(self) -> None:
-        connection, self.connection = self.connection, None
-        if connection is None:
-            return
-        transport = connection.transport
-        if transport is not None and transport.get_write_buffer_size():
-            drop(connection)  # the reply came before the request had gone out, which nobody may be reading any more
-        else:
-            connection.release()
+    def arrived(self) -> None:
+        """The whole body is here, and its line free for the next request."""
+        line, self.connection = self.connection, None
+        if line is not None:
+            self.lines.give_back(line)
 
     def close(self) -> None:
         """Drops a connection on which not everything has arrived."""
-        connection, self.connection = self.connection, None
-        if connection is not None:
-            drop(connection)
+        line, self.connection = self.connection, None
+        if line is not None:
+            line.drop()
 
 
 class _Head:
-    """What requests of one method, URL and set of header names begin with."""
+    """What requests of one method, URL and set of header names begin with: a format for the headers' values."""
 
-    __slots__ = ("initiator", "start")
+    __slots__ = ("form", "has_length", "initiator", "site")
 
-    def __init__(self, start: str, initiator: aiohttp.ClientRequest) -> None:
-        self.start = start
+    def __init__(self, form: str, initiator: aiohttp.ClientRequest, *, has_length: bool) -> None:
+        self.form = form
+        self.has_length = has_length
         self.initiator = initiator
+        self.site = str(initiator.url.origin())
 
 
 class DirectWay:
-    """Sends plain requests over the connections of a session's connector."""
+    """Sends plain requests over lines of its own, which the session's connector makes."""
 
-    __slots__ = ("_connector", "_heads", "_loop", "_proxy_of", "_timeout")
+    __slots__ = ("_heads", "_lines", "_loop", "_proxy_of")
 
-    def __init__(
-        self, connector: aiohttp.BaseConnector, loop: asyncio.AbstractEventLoop, timeout: aiohttp.ClientTimeout,
-        proxy_of: Callable[[URL], URL | None],
-    ) -> None:  # fmt: skip
-        self._timeout = timeout
-        self._connector = connector
+    def __init__(self, lines: Lines, loop: asyncio.AbstractEventLoop, proxy_of: Callable[[URL], URL | None]) -> None:
+        self._lines = lines
         self._proxy_of = proxy_of
         self._loop = loop
-        self._heads: dict[tuple[str, ...], _Head | None] = {}
+        self._heads: dict[tuple[object, ...], _Head | None] = {}
 
-    def head(self, request: HttpRequest) -> _Head | None:
-        """The constant part of the request's head; None where the request is not plain."""
-        key = (request.method, request.url, *request.headers)
-        try:
-            head = self._heads[key]
-        except KeyError:
-            if len(self._heads) >= _MOST_HEADS:
-                self._heads.clear()
-            head = self._heads[key] = self._new_head(request)
-        if head is None or not "".join(request.headers.values()).isprintable():
+    async def ask(self, request: HttpRequest) -> Exchange | None:
+        """Sends the request and returns when the reply's head is here; None where it is not plain, and nothing is sent.
+
+        Raises aiohttp's errors.
+        """
+        body, headers, lines = request.body, request.headers, self._lines
+        key = (request.method, request.url, not body, *headers)
+        head = self._heads[key] if key in self._heads else self._new_head(key, request)
+        values = (*headers.values(),)
+        if head is None or not "".join(values).isprintable():
             return None
+        data = (head.form % (*values, len(body))).encode() + body if head.has_length else (head.form % values).encode()
+        is_repeat = False
+        while True:
+            line = lines.take(head.site) or await lines.open(head.site, head.initiator)
+            if body:
+                request.sent = True
+            try:
+                message, content = await line.ask(data)
+            except BaseException as exc:
+                line.drop()
+                # a connection that was used before may end just as it is used again
+                ended = isinstance(exc, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError)
+                if is_repeat or not ended or request.method not in _REPEATABLE:
+                    raise
+                is_repeat = True
+                continue
+            if content.is_eof():
+                lines.give_back(line)
+                return Exchange(None, message.code, message.headers, content, lines)
+            exchange = Exchange(line, message.code, message.headers, content, lines)
+            line.on_whole = exchange.arrived
+            return exchange
+
+    def _new_head(self, key: tuple[object, ...], request: HttpRequest) -> _Head | None:
+        if len(self._heads) >= _MOST_HEADS:
+            self._heads.clear()
+        head = self._heads[key] = self._made(request)
         return head
 
-    def _new_head(self, request: HttpRequest) -> _Head | None:
+    def _made(self, request: HttpRequest) -> _Head | None:
         given = {name.lower() for name in request.headers}
         url = URL(request.url, encoded=True)
         is_plain = (
@@ -127,62 +145,19 @@ class DirectWay:
         lines += [f"{name}: {value}" for name, value in initiator.headers.items() if name.lower() not in given | own]
         if request.body and "content-type" not in given:
             lines.append("Content-Type: application/json")
-        return _Head("\r\n".join([*lines, ""]), initiator)
-
-    async def ask(self, request: HttpRequest, head: _Head) -> Exchange:
-        """Sends the request and returns when the reply's head is here; raises aiohttp's errors."""
-        try:
-            return await self._ask(request, head)
-        except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError):
-            raise
-        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
-            if request.method not in _REPEATABLE:
-                raise
-        return await self._ask(request, head)  # a connection that was used before may end just as it is used again
-
-    async def _ask(self, request: HttpRequest, head: _Head) -> Exchange:
-        try:
-            connection = await self._connector.connect(head.initiator, _NOBODY, self._timeout)
-        except TimeoutError as exc:
-            raise aiohttp.ConnectionTimeoutError(f"no connection to {head.initiator.url.authority}") from exc
-        try:
-            protocol, transport = connection.protocol, connection.transport
-            if protocol is None or transport is None or transport.is_closing():
-                raise aiohttp.ServerDisconnectedError
-            protocol.set_response_params(read_until_eof=True)
-            start, body = head.start, request.body
-            lines = "".join([f"{name}: {value}\r\n" for name, value in request.headers.items()])
-            if body:
-                request.sent = True
-                transport.write(f"{start}{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-            else:
-                transport.write(f"{start}{lines}{_without_body(request.method)}\r\n".encode())
-            message, content = await protocol.read()
-            while message.code < 200 and message.code >= 100 and message.code != 101:
-                message, content = await protocol.read()
-        except BaseException:
-            drop(connection)
-            raise
-        return Exchange(connection, message.code, message.headers, content)
-
-
-def _without_body(method: str) -> str:
-    return "" if method == "GET" else "Content-Length: 0\r\n"
-
-
-def drop(connection: Connection) -> None:
-    """Ends the connection without a farewell: over TLS a polite one waits for the other side's."""
-    if connection.transport is not None:
-        connection.transport.abort()
-    connection.close()
+        has_length = bool(request.body) or request.method != "GET"
+        forms = [line.replace("%", "%%") for line in lines]
+        forms += [f"{name.replace('%', '%%')}: %s" for name in request.headers]
+        if has_length:
+            forms.append("Content-Length: %d")
+        return _Head("\r\n".join([*forms, "", ""]), initiator, has_length=has_length)
 
 
 def is_supported() -> bool:
     """Whether this aiohttp has what the short way needs; without it every request goes through the session."""
-    needed = ("set_response_params", "read", "should_close")
     return isinstance(getattr(aiohttp.connector.Connection, "protocol", None), property) and all(
-        hasattr(ResponseHandler, name) for name in needed
+        hasattr(HttpResponseParser, name) for name in ("feed_data", "feed_eof", "pause_reading")
     )
 
 
-__all__ = ["DirectWay", "Exchange", "drop", "is_supported"]
+__all__ = ["DirectWay", "Exchange", "is_supported"]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from functools import partial
-from typing import TypeVar
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -18,13 +17,12 @@ from ...errors import ConfigurationError, DeadlineExceededError
 from .deadlines import Deadlines, Wait
 from .direct import DirectWay, Exchange, is_supported
 from .failures import CONNECT_TIMEOUT_S, translated
+from .lines import Lines
 from .sending import Body, Connector
 from .stream import HttpStream, too_large
 
 KEEP_ALIVE_S = 30.0
 _MOST_URLS = 4096
-
-Answer = TypeVar("Answer", aiohttp.ClientResponse, Exchange)
 
 
 class HttpStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,8 +45,8 @@ class HttpTransport:
     """
 
     __slots__ = (
-        *("_by_session", "_closed", "_counts", "_deadlines", "_direct", "_keeper", "_loop", "_max_response_bytes"),
-        *("_reading", "_session", "_timeout", "_tls", "_trust_env", "_ways"),
+        *("_by_session", "_closed", "_counts", "_deadlines", "_direct", "_keep_alive_s", "_keeper", "_loop"),
+        *("_max_response_bytes", "_reading", "_session", "_timeout", "_tls", "_trust_env", "_ways"),
     )
 
     def __init__(
@@ -59,7 +57,9 @@ class HttpTransport:
         tls: ssl.SSLContext | None = None,
         by_session: bool = False,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        keep_alive_s: float = KEEP_ALIVE_S,
     ) -> None:
+        self._keep_alive_s = keep_alive_s
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s)
         self._by_session = by_session or not is_supported()
         self._max_response_bytes = max_response_bytes
@@ -99,12 +99,19 @@ class HttpTransport:
             GatewayError: no connection, or it broke.
             DecodeError: the body is too large, cut short or wrongly encoded.
         """
-        wait = await self._begin(deadline)
+        if self._session is None:
+            await self._open_session()
+        wait = self._begin(deadline)
         try:
             response = await self._ask(request)
             content = response.content
-            if content.is_eof() and content.exception() is None:
-                return self._whole(response.status, response.headers, content.read_nowait())
+            if content.is_eof() and content.exception() is None:  # all had arrived with the reply's head
+                body = content.read_nowait()
+                if len(body) > self._max_response_bytes:
+                    self._counts[2] += 1
+                    raise too_large(self._max_response_bytes, response.status)
+                self._counts[1] += 1
+                return HttpReply(status=response.status, headers=response.headers, body=body)
             stream = self._stream(response, request)
             try:
                 return HttpReply(status=stream.status, headers=stream.headers, body=await stream.collect())
@@ -115,12 +122,13 @@ class HttpTransport:
                 raise translated(TimeoutError(), request) from exc
             raise
         finally:
-            wait.end()
             self._deadlines.drop(wait)
 
     async def open(self, request: HttpRequest, deadline: float) -> HttpStream:
         """Sends the request and returns when the reply's head is here; raises as `send` does."""
-        wait = await self._begin(deadline)
+        if self._session is None:
+            await self._open_session()
+        wait = self._begin(deadline)
         try:
             return self._stream(await self._ask(request), request)
         except asyncio.CancelledError as exc:
@@ -128,55 +136,50 @@ class HttpTransport:
                 raise translated(TimeoutError(), request) from exc
             raise
         finally:
-            wait.end()
             self._deadlines.drop(wait)
 
-    async def _begin(self, deadline: float) -> Wait:
-        """Begins the wait for a reply, with a session to ask through."""
-        if deadline <= asyncio.get_running_loop().time():  # a connection that stands ready would send at once
+    def _begin(self, deadline: float) -> Wait:
+        """Begins the running task's wait for a reply."""
+        loop = self._loop
+        if deadline <= loop.time():  # a connection that stands ready would send at once
             raise DeadlineExceededError("the deadline passed before anything was sent")
-        if self._session is None:
-            await self._open_session()
-        wait = self._deadlines.add(deadline)
-        wait.begin()
-        return wait
+        return self._deadlines.add(deadline, asyncio.current_task(loop))
 
     async def _ask(self, request: HttpRequest) -> aiohttp.ClientResponse | Exchange:
         """The reply's head: by the short way where the request is plain and the URL has no proxy before it."""
         self._counts[0] += 1
-        body: Body | None = None
         try:
-            head = self._direct.head(request) if self._direct is not None else None
-            if self._direct is not None and head is not None:
-                return self._answered(await self._direct.ask(request, head), request)
-            assert self._session is not None
-            body = Body(request) if request.body else None
-            url, proxy = self._way(request.url)
-            response = await self._session.request(
-                request.method, url, proxy=proxy, data=body, headers=request.headers, allow_redirects=False
-            )
-            return self._answered(response, request)
+            reply = await self._direct.ask(request) if self._direct is not None else None
+            if reply is None:
+                return await self._ask_session(request)
+            if self._closed:  # between the reply's head and this line, so that its body will never come
+                reply.close()
+                raise aiohttp.ServerDisconnectedError
+            return reply
         except BaseException as exc:
             self._counts[2] += 1
-            if body is not None:
-                body.drop()
             if isinstance(exc, Exception):
                 raise translated(exc, request) from exc
             raise
 
-    def _answered(self, response: Answer, request: HttpRequest) -> Answer:
-        if self._closed:  # between the reply's head and this line, so that its body will never come
-            response.close()
-            raise aiohttp.ServerDisconnectedError
-        return response
-
-    def _whole(self, status: int, headers: Mapping[str, str], body: bytes) -> HttpReply:
-        """A reply all of which had arrived with its head."""
-        if len(body) > self._max_response_bytes:
-            self._counts[2] += 1
-            raise too_large(self._max_response_bytes, status)
-        self._counts[1] += 1
-        return HttpReply(status=status, headers=headers, body=body)
+    async def _ask_session(self, request: HttpRequest) -> aiohttp.ClientResponse:
+        """The same through the session, which knows all that a request may need."""
+        assert self._session is not None
+        body: Body | None = None
+        try:
+            body = Body(request) if request.body else None
+            url, proxy = self._way(request.url)
+            reply = await self._session.request(
+                request.method, url, proxy=proxy, data=body, headers=request.headers, allow_redirects=False
+            )
+            if self._closed:
+                reply.close()
+                raise aiohttp.ServerDisconnectedError
+            return reply
+        except BaseException:
+            if body is not None:
+                body.drop()
+            raise
 
     def _stream(self, response: aiohttp.ClientResponse | Exchange, request: HttpRequest) -> HttpStream:
         return HttpStream(response, request, self._max_response_bytes, self._counts, self._reading, self._deadlines)
@@ -206,7 +209,7 @@ class HttpTransport:
             raise ConfigurationError("the adapter is closed: make a new one, or do not call aclose()/close() before")
         connector = Connector(
             limit=0,  # our own first-come-first-served slots stand in front
-            keepalive_timeout=KEEP_ALIVE_S,
+            keepalive_timeout=self._keep_alive_s,
             ttl_dns_cache=300,
             ssl=self._tls if self._tls is not None else True,
         )
@@ -219,9 +222,8 @@ class HttpTransport:
         self._loop = asyncio.get_running_loop()
         self._deadlines = Deadlines(self._loop)
         if not self._by_session:
-            self._direct = DirectWay(
-                connector, self._loop, self._timeout, partial(_proxy_for, trust_env=self._trust_env)
-            )
+            lines = Lines(connector, self._loop, self._timeout, self._keep_alive_s)
+            self._direct = DirectWay(lines, self._loop, partial(_proxy_for, trust_env=self._trust_env))
         self._keeper = _keep(session)
         await anext(self._keeper)
         return session
