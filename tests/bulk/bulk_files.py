@@ -1,11 +1,15 @@
-"""What tests of bulk jobs do with their files: inputs written, outputs read back."""
+"""What tests of bulk jobs share: inputs written, outputs read back, commands waited for."""
 
+import contextlib
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from genops_helicone_async.testing import SandboxGateway
 
 
 def write(rows: list[Any], path: str = "in.jsonl") -> None:
@@ -48,3 +52,10 @@ def standard_input(data: bytes) -> Iterator[None]:
         os.dup2(kept, 0)
         os.close(kept)
         os.close(reading)
+
+
+def wait_for(sandbox: SandboxGateway, requests: int, child: subprocess.Popen[Any]) -> None:
+    """Returns when the sandbox has been asked so often."""
+    while len(sandbox.requests) < requests:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            raise AssertionError(f"the command ended with {child.wait(0.01)}")

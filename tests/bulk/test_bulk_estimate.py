@@ -87,6 +87,18 @@ async def test_equal_rows_cost_once() -> None:
     assert all_of_them.expected_pusd > found.expected_pusd
 
 
+async def test_what_is_done_answers_rows_equal_to_it() -> None:
+    """What equals an answered row costs nothing, what equals a failed one or says `cache: false` does; names are taken."""
+    estimator = await asyncio.to_thread(Estimator, settings(), PriceBook())
+    try:
+        await estimator.skip([(row(1), True), (row(2, "failed"), False), (row(3, "fresh", cache=False), True)])
+        refused = await estimator.add([row(4), row(5, "failed"), row(6, "fresh", cache=False), row(3, "its name")])
+    finally:
+        await asyncio.to_thread(estimator.close)
+    found = estimator.estimate
+    assert (found.rows, found.copies, [refusal.row.line for refusal in refused]) == (2, 1, [3])
+
+
 async def test_a_limit_ends_it_where_there_is_no_room() -> None:
     """A row is sent as long as what is spent and its own worst case are within the limit."""
     rows = [row(number, f"message {number:03d}", providers=["openai", "anthropic"]) for number in range(1, 101)]

@@ -1,6 +1,5 @@
 """A bulk job that is ended at any moment, by whatever: each row once in the end, and nothing paid that is not named."""
 
-import contextlib
 import importlib
 import json
 import os
@@ -12,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from bulk_files import lines_of, numbered, numbers_of, pico, write
+from bulk_files import lines_of, numbered, numbers_of, pico, wait_for, write
 
 from genops_helicone_async.cli import main
 from genops_helicone_async.testing import Fault, SandboxGateway
@@ -40,13 +39,6 @@ def child_of(*options: str) -> subprocess.Popen[str]:
     """The command in a process of its own."""
     command = [sys.executable, "-m", "genops_helicone_async", *JOB, *options]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
-
-
-def wait_for(sandbox: SandboxGateway, requests: int, child: subprocess.Popen[str]) -> None:
-    """Returns when the sandbox has been asked so often."""
-    while len(sandbox.requests) < requests:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            raise AssertionError(f"the command ended with {child.wait(0.01)}")
 
 
 def test_sigterm_drains_for_so_long(sandbox: SandboxGateway) -> None:

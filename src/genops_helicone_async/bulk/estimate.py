@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -64,6 +64,7 @@ class Estimate(msgspec.Struct, kw_only=True):
         rows: Rows to be sent.
         copies: Rows that equal an earlier one, whose answer they get.
         refused: Rows that cannot be sent.
+        again: Rows that an earlier run may have sent already; `again_pusd` is what that may have cost at most.
         assumed: Rows whose answer's length had to be assumed, for nothing limits it.
         expected_pusd: What all is likely to cost, each row at the first it asks.
         worst_pusd: The same with each row at its dearest candidate and with the longest answer.
@@ -79,6 +80,8 @@ class Estimate(msgspec.Struct, kw_only=True):
     rows: int = 0
     copies: int = 0
     refused: int = 0
+    again: int = 0
+    again_pusd: int = 0
     assumed: int = 0
     expected_pusd: int = 0
     worst_pusd: int = 0
@@ -131,19 +134,35 @@ class Estimator:
         self._ids.close()
         self._requests.close()
 
-    async def add(self, rows: Sequence[Row]) -> list[Refusal]:
-        """Adds rows, best `BATCH_ROWS` at once; gives those that would not be sent."""
+    async def skip(self, rows: Sequence[tuple[Row, bool]]) -> None:
+        """Notes rows that need nothing any more, each with whether it was answered: those answer rows equal to them."""
+        await asyncio.to_thread(self._skip_all, rows)
+
+    def _skip_all(self, rows: Sequence[tuple[Row, bool]]) -> None:
+        for row, is_answered in rows:
+            self._ids.earlier(digest_of(row.custom_id.encode("utf-8", "surrogatepass")), row.line)
+            if is_answered and self._dedupes(row):
+                self._requests.earlier(request_digest(row.request), row.line)
+
+    def _dedupes(self, row: Row) -> bool:
+        return self._dedupe and row.request.cache is not False
+
+    async def add(self, rows: Sequence[Row], again: Collection[int] = ()) -> list[Refusal]:
+        """Adds rows, best `BATCH_ROWS` at once; gives those that would not be sent.
+
+        Rows of the lines `again` may have been billed already, which takes room of the limit.
+        """
         refusals, routed = [], []
         for row in rows:
             try:
                 routed.append((row, await self._candidates.of(row.request)))
             except HeliconeError as exc:
                 refusals.append(Refusal(row=row, reason=exc.message, error=exc))
-        refusals += await asyncio.to_thread(self._add_all, routed)
+        refusals += await asyncio.to_thread(self._add_all, routed, again)
         self.estimate.refused += len(refusals)
         return refusals
 
-    def _add_all(self, routed: Sequence[tuple[Row, list[Target]]]) -> list[Refusal]:
+    def _add_all(self, routed: Sequence[tuple[Row, list[Target]]], again: Collection[int]) -> list[Refusal]:
         refusals, fresh = [], []
         for row, targets in routed:
             if (
@@ -152,19 +171,19 @@ class Estimator:
                 refusals.append(
                     Refusal(row=row, reason=f"`custom_id` {row.custom_id!r} is that of line {line} already")
                 )
-            elif self._dedupe and self._requests.earlier(request_digest(row.request), row.line) is not None:
+            elif self._dedupes(row) and self._requests.earlier(request_digest(row.request), row.line) is not None:
                 self.estimate.copies += 1
             else:
                 fresh.append((row, targets))
         self._count.count_ahead((row.request, [t.endpoint.model for t in targets]) for row, targets in fresh)
         for row, targets in fresh:
             try:
-                self._add(row.request, targets)
+                self._add(row.request, targets, is_again=row.line in again)
             except HeliconeError as exc:
                 refusals.append(Refusal(row=row, reason=exc.message, error=exc))
         return refusals
 
-    def _add(self, request: ChatRequest, targets: list[Target]) -> None:
+    def _add(self, request: ChatRequest, targets: list[Target], *, is_again: bool) -> None:
         first, whole = targets[self._first(request, targets)], self.estimate
         known = self._of(first)
         allowed = allowed_output(request)
@@ -177,7 +196,11 @@ class Estimator:
         known.unpriced += expected is None
         whole.assumed += allowed is None
         whole.rows += 1
-        worst = self._worst(request, targets)
+        costs = self._worst(request, targets)
+        worst = max(costs, default=0)
+        if is_again:
+            whole.again += 1
+            whole.again_pusd += sum(costs)
         self._limit(expected or 0, worst)
         whole.expected_pusd += expected or 0
         whole.worst_pusd += worst
@@ -197,20 +220,22 @@ class Estimator:
                 )
             return
 
-    def _worst(self, request: ChatRequest, targets: list[Target]) -> int:
+    def _worst(self, request: ChatRequest, targets: list[Target]) -> list[int]:
+        """What the row may cost at each target whose price is known."""
         worst = [self._estimates.worst_case_pusd(request, target) for target in targets]
         for target, cost in zip(targets, worst, strict=True):
             known = self._of(target)
             known.possible += 1
             known.worst_pusd += cost or 0
         self.estimate.unpriced += None in worst
-        return max([cost for cost in worst if cost is not None], default=0)
+        return [cost for cost in worst if cost is not None]
 
     def _limit(self, expected_pusd: int, worst_pusd: int) -> None:
         """Notes after how many rows the limit is reached: before this one, where it has no room for its worst case."""
-        limit, whole = self._limit_pusd, self.estimate
-        if limit is None:
+        if self._limit_pusd is None:
             return
+        whole = self.estimate
+        limit = self._limit_pusd - whole.again_pusd
         if whole.fit_expected is None and whole.expected_pusd + max(expected_pusd, worst_pusd) > limit:
             whole.fit_expected = whole.rows - 1
         if whole.fit_worst is None and whole.worst_pusd + worst_pusd > limit:

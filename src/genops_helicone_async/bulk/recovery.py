@@ -102,23 +102,12 @@ def recover(sql: sqlite3.Connection, output: AppendedFile, recovered: Recovered)
     Raises:
         ConfigurationError: the output is not what the journal left.
     """
-    length, tail, tally, doubt_pusd, is_finished, window = sql.execute(
-        "SELECT length, tail, tally, doubt_pusd, is_finished, window FROM job"
-    ).fetchone()
-    recovered.tally = Tally.restore(tally) if tally is not None else Tally()
-    recovered.doubt_pusd, recovered.is_finished = doubt_pusd, bool(is_finished)
-    if output.length < length:
-        raise _changed(output, f"is shorter than this job left it ({output.length:,} bytes, not {length:,})")
-    if length and output.tail_at(length) != tail:
-        raise _changed(output, "is not what this job wrote")
     sql.execute("BEGIN IMMEDIATE")
     try:
-        end = _adopt(sql, output, length, recovered)
-        recovered.torn_bytes = output.length - end
+        end = agree(sql, output, recovered)
         if recovered.torn_bytes:
             output.cut(end)
         output.sync()
-        recovered.in_doubt, recovered.window = _doubted(sql, window), window
         sql.execute("UPDATE job SET length = ?, tail = ?, tally = ?", (end, output.tail(), recovered.tally.snapshot()))
         sql.execute("COMMIT")
     except BaseException:
@@ -126,6 +115,31 @@ def recover(sql: sqlite3.Connection, output: AppendedFile, recovered: Recovered)
             sql.execute("ROLLBACK")
         raise
     correct(sql, recovered.tally)
+
+
+def agree(sql: sqlite3.Connection, output: AppendedFile, recovered: Recovered, *, is_whole: bool = True) -> int:
+    """Brings the journal to agree with the output, in a transaction of the caller's; gives where its whole lines end.
+
+    Without `is_whole` the output is being written anew, and is not looked at.
+
+    Raises:
+        ConfigurationError: the output is not what the journal left.
+    """
+    length, tail, tally, doubt_pusd, is_finished, window = sql.execute(
+        "SELECT length, tail, tally, doubt_pusd, is_finished, window FROM job"
+    ).fetchone()
+    recovered.tally = Tally.restore(tally) if tally is not None else Tally()
+    recovered.doubt_pusd, recovered.is_finished = doubt_pusd, bool(is_finished)
+    end: int = length
+    if is_whole:
+        if output.length < length:
+            raise _changed(output, f"is shorter than this job left it ({output.length:,} bytes, not {length:,})")
+        if length and output.tail_at(length) != tail:
+            raise _changed(output, "is not what this job wrote")
+        end = _adopt(sql, output, length, recovered)
+        recovered.torn_bytes = output.length - end
+    recovered.in_doubt, recovered.window = _doubted(sql, window), window
+    return end
 
 
 def correct(sql: sqlite3.Connection, tally: Tally) -> None:
@@ -177,4 +191,4 @@ def _changed(output: AppendedFile, why: str) -> ConfigurationError:
     )
 
 
-__all__ = ["Identity", "Recovered", "check_identity", "correct", "recover"]
+__all__ = ["Identity", "Recovered", "agree", "check_identity", "correct", "recover"]

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigurationError
@@ -20,6 +21,7 @@ from .progress import NOTES_SHOWN
 if TYPE_CHECKING:
     from ..bulk.estimate import Estimator, Refusal
     from ..bulk.rows import BadLine, Row
+    from ..bulk.standing import Standing
     from ..config import Settings
 
 _NO_KEY = "dry-run"  # for the settings, where none is set; nothing is sent, so nobody sees it
@@ -79,43 +81,88 @@ async def _estimate(arguments: argparse.Namespace, settings: Settings, defaults:
     reader = RowReader(defaults, frozenset(settings.candidates), remember_ids=False)
     items = rows_of(source, reader, arguments.from_line)
     prices, dedupe = PriceBook(settings.prices), not arguments.no_dedupe
-    estimator = await asyncio.to_thread(Estimator, settings, prices, limit_pusd=limit_pusd, dedupe=dedupe)
+    standing = await _standing(arguments)
+    spent_pusd = 0 if standing is None else standing.spent_pusd
+    left_pusd = None if limit_pusd is None else max(0, limit_pusd - spent_pusd)
+    estimator = await asyncio.to_thread(Estimator, settings, prices, limit_pusd=left_pusd, dedupe=dedupe)
     with Interrupts(lambda count: source.stop()) as interrupts:
         try:
-            await _add_all(estimator, items, notes)
+            await _add_all(estimator, items, notes, standing)
         finally:
             source.stop()
             await asyncio.to_thread(estimator.close)
+            if standing is not None:
+                await asyncio.to_thread(standing.close)
     return JobEstimate(
         estimate=estimator.estimate, input=source.name, bad_lines=notes.bad_lines, reasons=tuple(notes.shown),
         is_cut=bool(interrupts.count), limit_pusd=limit_pusd, max_in_flight=arguments.max_in_flight,
         requests_per_minute=arguments.requests_per_minute, tokens_per_minute=arguments.tokens_per_minute,
+        done=notes.done, spent_pusd=spent_pusd,
     )  # fmt: skip
 
 
-async def _add_all(estimator: Estimator, items: AsyncIterator[Row | BadLine], notes: _Notes) -> None:
-    from ..bulk.estimate import BATCH_ROWS
-    from ..bulk.rows import BadLine
+async def _standing(arguments: argparse.Namespace) -> Standing | None:
+    """The job that the same command without `--dry-run` would go on with; None where it would begin one.
 
-    batch: list[Row] = []
+    Raises:
+        ConfigurationError: that command would be refused.
+    """
+    from ..bulk.job_files import Opening
+    from ..bulk.journal_file import journal_path
+    from ..bulk.standing import look_at_job
+    from .bulk_run import fingerprint_if_file, identity_of
+
+    if arguments.output in (None, "-") or arguments.overwrite:
+        return None
+    output = Path(arguments.output)
+    if not await asyncio.to_thread(lambda: journal_path(output).exists()):
+        return None
+    identity = identity_of(arguments, await fingerprint_if_file(arguments))
+    opening = Opening(new_options=arguments.new_options, retry_failed=arguments.retry_failed)
+    return await asyncio.to_thread(look_at_job, output, identity, opening)
+
+
+async def _add_all(
+    estimator: Estimator, items: AsyncIterator[Row | BadLine], notes: _Notes, standing: Standing | None
+) -> None:
+    from ..bulk.estimate import BATCH_ROWS
+
+    batch: list[Row | BadLine] = []
     async for item in items:
-        if isinstance(item, BadLine):
-            notes.bad(item)
-            continue
         batch.append(item)
         if len(batch) >= BATCH_ROWS:
-            notes.refused(await estimator.add(batch))
+            await _add(estimator, batch, notes, standing)
             batch = []
-    notes.refused(await estimator.add(batch))
+    if batch:
+        await _add(estimator, batch, notes, standing)
+
+
+async def _add(estimator: Estimator, batch: list[Row | BadLine], notes: _Notes, standing: Standing | None) -> None:
+    """Adds what is left to be done of these."""
+    from ..bulk.rows import BadLine
+
+    left, again = batch, frozenset[int]()
+    if standing is not None:
+        known = await asyncio.to_thread(standing.sort, batch)
+        await estimator.skip(known.known)
+        notes.done += known.done
+        left, again = known.left, frozenset(known.again)
+    rows: list[Row] = []
+    for item in left:
+        if isinstance(item, BadLine):
+            notes.bad(item)
+        else:
+            rows.append(item)
+    notes.refused(await estimator.add(rows, again))
 
 
 class _Notes:
-    """What cannot be sent: all of it counted, the first ones told."""
+    """What cannot be sent, and what need not be: all of it counted, the first bad ones told."""
 
-    __slots__ = ("bad_lines", "shown")
+    __slots__ = ("bad_lines", "done", "shown")
 
     def __init__(self) -> None:
-        self.bad_lines = 0
+        self.bad_lines = self.done = 0
         self.shown: list[str] = []
 
     def bad(self, line: BadLine) -> None:

@@ -19,7 +19,10 @@ TOKENS_PER_S = 60.0
 
 
 class JobEstimate(msgspec.Struct, frozen=True, kw_only=True):
-    """An estimate with what it is of. `is_cut` says that the input was not read to its end."""
+    """An estimate with what it is of. `is_cut` says that the input was not read to its end.
+
+    `done` are the rows that earlier runs of the job have done, `spent_pusd` what all of these have spent or may have.
+    """
 
     estimate: Estimate
     input: str
@@ -30,6 +33,8 @@ class JobEstimate(msgspec.Struct, frozen=True, kw_only=True):
     max_in_flight: int
     requests_per_minute: float | None
     tokens_per_minute: float | None
+    done: int = 0
+    spent_pusd: int = 0
 
     @property
     def refused(self) -> int:
@@ -107,10 +112,13 @@ def estimate_json(job: JobEstimate) -> dict[str, Any]:
         "input": job.input,
         "read_to_the_end": not job.is_cut,
         "rows": {
-            "to_send": whole.rows, "equal_to_earlier": whole.copies, "cannot_be_sent": job.refused,
+            "done": job.done, "to_send": whole.rows, "sent_again": whole.again,
+            "equal_to_earlier": whole.copies, "cannot_be_sent": job.refused,
             "assumed_length": whole.assumed, "unpriced": whole.unpriced,
         },
         "reasons": list(job.reasons),
+        "spent_usd": job.spent_pusd / PUSD_PER_USD,
+        "perhaps_billed_twice_usd": whole.again_pusd / PUSD_PER_USD,
         "expected_cost_usd": whole.expected_pusd / PUSD_PER_USD,
         "worst_case_cost_usd": whole.worst_pusd / PUSD_PER_USD,
         "as_batches": {"rows": whole.batch_rows, "expected_cost_usd": whole.batch_pusd / PUSD_PER_USD},
@@ -136,6 +144,10 @@ def estimate_json(job: JobEstimate) -> dict[str, Any]:
 def _rows_line(job: JobEstimate) -> str:
     whole = job.estimate
     parts = [f"{counted(whole.rows, 'row')} to send"]
+    if job.done:
+        parts.append(f"{counted(job.done, 'row')} done already, for {about_usd(job.spent_pusd)}")
+    if whole.again:
+        parts.append(f"{whole.again:,} of those to send perhaps billed before, {about_usd(whole.again_pusd)} at most")
     if whole.copies:
         parts.append(f"{counted(whole.copies, 'row')} equal to an earlier one, answered with it")
     if job.refused:
@@ -149,6 +161,8 @@ def _limit_lines(job: JobEstimate) -> list[str]:
     if limit is None:
         return []
     told = f"--max-cost {about_usd(limit)}"
+    if taken := job.spent_pusd + whole.again_pusd:
+        told += f", of which {about_usd(taken)} is or may be spent,"
     if whole.fit_expected is None and whole.fit_worst is None:
         return [f"{told} is enough, also in the worst case"]
     worst = whole.rows if whole.fit_worst is None else whole.fit_worst

@@ -62,7 +62,7 @@ async def run_job(begun: Begun) -> int:
     view = view_for("bulk", quiet=arguments.quiet, as_json=arguments.json_progress)
     async with begun.adapter as adapter:
         await check_target(adapter, begun.defaults)
-        fingerprint = await _fingerprint(arguments)
+        fingerprint = await fingerprint_if_file(arguments)
         view.total = fingerprint.rows if fingerprint is not None and arguments.from_line == 1 else None
         files = await asyncio.to_thread(
             open_job, begun.output, identity_of(arguments, fingerprint), Opening(
@@ -76,7 +76,8 @@ async def run_job(begun: Begun) -> int:
         return await run.finished() if is_done else await run.run(adapter)
 
 
-async def _fingerprint(arguments: argparse.Namespace) -> Fingerprint | None:
+async def fingerprint_if_file(arguments: argparse.Namespace) -> Fingerprint | None:
+    """What tells the input from any other; None where it is a pipe."""
     if not await asyncio.to_thread(Path(arguments.input).is_file):
         return None  # reading a pipe would empty it
     return await asyncio.to_thread(fingerprint_of, arguments.input, arguments.format)
@@ -248,4 +249,4 @@ def _named(rows: Mapping[int, str]) -> list[str]:
     return [f"{custom_id} (line {line})" for line, custom_id in sorted(rows.items())]
 
 
-__all__ = ["Begun", "identity_of", "run_job"]
+__all__ = ["Begun", "fingerprint_if_file", "identity_of", "run_job"]
