@@ -88,7 +88,7 @@ async def test_equal_rows_cost_once() -> None:
 
 
 async def test_what_is_done_answers_rows_equal_to_it() -> None:
-    """What equals an answered row costs nothing, what equals a failed one or says `cache: false` does; names are taken."""
+    """What equals an answered row costs nothing; what equals a failed one, or says `cache: false`, does."""
     estimator = await asyncio.to_thread(Estimator, settings(), PriceBook())
     try:
         await estimator.skip([(row(1), True), (row(2, "failed"), False), (row(3, "fresh", cache=False), True)])
