@@ -138,12 +138,12 @@ def test_the_window_forgets_after_a_minute() -> None:
     """Exact to a twelfth of it, and at once after a long silence."""
     window = OutcomeWindow(60.0)
     for moment in range(0, 60, 10):
-        window.add(moment, failed=moment < 30)
+        (window.failed if moment < 30 else window.succeeded)(moment)
     assert window.error_rate(59.9) == 0.5
     assert window.error_rate(75.0) == 0.25
     assert window.error_rate(79.9) == 0.25
     assert window.error_rate(80.0) == 0.0
-    window.add(1e6, failed=True)
+    window.failed(1e6)
     assert (window.successes, window.failures, window.error_rate(1e6)) == (0, 1, 1.0)
 
 
@@ -153,7 +153,7 @@ def test_the_window_counts_what_is_in_it(events: list[tuple[float, bool]]) -> No
     window, now_s, story = OutcomeWindow(60.0), 1000.0, []
     for passed_s, failed in events:
         now_s += passed_s
-        window.add(now_s, failed=failed)
+        (window.failed if failed else window.succeeded)(now_s)
         story.append((now_s, failed))
         for count, kind in ((window.failures, True), (window.successes, False)):
             least = sum(failed is kind and now_s - moment < 55.0 for moment, failed in story)

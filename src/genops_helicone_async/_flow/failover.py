@@ -72,22 +72,22 @@ class Failover:
         at = 0
         try:
             while True:
-                if not self._is_open(targets[at]):
-                    at = await self._open_one(ticket, targets, at, failures)
-                if ticket.failed_pusd:
-                    await self._cover(ticket, targets[at], failures)
+                passage: Passage = "free"
+                if is_late := ticket.failed_pusd > 0 or not self._begin_nowait(ticket, targets[at]):
+                    if not self._is_open(targets[at]):
+                        at = await self._open_one(ticket, targets, at, failures)
+                    if ticket.failed_pusd:
+                        await self._cover(ticket, targets[at], failures)
                 target = targets[at]
                 try:
                     until = ticket.deadline if len(targets) == 1 else self._until(ticket, targets, at, failures)
-                    if not self._take_turn_nowait(ticket, target) and not await self._take_turn(
-                        ticket, targets, at, until, failures
-                    ):
-                        continue
-                    passage = self._circuits.passage(target.endpoint.key)
-                    if passage == "none":
-                        ticket.end_turn()
-                        continue
-                    started = self._began(target)
+                    if is_late:
+                        if not await self._take_turn(ticket, targets, at, until, failures):
+                            continue
+                        if (passage := self._begin(target)) == "none":
+                            ticket.end_turn()
+                            continue
+                    started = self._clock()
                     try:
                         answer = await ask(ticket, target, until)
                     except BaseException as exc:
@@ -161,13 +161,19 @@ class Failover:
         endpoint = target.endpoint
         return self._health.is_closed(endpoint.key) and not self._limits.gate(endpoint.provider).is_paused
 
-    def _take_turn_nowait(self, ticket: Ticket, target: Target) -> bool:
-        """Takes the turn where the target's limits let the call through at once; else False, and nothing is taken."""
+    def _begin_nowait(self, ticket: Ticket, target: Target) -> bool:
+        """Begins an attempt where nothing speaks against the target, and its limits let the call through at once.
+
+        Otherwise False, and nothing is taken.
+        """
         endpoint = target.endpoint
         gate, model, tokens = self._limits.gate(endpoint.provider), endpoint.model, 0.0
+        if gate.is_paused or not self._health.begin_closed(endpoint.key):
+            return False
         if gate.counts_tokens:
             tokens = float(self._estimates.likely_tokens(ticket.request, target))
         if not gate.enter_nowait(model, tokens):
+            self._health.end(endpoint.key)
             return False
         ticket.turn = Turn(gate=gate, model=model, tokens=tokens, number=len(ticket.attempts))
         return True
@@ -210,10 +216,13 @@ class Failover:
         asked = {at, *(failure.candidate for failure in failures)}
         return any(i not in asked and self._is_open(target) for i, target in enumerate(targets))
 
-    def _began(self, target: Target) -> float:
-        """An attempt is about to begin; gives the time."""
-        self._health.begin(target.endpoint.key)
-        return self._clock()
+    def _begin(self, target: Target) -> Passage:
+        """Begins an attempt whose turn has come, if the target's circuit still lets it pass."""
+        key = target.endpoint.key
+        passage = self._circuits.passage(key)
+        if passage != "none":
+            self._health.begin(key)
+        return passage
 
     def _failed(self, ticket: Ticket, target: Target, exc: BaseException, started: float, passage: Passage) -> None:
         """Tells the target's health and limits of an attempt that failed."""
@@ -227,10 +236,11 @@ class Failover:
 
     def _answered(self, ticket: Ticket, target: Target, answer: object, started: float, passage: Passage) -> None:
         """The same of one that was answered; a whole answer tells how long it took, too."""
-        key, duration_s = target.endpoint.key, answer.duration_s if isinstance(answer, Outcome) else None
-        if passage == "free" and duration_s is not None:
-            self._health.end_answered(key, self._clock(), duration_s)
+        key = target.endpoint.key
+        if passage == "free" and isinstance(answer, Outcome):
+            self._health.end_answered(key, self._clock(), answer.duration_s)
         else:
+            duration_s = answer.duration_s if isinstance(answer, Outcome) else None
             self._health.end(key)
             self._circuits.answered(key, started, duration_s, passage)
         if ticket.turn is not None:

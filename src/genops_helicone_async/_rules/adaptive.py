@@ -47,6 +47,7 @@ _LEAST_PER_S = 0.05
 _UNKNOWN_PER_S = 1.0
 """Where the search starts when a call is refused before any was answered."""
 _METER_S = 2.0
+_exp = math.exp
 _BURST_S = 0.02
 
 
@@ -69,6 +70,7 @@ class RateController:
     __slots__ = (
         "_accepted",
         "_accepted_s",
+        "_accepted_since",
         "_configured_per_s",
         "_curve_s",
         "_depth",
@@ -79,8 +81,8 @@ class RateController:
         "_lowered_s",
         "_rate_before_per_s",
         "_refused_at_per_s",
+        "_refused_since",
         "_share",
-        "_since",
         "_told_per_s",
         "_unhelpful_in_row",
         "decreases",
@@ -102,7 +104,7 @@ class RateController:
         self._accepted = 0.0
         self._accepted_s = now_s
         self._share = 0.0
-        self._since = [0, 0]  # accepted and refused since it was lowered last
+        self._accepted_since = self._refused_since = 0  # since it was lowered last
         self._unhelpful_in_row = 0
         self._rate_before_per_s = math.inf
         self._immune_until_s = -math.inf
@@ -127,11 +129,14 @@ class RateController:
 
     def observe_accepted(self, now_s: float, *, is_limited: bool) -> None:
         """A call was let through; `is_limited` says that calls were waiting for this rate when it was sent."""
-        passed_s = max(0.0, now_s - self._accepted_s)
-        self._accepted = self._accepted * math.exp(-passed_s / _METER_S) + 1.0
+        passed_s = now_s - self._accepted_s
+        if passed_s < 0.0:
+            passed_s = 0.0
+        self._accepted = self._accepted * _exp(-passed_s / _METER_S) + 1.0
         self._accepted_s = now_s
-        self._share -= _SHARE_STEP * self._share
-        self._since[0] += 1
+        self._accepted_since += 1
+        if self._share:
+            self._share -= _SHARE_STEP * self._share
         if not is_limited or self.rate_per_s >= self.ceiling_per_s:
             return
         passed_s = min(passed_s, 1.0 + 5.0 / self.rate_per_s)  # a longer gap is not time spent at this rate
@@ -154,7 +159,7 @@ class RateController:
         self._share += _SHARE_STEP * (1.0 - self._share)
         if started_s <= self._lowered_s:
             return False
-        self._since[1] += 1
+        self._refused_since += 1
         if now_s < self._immune_until_s and self._share < _IMMUNE_SHARE:
             return False
         if self._was_no_use(now_s):
@@ -184,7 +189,7 @@ class RateController:
         self._grown_s = 0.0
         self._is_searching = search
         self._lowered_s = now_s
-        self._since = [0, 0]
+        self._accepted_since = self._refused_since = 0
         self.decreases += 1
         return True
 
@@ -212,7 +217,7 @@ class RateController:
 
     def _was_no_use(self, now_s: float) -> bool:
         """Whether this refusal shows that the rate is not to blame: the third in a row after lowering it."""
-        accepted, refused = self._since
+        accepted, refused = self._accepted_since, self._refused_since
         lower = self.rate_per_s <= _UNHELPFUL_RATE * self._refused_at_per_s
         is_had = self._accepted_per_s(now_s) >= _UNHELPFUL_HAD * self.rate_per_s
         if self.decreases and lower and is_had and refused < _UNHELPFUL_SHARE * (accepted + refused):

@@ -33,33 +33,38 @@ class CircuitPolicy(msgspec.Struct, frozen=True, kw_only=True):
 class OutcomeWindow:
     """Successes and failures of the last `window_s`, in a ring of twelve slots: exact to a twelfth of the window."""
 
-    __slots__ = ("_counts", "_epoch", "_slot_s", "failures", "successes")
+    __slots__ = ("_at", "_counts", "_epoch", "_slot_s", "failures")
 
     def __init__(self, window_s: float) -> None:
         self._slot_s = window_s / _SLOTS
         self._counts = [0] * (2 * _SLOTS)
-        self._epoch = 0
-        self.successes = 0
+        self._epoch = self._at = 0
         self.failures = 0
 
-    def add(self, now_s: float, *, failed: bool) -> None:
-        """Counts one outcome in."""
-        epoch = int(now_s / self._slot_s)
-        if epoch > self._epoch:
-            self._move(epoch)
-        self._counts[2 * (self._epoch % _SLOTS) + failed] += 1
-        if failed:
-            self.failures += 1
-        else:
-            self.successes += 1
+    @property
+    def successes(self) -> int:
+        """Those of the whole window, counted when somebody asks."""
+        return sum(self._counts[::2])
+
+    def succeeded(self, now_s: float) -> None:
+        """Counts a success in."""
+        if now_s // self._slot_s > self._epoch:
+            self._move(int(now_s // self._slot_s))
+        self._counts[self._at] += 1
+
+    def failed(self, now_s: float) -> None:
+        """Counts a failure in."""
+        if now_s // self._slot_s > self._epoch:
+            self._move(int(now_s // self._slot_s))
+        self._counts[self._at + 1] += 1
+        self.failures += 1
 
     def error_rate(self, now_s: float) -> float:
         """Share of failures; 0.0 without outcomes."""
         if not self.failures:
             return 0.0
-        epoch = int(now_s / self._slot_s)
-        if epoch > self._epoch:
-            self._move(epoch)
+        if now_s // self._slot_s > self._epoch:
+            self._move(int(now_s // self._slot_s))
         return self.failures / (self.successes + self.failures) if self.failures else 0.0
 
     def _move(self, epoch: int) -> None:
@@ -67,10 +72,9 @@ class OutcomeWindow:
         counts = self._counts
         for slot in range(max(self._epoch, epoch - _SLOTS) + 1, epoch + 1):
             at = 2 * (slot % _SLOTS)
-            self.successes -= counts[at]
             self.failures -= counts[at + 1]
             counts[at] = counts[at + 1] = 0
-        self._epoch = epoch
+        self._epoch, self._at = epoch, 2 * (epoch % _SLOTS)
 
 
 class Circuit:
@@ -150,7 +154,7 @@ class Circuit:
         if not self.is_closed:
             self.observe_opening(started_s)
         self._in_row = 0
-        self.window.add(now_s, failed=False)
+        self.window.succeeded(now_s)
 
     def observe_opening(self, started_s: float) -> None:
         """A call that began at `started_s` is being answered: closes the circuit if it began after it opened."""
@@ -165,7 +169,7 @@ class Circuit:
         """A call that began at `started_s` failed: may open the circuit, or open it again for twice the time."""
         if started_s + _CLOCK_TOLERANCE_S < self._changed_s:
             return
-        self.window.add(now_s, failed=True)
+        self.window.failed(now_s)
         if self._state == "half_open":
             self._open(now_s, min(self._policy.longest_open_s, 2 * self._open_s))
         elif self._state == "closed":

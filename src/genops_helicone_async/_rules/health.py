@@ -131,6 +131,18 @@ class HealthBoard:
         resting = sum(not health.circuit.is_closed for health in list(self._targets.values()))
         return f"HealthBoard({len(self._targets)} targets, {resting} not closed)"
 
+    def begin_closed(self, key: Key) -> bool:
+        """The same as `begin` where calls may go there without a probe; otherwise False, and nothing has begun."""
+        health = self._targets.get(key) or self._of(key)
+        if not health.circuit.is_closed:
+            return False
+        health.in_flight += 1
+        try:
+            self._targets.move_to_end(key)
+        except KeyError:  # another thread has just forgotten it
+            self._targets[key] = health
+        return True
+
     def begin(self, key: Key) -> None:
         """A call to this target starts; `end` follows, however it goes."""
         health = self._of(key)
@@ -193,7 +205,7 @@ class HealthBoard:
 
     def end_answered(self, key: Key, now_s: float, latency_s: float) -> None:
         """`end` and `observe_success` in one look."""
-        health = self._of(key)
+        health = self._targets.get(key) or self._of(key)
         if health.in_flight:
             health.in_flight -= 1
         health.answered(now_s, latency_s)

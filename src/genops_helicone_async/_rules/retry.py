@@ -88,7 +88,8 @@ class RetryQuota:
 
     def succeeded(self, *, after_retry: bool) -> None:
         """Gives back what a success earns."""
-        self.left = min(self.capacity, self.left + (self.cost if after_retry else 1))
+        if self.left < self.capacity:
+            self.left = min(self.capacity, self.left + (self.cost if after_retry else 1))
 
 
 def can_another_cure(error: HeliconeError, *, has_fallback: bool = False) -> bool:

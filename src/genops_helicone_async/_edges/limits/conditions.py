@@ -27,7 +27,8 @@ class Conditions:
     """One provider's limits on one event loop: configured ones, the provider's own, and what is under way."""
 
     __slots__ = (
-        *("_clock", "_has_store", "_is_unlimited", "_requests", "_store_away_until_s", "_tokens"),
+        *("_clock", "_has_store", "_is_unlimited", "_most", "_request_bucket", "_requests", "_store_away_until_s"),
+        *("_token_bucket", "_tokens"),
         *("entered", "found", "has_token_limit", "held_by", "in_flight", "limits", "provider"),
     )
 
@@ -43,8 +44,7 @@ class Conditions:
         self._tokens = TokenLimit(limits, clock, store, f"{provider}:tokens")
         self._has_store = store is not None
         self._store_away_until_s = -math.inf
-        self._is_unlimited = _is_unlimited(limits)
-        self.has_token_limit = self._tokens.is_limited
+        self._resolve(limits)
 
     @property
     def counts_tokens(self) -> bool:
@@ -59,16 +59,16 @@ class Conditions:
 
     def begin_nowait(self, model: str, tokens: float) -> bool:
         """Takes everything for one call if it may go on now; otherwise nothing has changed."""
-        found, limits = self.found, self.limits
+        found = self.found
         if self._is_unlimited and found.is_unlimited:
             self.in_flight = found.in_flight = self.in_flight + 1
             self.entered += 1
             return True
-        if found.is_unlimited and not self._has_store:  # the usual case of limits: only our own, and far from them
-            has_room = limits.max_concurrency is None or self.in_flight < limits.max_concurrency
-            now_s = self._clock()
-            if has_room and self._requests.take_nowait(now_s):
-                if self._tokens.take_nowait(tokens, now_s):
+        if found.is_unlimited and self.in_flight < self._most and not self._has_store:
+            # the usual case of limits: only our own, and far from them
+            now_s, requests, tokens_there = self._clock(), self._request_bucket, self._token_bucket
+            if requests is None or requests.take_if_full_enough(1.0, now_s):
+                if tokens_there is None or tokens_there.take_if_full_enough(tokens, now_s):
                     self.held_by = "nothing"
                     self.in_flight = found.in_flight = self.in_flight + 1
                     self.entered += 1
@@ -138,7 +138,9 @@ class Conditions:
         """A call is over: it had reserved so many tokens and used so many; `unsent`: it never went out."""
         found = self.found
         self.in_flight = found.in_flight = self.in_flight - 1
-        if not unsent and used == reserved:
+        if not unsent and (used == reserved or (found.is_unlimited and not self._has_store)):
+            if used != reserved and self._token_bucket is not None:
+                self._token_bucket.settle(reserved, used, self._clock())
             return
         if not self._is_unlimited:
             self._tokens.settle(reserved, used)
@@ -150,11 +152,18 @@ class Conditions:
     def configure(self, limits: RateLimits) -> None:
         """Other limits from now on."""
         self.limits = limits
-        self._is_unlimited = _is_unlimited(limits)
         self._requests.configure(limits)
         self._tokens.configure(limits)
-        self.has_token_limit = self._tokens.is_limited
+        self._resolve(limits)
         self.found.configure(limits)
+
+    def _resolve(self, limits: RateLimits) -> None:
+        """What each call asks for, worked out once."""
+        requests, tokens = self._requests.bucket, self._tokens.bucket
+        self._request_bucket, self._token_bucket = requests, tokens
+        self._most = math.inf if limits.max_concurrency is None else limits.max_concurrency
+        self._is_unlimited = requests is None and tokens is None and limits.max_concurrency is None
+        self.has_token_limit = tokens is not None
 
     def told(self) -> list[str]:
         """The limits in words."""
@@ -166,10 +175,6 @@ class Conditions:
             *([f"it asked for a pause of {paused_s:.1f} s more"] if paused_s else []),
             f"{self.in_flight} are on their way",
         ]
-
-
-def _is_unlimited(limits: RateLimits) -> bool:
-    return limits.requests_per_minute is None and limits.tokens_per_minute is None and limits.max_concurrency is None
 
 
 __all__ = ["Conditions", "HeldBy"]

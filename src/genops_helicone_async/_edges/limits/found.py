@@ -50,8 +50,8 @@ class FoundLimits:
     """One provider's own limits, as far as they are known. Times are seconds on the event loop's clock."""
 
     __slots__ = (
-        *("_accepted", "_controller", "_is_adaptive", "_limits", "_looked_s", "_pace", "_paused_until_s", "_pressed_s"),
-        *("_refused", "_rounds", "_sent_s", "_settled_s", "_told", "in_flight", "is_unlimited", "throttled"),
+        *("_accepted", "_controller", "_is_adaptive", "_limits", "_pace", "_paused_until_s", "_pressed_s", "_refused"),
+        *("_rounds", "_sent_s", "_settled_s", "_told", "in_flight", "is_unlimited", "look_s", "throttled"),
     )
 
     def __init__(self, limits: RateLimits, now_s: float) -> None:
@@ -66,7 +66,7 @@ class FoundLimits:
         self.in_flight = 0
         self._pace: Bucket | None = None
         self._told: dict[str, ToldLimits] = {}
-        self._paused_until_s = self._looked_s = -math.inf
+        self._paused_until_s = self.look_s = -math.inf
         self.throttled = 0
         self.is_unlimited = True
 
@@ -117,9 +117,9 @@ class FoundLimits:
 
     def heard(self, model: str, headers: Mapping[str, str], now_s: float, *, alone: bool) -> None:
         """Looks at a reply's headers, twenty times a second at most; `alone`: no other call was under way."""
-        if now_s - self._looked_s < _LOOK_EVERY_S or not self._is_adaptive:
+        if now_s < self.look_s or not self._is_adaptive:
             return
-        self._looked_s = now_s
+        self.look_s = now_s + _LOOK_EVERY_S
         observed = rate_limits_of(headers, time.time())
         if not observed:
             return

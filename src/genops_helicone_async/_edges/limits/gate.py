@@ -93,8 +93,10 @@ class Gate:
     def enter_nowait(self, model: str, tokens: float) -> bool:
         """Lets a call through where it need not wait; otherwise False, and nothing has changed: then `enter`."""
         slots = self._slots  # without a server nobody waits
-        if self._server is None and slots.has_free and self._conditions.begin_nowait(model, tokens):
-            return slots.take_nowait()
+        if self._server is None and slots.take_nowait():
+            if self._conditions.begin_nowait(model, tokens):
+                return True
+            slots.release()
         return False
 
     async def enter(
@@ -140,8 +142,9 @@ class Gate:
 
     def heard(self, model: str, headers: Mapping[str, str]) -> None:
         """Looks at a reply's headers for limits of the provider's own."""
-        conditions = self._conditions
-        conditions.found.heard(model, headers, self._clock(), alone=conditions.in_flight <= 1)
+        conditions, now_s = self._conditions, self._clock()
+        if now_s >= conditions.found.look_s:
+            conditions.found.heard(model, headers, now_s, alone=conditions.in_flight <= 1)
 
     def configure(self, limits: RateLimits) -> None:
         """Other limits from now on; who waits keeps its place."""

@@ -21,20 +21,20 @@ class RequestLimit:
     away.
     """
 
-    __slots__ = ("_bucket", "_clock", "_name", "_shared", "_store")
+    __slots__ = ("_clock", "_name", "_shared", "_store", "bucket")
 
     def __init__(self, limits: RateLimits, clock: Callable[[], float], store: Store | None, name: str) -> None:
         self._clock = clock
         self._store = store
         self._name = name
-        self._bucket: Bucket | None = None
+        self.bucket: Bucket | None = None
         self._shared: SharedRate | None = None
         self.configure(limits)
 
     @property
     def is_ready(self) -> bool:
         """Whether a request may go now, as far as this process decides."""
-        return self._bucket is None or self._bucket.ready_in_s(1.0, self._clock()) == 0.0
+        return self.bucket is None or self.bucket.ready_in_s(1.0, self._clock()) == 0.0
 
     @property
     def is_here(self) -> bool:
@@ -51,27 +51,23 @@ class RequestLimit:
 
     async def until_ready(self) -> None:
         """Waits until a request may go here; it is for whoever is first then."""
-        bucket = self._bucket
+        bucket = self.bucket
         if bucket is not None:
             limiter = AsyncLimiter(bucket.capacity, bucket.capacity / bucket.rate_per_s)
             _take_now(limiter, bucket.capacity - max(0.0, bucket.level(self._clock())))
             await limiter.acquire()
 
-    def take_nowait(self, now_s: float) -> bool:
-        """Takes what a request needs if it is there without asking the store; False may still mean that it is."""
-        return self._bucket is None or (self._shared is None and self._bucket.take_if_full_enough(1.0, now_s))
-
     def take(self) -> None:
         """Takes what a request needs; only where `is_ready`."""
-        if self._bucket is not None:
-            self._bucket.take(1.0, self._clock())
+        if self.bucket is not None:
+            self.bucket.take(1.0, self._clock())
         if self._shared is not None:
             self._shared.take(1.0)
 
     def give_back(self) -> None:
         """A request did not go out after all."""
-        if self._bucket is not None:
-            self._bucket.refund(1.0, self._clock())
+        if self.bucket is not None:
+            self.bucket.refund(1.0, self._clock())
         if self._shared is not None:
             self._shared.give_back(1.0)
 
@@ -79,13 +75,13 @@ class RequestLimit:
         """Another limit from now on; what had gone out before counts against it."""
         self._shared = None
         if limits.requests_per_minute is None:
-            self._bucket = None
+            self.bucket = None
             return
         rate_per_s, now_s = limits.requests_per_s, self._clock()
-        if self._bucket is None:
-            self._bucket = Bucket(limits.burst, rate_per_s, now_s)
+        if self.bucket is None:
+            self.bucket = Bucket(limits.burst, rate_per_s, now_s)
         else:
-            self._bucket.set_limit(limits.burst, rate_per_s, now_s)
+            self.bucket.set_limit(limits.burst, rate_per_s, now_s)
         if self._store is not None:
             self._shared = SharedRate(self._store, self._name, limits.burst, rate_per_s, self._clock)
 

@@ -12,24 +12,19 @@ from .shared import SharedRate, Store
 class TokenLimit:
     """One provider's tokens on this event loop, or, with a store, its slice of what all processes may use."""
 
-    __slots__ = ("_bucket", "_clock", "_name", "_shared", "_store")
+    __slots__ = ("_clock", "_name", "_shared", "_store", "bucket")
 
     def __init__(self, limits: RateLimits, clock: Callable[[], float], store: Store | None, name: str) -> None:
         self._clock = clock
         self._store = store
         self._name = name
-        self._bucket: Bucket | None = None
+        self.bucket: Bucket | None = None
         self._shared: SharedRate | None = None
         self.configure(limits)
 
-    @property
-    def is_limited(self) -> bool:
-        """Whether there is a limit."""
-        return self._bucket is not None
-
     def wait_s(self, tokens: float, now_s: float) -> float:
         """Seconds until so many are there; 0.0 now. A shared limit has to be asked by `fetch` as well."""
-        return 0.0 if self._bucket is None else self._bucket.ready_in_s(tokens, now_s)
+        return 0.0 if self.bucket is None else self.bucket.ready_in_s(tokens, now_s)
 
     def is_here(self, tokens: float) -> bool:
         """Whether the store need not be asked."""
@@ -43,21 +38,17 @@ class TokenLimit:
         """
         return 0.0 if self._shared is None else await self._shared.reserve(tokens)
 
-    def take_nowait(self, tokens: float, now_s: float) -> bool:
-        """Reserves so many if they are there without asking the store; False may still mean that they are."""
-        return self._bucket is None or (self._shared is None and self._bucket.take_if_full_enough(tokens, now_s))
-
     def take(self, tokens: float, now_s: float) -> None:
         """Reserves what is there."""
-        if self._bucket is not None:
-            self._bucket.take(tokens, now_s)
+        if self.bucket is not None:
+            self.bucket.take(tokens, now_s)
             if self._shared is not None:
                 self._shared.take(tokens)
 
     def settle(self, reserved: float, used: float) -> None:
         """What was reserved turned out to be `used`."""
-        if self._bucket is not None:
-            self._bucket.settle(reserved, used, self._clock())
+        if self.bucket is not None:
+            self.bucket.settle(reserved, used, self._clock())
             if self._shared is not None:
                 self._shared.give_back(reserved - used)
 
@@ -66,12 +57,12 @@ class TokenLimit:
         rate_per_s, now_s = limits.tokens_per_s, self._clock()
         self._shared = None
         if rate_per_s is None:
-            self._bucket = None
+            self.bucket = None
             return
-        if self._bucket is None:
-            self._bucket = Bucket(limits.token_burst, rate_per_s, now_s)
+        if self.bucket is None:
+            self.bucket = Bucket(limits.token_burst, rate_per_s, now_s)
         else:
-            self._bucket.set_limit(limits.token_burst, rate_per_s, now_s)
+            self.bucket.set_limit(limits.token_burst, rate_per_s, now_s)
         if self._store is not None:
             self._shared = SharedRate(self._store, self._name, limits.token_burst, rate_per_s, self._clock)
 
