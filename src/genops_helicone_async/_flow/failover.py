@@ -167,16 +167,16 @@ class Failover:
         Otherwise False, and nothing is taken.
         """
         endpoint = target.endpoint
-        gate, model, tokens = self._limits.gate(endpoint.provider), endpoint.model, 0.0
-        if gate.is_paused or not self._health.begin_closed(endpoint.key):
+        if not self._health.begin_closed(endpoint.key):
             return False
+        gate, model, tokens = self._limits.gate(endpoint.provider), endpoint.model, 0.0
         if gate.counts_tokens:
             tokens = float(self._estimates.likely_tokens(ticket.request, target))
-        if not gate.enter_nowait(model, tokens):
-            self._health.end(endpoint.key)
-            return False
-        ticket.turn = Turn(gate=gate, model=model, tokens=tokens, number=len(ticket.attempts))
-        return True
+        if gate.enter_nowait(model, tokens):  # never where the provider has asked for a pause
+            ticket.turn = Turn(gate=gate, model=model, tokens=tokens, number=len(ticket.attempts))
+            return True
+        self._health.end(endpoint.key)
+        return False
 
     async def _take_turn(
         self, ticket: Ticket, targets: list[Target], at: int, until: float, failures: list[Failure]

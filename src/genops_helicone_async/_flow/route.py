@@ -80,7 +80,10 @@ class RoutingBoard(msgspec.Struct, frozen=True, kw_only=True):
 class Router:
     """Orders the targets of calls on one event loop. `clock` is that loop's, `random` gives numbers from 0 up to 1."""
 
-    __slots__ = ("_board", "_candidates", "_clock", "_estimates", "_known", "_random", "_remembered", "_settings")
+    __slots__ = (
+        *("_board", "_candidates", "_clock", "_estimates", "_known", "_only", "_random", "_remembered"),
+        "_settings",
+    )
 
     def __init__(
         self,
@@ -99,6 +102,7 @@ class Router:
         self._random = random
         self._known = frozenset({*PROVIDERS, *settings.provider_urls})
         self._remembered: dict[tuple[object, ...], tuple[list[Target], RoutingDecision]] = {}
+        self._only: dict[int, tuple[list[Target], RoutingDecision]] = {}
 
     async def route(self, ticket: Ticket, targets: list[Target]) -> list[Target]:
         """The targets in the order they are to be asked; the decision and its reasons go on the ticket.
@@ -116,10 +120,11 @@ class Router:
     def route_nowait(self, ticket: Ticket, targets: list[Target]) -> list[Target] | None:
         """The same, unless a function of the caller's decides: then None, and nothing is done."""
         request = ticket.request
-        strategy = request.routing_strategy or ("weighted" if request.provider_preferences else "failover")
         if len(targets) == 1 and request.routing_strategy is None:
-            ticket.routing = self._usual("failover", targets, only=True)
+            known = self._only.get(id(targets[0]))  # which keeps the target alive, so that the id is its own
+            ticket.routing = known[1] if known is not None else self._usual("failover", targets, only=True)
             return targets
+        strategy = request.routing_strategy or ("weighted" if request.provider_preferences else "failover")
         if strategy in _BY_PLACE and request.fallback_strategy is None and self._all_closed(targets):
             start = next(self._board.turns) % len(targets) if strategy == "round_robin" else 0
             turned = [*targets[start:], *targets[:start]] if start else targets
@@ -210,8 +215,9 @@ class Router:
 
     def _usual(self, strategy: str, ordered: list[Target], *, only: bool = False) -> RoutingDecision:
         """The decision for this order, made once: it is the same for each call to the same targets."""
-        key = (strategy, only, *map(id, ordered))
-        known = self._remembered.get(key)
+        remembered: dict[Any, tuple[list[Target], RoutingDecision]] = self._only if only else self._remembered
+        key = id(ordered[0]) if only else (strategy, *map(id, ordered))
+        known = remembered.get(key)
         if known is not None:  # which keeps the targets alive, so that the ids are theirs
             return known[1]
         why = [(0.0, "the only candidate")]
@@ -222,9 +228,9 @@ class Router:
             ]
             why = [(place.score, place.reason) for place in rank(strategy, options)]
         decision = _decision(strategy, ordered, why)
-        if len(self._remembered) >= _MOST_REMEMBERED:
-            self._remembered.clear()
-        self._remembered[key] = (list(ordered), decision)
+        if len(remembered) >= _MOST_REMEMBERED:
+            remembered.clear()
+        remembered[key] = (list(ordered), decision)
         return decision
 
 

@@ -77,12 +77,18 @@ class Line(asyncio.Protocol):
         return answer
 
     def rest(self) -> bool:
-        """Nothing is asked any more; gives whether nothing more has begun to arrive either."""
-        parser = self._parser
+        """Nothing is asked any more; gives whether the line may be used again, as far as the other side lets it.
+
+        Not where it said so or sent more than was asked for, nor where the reply came before the request was out,
+        which nobody may be reading any more.
+        """
+        parser, transport = self._parser, self.transport
         self._parser = self._answer = self._content = self.on_whole = None
+        if self.is_last or parser is None or transport.is_closing() or transport.get_write_buffer_size():
+            return False
         try:
-            return parser is not None and parser.feed_eof() is None
-        except Exception:  # noqa: BLE001  what it had begun makes no sense
+            return parser.feed_eof() is None  # else something has begun behind the end of the reply
+        except Exception:  # noqa: BLE001  and makes no sense
             return False
 
     def drop(self) -> None:
@@ -211,9 +217,8 @@ class Lines:
 
     def give_back(self, line: Line) -> None:
         """A whole reply is here: its line may be used again, unless the other side or what it sent forbids it."""
-        transport = line.transport
-        if not line.rest() or line.is_last or transport.is_closing() or transport.get_write_buffer_size():
-            line.drop()  # with bytes left to write the reply came before the request was out, and nobody may read it
+        if not line.rest():
+            line.drop()
             return
         idle = self._idle.get(line.site)
         if idle is None:

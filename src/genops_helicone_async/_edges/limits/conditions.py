@@ -138,8 +138,10 @@ class Conditions:
         """A call is over: it had reserved so many tokens and used so many; `unsent`: it never went out."""
         found = self.found
         self.in_flight = found.in_flight = self.in_flight - 1
-        if not unsent and (used == reserved or (found.is_unlimited and not self._has_store)):
-            if used != reserved and self._token_bucket is not None:
+        if used == reserved and not unsent:
+            return
+        if found.is_unlimited and not (unsent or self._has_store):
+            if self._token_bucket is not None:
                 self._token_bucket.settle(reserved, used, self._clock())
             return
         if not self._is_unlimited:
