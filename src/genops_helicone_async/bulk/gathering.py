@@ -1,8 +1,9 @@
-"""Changes of a journal while they gather, and when there are enough of them to be written. For one event loop."""
+"""Changes of a journal while they gather, and when they are written. For one event loop."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from .journal_group import Group
 from .ports import Outcome
@@ -10,81 +11,90 @@ from .ports import Outcome
 GROUP_EVERY_S = 0.02
 """The longest a change waits for others to be written with it."""
 _MANY = 256
-_PARTS = 4
 _FULL_BYTES = 4 * 1024 * 1024
 
 
 class Gathering:
-    """The group that is being filled.
+    """The group that is being filled. `write` begins to write one; `written` is to be called when that has ended.
 
-    With a `window`, that many rows may be out at once whose answers are not written. A quarter of it is enough for a
-    group: while those are written, there is something to do with the others.
+    With a `window`, that many rows may be out at once whose answers are not written. Half of it is enough for a group:
+    while those are written, there is something to do with the others. It begins within `record`, not in the loop's
+    next turn: a turn in which a hundred answers are read takes as long as the journal may wait altogether.
     """
 
-    __slots__ = ("_enough", "_many", "_room", "_some", "group", "is_over")
+    __slots__ = ("_group", "_is_writing", "_many", "_next", "_over", "_room", "_write", "has_more", "is_over")
 
-    def __init__(self, window: int | None) -> None:
-        self.group = Group()
+    def __init__(self, window: int | None, write: Callable[[Group], None], has_more: Callable[[], bool]) -> None:
+        self._group = Group()
+        self._write = write
+        self.has_more = has_more
         self.is_over = False
-        self._many = _MANY if window is None else max(1, window // _PARTS)
-        self._enough: asyncio.Future[None] | None = None
-        self._some = asyncio.Event()
+        self._many = _MANY if window is None else max(1, window // 2)
+        self._is_writing = False
+        self._next: asyncio.Handle | None = None
+        self._over: asyncio.Future[None] | None = None
         self._room = asyncio.Event()
         self._room.set()
 
     def add(self) -> Group:
         """The group, to which something is added now."""
-        self._some.set()
-        return self.group
+        if self._next is None and not self._is_writing:
+            self._next = asyncio.get_running_loop().call_soon(self._begin)
+        return self._group
 
     def record(self, outcome: Outcome) -> None:
         """Adds an outcome."""
         group = self.add()
         group.outcomes.append(outcome)
-        if len(group.outcomes) == self._many:
-            _wake(self._enough)
         group.size += len(outcome.data)
         if group.size > _FULL_BYTES:
             self._room.clear()
+        if len(group.outcomes) >= self._many and not self._is_writing:
+            self._begin()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is more than is good for memory."""
+        return not self._room.is_set()
 
     async def room(self) -> None:
-        """Waits while there is more than is good for memory."""
+        """Waits while it is full."""
         await self._room.wait()
 
     def written(self) -> None:
-        """What was taken last is written, or never will be."""
+        """The group that was given last is written."""
+        self._is_writing = False
         self._room.set()
+        if self.is_over or len(self._group.outcomes) >= self._many:
+            self._begin()
+        else:
+            self._next = asyncio.get_running_loop().call_later(GROUP_EVERY_S, self._begin)
 
-    def end(self) -> None:
-        """Nothing will be added that others should wait for."""
+    def fail(self) -> Group:
+        """Nothing can be written any more; gives what will not be."""
+        self._room.set()
+        if self._over is not None and not self._over.done():
+            self._over.set_result(None)
+        return self._group
+
+    async def end(self) -> None:
+        """Returns when all is written; nothing more will be added."""
         self.is_over = True
-        self._some.set()
-        _wake(self._enough)
+        self._over = asyncio.get_running_loop().create_future()
+        if not self._is_writing:
+            self._begin()
+        await self._over
 
-    async def some(self) -> None:
-        """Returns when something was added, or it is over."""
-        self._some.clear()
-        await self._some.wait()
-
-    def take(self) -> Group:
-        """What has gathered; another group begins."""
-        group, self.group = self.group, Group()
-        return group
-
-    async def pause(self) -> None:
-        """Lets changes gather, for as long as they may wait or until there are enough."""
-        if self.is_over or len(self.group.outcomes) >= self._many:
-            return
-        loop = asyncio.get_running_loop()
-        self._enough = enough = loop.create_future()
-        timer = loop.call_later(GROUP_EVERY_S, _wake, enough)
-        await enough
-        timer.cancel()
-
-
-def _wake(waiting: asyncio.Future[None] | None) -> None:
-    if waiting is not None and not waiting.done():
-        waiting.set_result(None)
+    def _begin(self) -> None:
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+        if self._group or self.has_more():
+            group, self._group = self._group, Group()
+            self._is_writing = True
+            self._write(group)
+        elif self._over is not None and not self._over.done():
+            self._over.set_result(None)
 
 
 __all__ = ["GROUP_EVERY_S", "Gathering"]

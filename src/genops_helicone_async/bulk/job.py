@@ -168,7 +168,8 @@ class BulkJob:
             async with self._executor.outcomes(self._rows()) as outcomes:
                 async for outcome in outcomes:
                     self._took(outcome)
-                    await self.journal.room()
+                    if self.journal.is_full:
+                        await self.journal.room()
             if self._failure is not None:
                 raise self._failure
         finally:

@@ -27,6 +27,8 @@ from .rewriting import lines_are_sorted, sort_lines
 from .rows import BadLine, Row
 
 T = TypeVar("T")
+Committed = tuple[Finished, list[Any], list[Any]]
+"""What a group brought forth, what became of offers, and what changes gave."""
 
 
 class Journal:
@@ -36,8 +38,7 @@ class Journal:
     """
 
     __slots__ = (
-        "_files", "_gathering", "_listener", "_loop", "_order", "_rows", "_thread", "_work", "failure", "tally",
-        "waiting",
+        "_files", "_gathering", "_listener", "_loop", "_order", "_rows", "_thread", "failure", "tally", "waiting",
     )  # fmt: skip
 
     def __init__(self, files: JobFiles, *, is_ordered: bool = False, is_deduped: bool = True) -> None:
@@ -50,8 +51,7 @@ class Journal:
         self._rows.is_same_input = files.recovered.is_same_input
         self._rows.names_again = files.window is not None
         self._order = OutputOrder(self._held, is_ordered=is_ordered)
-        self._gathering = Gathering(files.window)
-        self._work: asyncio.Task[None] | None = None
+        self._gathering = Gathering(files.window, self._write_group, lambda: self._order.has_more)
         self._thread = ThreadPoolExecutor(1, "bulk-journal")
         self.failure: Exception | None = None
         self.waiting = 0
@@ -81,7 +81,6 @@ class Journal:
         """Begins to write."""
         self._listener = listener
         self._loop = asyncio.get_running_loop()
-        self._work = self._loop.create_task(self._write_all(), name="bulk-journal")
 
     async def take(self, offered: Sequence[Row | BadLine]) -> Taken:
         """Marks rows as taken, in the order of their lines; returns when that is safe on disk.
@@ -102,8 +101,13 @@ class Journal:
             raise self.failure
         self._gathering.record(outcome)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether more is recorded than written: an output that is slow must not fill memory."""
+        return self._gathering.is_full
+
     async def room(self) -> None:
-        """Waits while more is recorded than written: an output that is slow must not fill memory."""
+        """Waits while it is full."""
         await self._gathering.room()
 
     def give_back(self, lines: Sequence[int]) -> None:
@@ -134,9 +138,7 @@ class Journal:
         """
         try:
             if self.failure is None:
-                self._gathering.end()
-            if self._work is not None:
-                await self._work
+                await self._gathering.end()
         finally:
             end = partial(self._close_files, is_finished=is_finished and self.failure is None, is_sorted=is_sorted)
             await asyncio.get_running_loop().run_in_executor(self._thread, end)
@@ -154,24 +156,22 @@ class Journal:
             raise self.failure
         return self._gathering.add()
 
-    async def _write_all(self) -> None:
-        gathering, order = self._gathering, self._order
-        while gathering.group or order.has_more or not gathering.is_over:
-            if not gathering.group and not order.has_more:
-                await gathering.some()
-                continue
-            group = gathering.take()
-            group.tally = self.tally.snapshot() if group.outcomes else None
-            try:
-                finished, taken, results = await self._loop.run_in_executor(self._thread, self._commit, group)
-            except Exception as exc:  # noqa: BLE001  the root of a task: whoever waits is told
-                self._fail(exc, group)
-                return
-            self._tell(group, finished, taken, results)
-            await gathering.pause()
+    def _write_group(self, group: Group) -> None:
+        group.tally = self.tally.snapshot() if group.outcomes else None
+        self._thread.submit(self._committed, group)
+
+    def _ended(self, group: Group, result: Committed | Exception) -> None:
+        """A group is written, or will never be."""
+        try:
+            if isinstance(result, Exception):
+                raise result
+            self._tell(group, *result)
+        except Exception as exc:  # noqa: BLE001  the root of a callback: whoever waits is told
+            self._fail(exc, group)
+        else:
+            self._gathering.written()
 
     def _tell(self, group: Group, finished: Finished, taken: list[Any], results: list[Any]) -> None:
-        self._gathering.written()
         for outcome in finished.copies:
             self.tally.add_outcome(outcome)
         self.tally.unsent += finished.unsent - sum(outcome.kind == "unsent" for outcome in group.outcomes)
@@ -191,8 +191,7 @@ class Journal:
 
     def _fail(self, exc: Exception, group: Group) -> None:
         self.failure = _as_os_error(exc)
-        self._gathering.written()
-        for waiting in (group, self._gathering.group):
+        for waiting in (group, self._gathering.fail()):
             for _, future in (*waiting.offers, *waiting.changes):
                 if not future.done():
                     future.set_exception(self.failure)
@@ -201,7 +200,15 @@ class Journal:
 
     # What follows runs on the journal's thread.
 
-    def _commit(self, group: Group) -> tuple[Finished, list[Any], list[Any]]:
+    def _committed(self, group: Group) -> None:
+        result: Committed | Exception
+        try:
+            result = self._commit(group)
+        except Exception as exc:  # noqa: BLE001  it is told on the event loop
+            result = exc
+        self._loop.call_soon_threadsafe(self._ended, group, result)
+
+    def _commit(self, group: Group) -> Committed:
         sql, finished = self._files.journal, Finished()
         sql.execute("BEGIN IMMEDIATE")
         try:

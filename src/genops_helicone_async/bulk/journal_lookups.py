@@ -47,7 +47,8 @@ class Lookups:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._sql = connection
         connection.execute("ATTACH '' AS seen")
-        connection.execute("PRAGMA seen.journal_mode=MEMORY")
+        # What is undone of it is never read again: only what ends the job undoes anything but an executor's own tables.
+        connection.execute("PRAGMA seen.journal_mode=OFF")
         connection.execute("PRAGMA seen.synchronous=OFF")
         connection.execute(f"PRAGMA seen.cache_size=-{_CACHE_KIB}")
         connection.executescript(f"BEGIN;{_SCHEMA}COMMIT;")

@@ -14,7 +14,7 @@ from .rows import Row
 Kind = Literal["answered", "failed", "unsent"]
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What came of a row. `data` is its line of the output, without a line break; it pickles.
 
     `unsent` rows were given back: nothing of them is billed, nothing is written, and a resumed job does them. `error`
