@@ -11,7 +11,7 @@ import pytest
 from genops_helicone_async import GenOpsHeliconeAsyncAdapter
 from genops_helicone_async.bulk import Identity, Journal, LiveRows, Opening, Outcome, Row, RowReader, open_job
 from genops_helicone_async.bulk.journal_group import Listener
-from genops_helicone_async.bulk.spending import JobSpending, forget_ended
+from genops_helicone_async.bulk.spending import JobSpending, lost_tries
 from genops_helicone_async.chat_request import ChatRequest
 from genops_helicone_async.testing import Fault, SandboxGateway
 
@@ -38,14 +38,16 @@ async def worst_case(request: ChatRequest) -> int:
 
 
 @asynccontextmanager
-async def run_of(output: Path) -> AsyncIterator[tuple[Journal, JobSpending]]:
+async def run_of(output: Path, *, is_expecting: bool = False) -> AsyncIterator[tuple[Journal, JobSpending]]:
     """A run of a job, with its journal and limit."""
     files = await asyncio.to_thread(
         open_job, output, Identity(digest="d", size=1), Opening(window=8, retry_failed=True)
     )
     journal = Journal(files)
-    await asyncio.to_thread(forget_ended, files.journal)
+    tries = await asyncio.to_thread(lost_tries, files.journal)
     spending = JobSpending(journal, 100, worst_case)
+    if is_expecting:
+        await spending.expect([row_of(provider="groq")] * len(files.recovered.in_doubt), tries)
     journal.start(Listener(settled=abs, promoted=list, copied=list, failed=print))
     yield journal, spending
     await journal.close()
@@ -104,7 +106,8 @@ async def test_a_reply_lost_before_the_last_try_is_told() -> None:
     assert spent_pusd > sum(round(attempt.cost * 10**12) for attempt in outcome.attempts) > 0
 
 
-async def test_tries_that_were_lost_before_a_kill_count(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_expecting", [False, True])
+async def test_tries_that_were_lost_before_a_kill_count(tmp_path: Path, *, is_expecting: bool) -> None:
     """The try under way at a kill and those that were noted before it take room of the limit, each once."""
     output, row = tmp_path / "out.jsonl", row_of(provider="groq")
     async with run_of(output) as (journal, spending):
@@ -112,12 +115,14 @@ async def test_tries_that_were_lost_before_a_kill_count(tmp_path: Path) -> None:
         await spending.before_repeat(row)
         await spending.before_repeat(row)
     for doubt_pusd in (3 * WORST_PUSD, 4 * WORST_PUSD):
-        async with run_of(output) as (journal, spending):
+        async with run_of(output, is_expecting=is_expecting) as (journal, spending):
+            left_pusd = 100 - (doubt_pusd if is_expecting else journal.recovered.doubt_pusd)
+            assert spending.left_pusd == left_pusd
             taken = await journal.take([row])
             await spending.before_again(taken.again)
             assert (spending.spent_pusd, spending.left_pusd) == (doubt_pusd, 100 - doubt_pusd)
-            refusal = spending.tracker.hold(101 - doubt_pusd, enforce=True)
-            assert refusal is not None
+            assert spending.tracker.hold(101 - doubt_pusd, enforce=True) is not None
+            assert spending.tracker.hold(100 - doubt_pusd, enforce=True) is None
     async with run_of(output) as (_, spending):
         assert spending.spent_pusd == 4 * WORST_PUSD
 

@@ -76,6 +76,32 @@ def test_rows_in_doubt_take_room_of_the_limit(sandbox: SandboxGateway, capsys: p
     assert 0 < doubt_pusd <= limit_pusd - told["cost_pusd"] < doubt_pusd + 6_000_000  # less than one more row may need
 
 
+def test_rows_in_doubt_take_room_before_earlier_rows_are_sent(
+    sandbox: SandboxGateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Failed rows at the beginning that are sent again do not spend what rows in doubt, far behind, may have cost."""
+    sandbox.faults.add(Fault(kind="status", provider="groq", status=400, times=40))
+    sandbox.faults.add(Fault(kind="hang", provider="groq", model="llama-3.3-70b-versatile"))
+    rows = numbered(1200, max_tokens=50)
+    for row in rows[1100:]:
+        row["model"] = "llama-3.3-70b-versatile"
+    write(rows)
+    child = child_of("--max-in-flight", "8")
+    wait_for(sandbox, 1108, child)
+    child.kill()
+    child.communicate()
+    sandbox.faults.clear()
+    limit_pusd = pico() + 450_000_000  # what rows in doubt may have cost (394 M), and 15 of the 40 that failed
+    capsys.readouterr()
+    assert main([*JOB, "--json", "--retry-failed", "--max-cost", str(limit_pusd / 10**12)]) == 1
+    first = json.loads(capsys.readouterr().out)
+    assert main([*JOB, "--json", "--retry-failed", "--max-cost", "1"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    doubt_pusd = round(told["perhaps_billed_twice"]["most_cost_usd"] * 10**12)
+    assert (told["perhaps_billed_twice"]["rows"], told["rows"]["ok"]) == (8, 1200)
+    assert limit_pusd - 10_000_000 < first["cost_pusd"] + doubt_pusd <= limit_pusd
+
+
 def test_held_lines_outlive_a_kill(sandbox: SandboxGateway) -> None:
     """In an ordered job, answers that wait for a slow row are not paid twice after a kill."""
     sandbox.faults.add(Fault(kind="hang", provider="openai"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from sqlite3 import Connection
 
@@ -24,10 +24,11 @@ class JobSpending:
     """A tracker around a run's calls, whose budget is what the job's limit leaves; without a limit it only counts.
 
     `worst_case` tells the most that one try of a request may cost, in pico-dollars: so much of the limit is taken by
-    each try of a row that is sent again, for nobody knows whether it was billed before.
+    each try of a row that is sent again, for nobody knows whether it was billed before. Where these rows are known
+    before anything is sent, they are expected: what they may have cost pays for nothing that comes before them.
     """
 
-    __slots__ = ("_journal", "_limit_pusd", "_worst_case", "tracker")
+    __slots__ = ("_expected", "_journal", "_limit_pusd", "_worst_case", "tracker")
 
     def __init__(
         self, journal: Journal, limit_pusd: int | None, worst_case: Callable[[ChatRequest], Awaitable[int]]
@@ -35,14 +36,16 @@ class JobSpending:
         self._journal = journal
         self._worst_case = worst_case
         self._limit_pusd = limit_pusd
+        self._expected: dict[int, int] = {}
         budget = None if limit_pusd is None else max(0, limit_pusd - self.spent_pusd) / PUSD_PER_USD
         self.tracker = CostTracker("bulk", budget=budget)
 
     @property
     def spent_pusd(self) -> int:
-        """What all runs have spent so far, what is in doubt included."""
+        """What all runs have spent so far, what is in doubt or expected to be included."""
         tally = self._journal.tally
-        return tally.cost_pusd + tally.in_doubt_pusd + self._journal.recovered.doubt_pusd
+        known_pusd = tally.cost_pusd + tally.in_doubt_pusd + self._journal.recovered.doubt_pusd
+        return known_pusd + sum(self._expected.values())
 
     @property
     def left_pusd(self) -> int | None:
@@ -52,6 +55,13 @@ class JobSpending:
     async def before_repeat(self, row: Row) -> None:
         """Notes safely, before a row is tried once more, that the try before may be billed."""
         await self._journal.write(partial(_add_try, row.line))
+
+    async def expect(self, rows: list[Row], tries: Mapping[int, int]) -> None:
+        """Sets aside what rows may have cost that will be sent again, by line with the tries that were lost before."""
+        for row in rows:
+            amount_pusd = await self._worst_case(row.request) * (1 + tries.get(row.line, 0))
+            self._expected[row.line] = amount_pusd
+            self.tracker.hold(amount_pusd, enforce=False)
 
     async def before_again(
         self, rows: list[Row], also: Callable[[list[Row], Connection], None] = lambda rows, connection: None
@@ -70,15 +80,17 @@ class JobSpending:
 
         amount_pusd = await self._journal.write(change)
         self._journal.recovered.doubt_pusd += amount_pusd
-        self.tracker.hold(amount_pusd, enforce=False)
+        held_pusd = sum(self._expected.pop(row.line, 0) for row in rows)
+        self.tracker.hold(amount_pusd - held_pusd, enforce=False)
 
 
-def forget_ended(connection: Connection) -> None:
-    """Forgets tries of rows that have their outcome, and with it these: only rows in doubt are left."""
+def lost_tries(connection: Connection) -> dict[int, int]:
+    """How many tries of each row in doubt were lost before the last; those of rows with an outcome are forgotten."""
     connection.execute(_SCHEMA)
     connection.execute(
         "DELETE FROM spending_lost WHERE line NOT IN (SELECT line FROM row WHERE state = ?)", (State.DOUBT,)
     )
+    return dict(connection.execute("SELECT line, tries FROM spending_lost"))
 
 
 def _add_try(line: int, connection: Connection) -> None:
@@ -100,4 +112,4 @@ def _add_doubt(worst: dict[int, int], connection: Connection) -> int:
     return amount_pusd
 
 
-__all__ = ["JobSpending", "forget_ended"]
+__all__ = ["JobSpending", "lost_tries"]

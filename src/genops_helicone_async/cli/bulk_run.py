@@ -20,14 +20,14 @@ from ..bulk.journal import Journal
 from ..bulk.journal_group import JobFiles
 from ..bulk.live import LiveRows, check_target
 from ..bulk.recovery import Identity
-from ..bulk.rows import RowReader
+from ..bulk.rows import Row, RowReader
 from ..bulk.sources import RowSource
-from ..bulk.spending import JobSpending, forget_ended
+from ..bulk.spending import JobSpending, lost_tries
 from ..client import GenOpsHeliconeAsyncAdapter
 from ..errors import ConfigurationError
 from ..models import PUSD_PER_USD
 from .bulk_end import MOST_NAMED, JobEnd, print_end
-from .bulk_inputs import configure_limits
+from .bulk_inputs import configure_limits, open_rows
 from .bulk_page import write_page
 from .bulk_ray import charged, released, rows_over_ray
 from .bulk_via import Via, open_via, window_of
@@ -95,7 +95,7 @@ def identity_of(arguments: argparse.Namespace, fingerprint: Fingerprint | None) 
 class _Run:
     """One run of a job whose files are open."""
 
-    __slots__ = ("_arguments", "_begun", "_files", "_live", "_ray", "_rows_before", "_started", "_via", "_view")
+    __slots__ = ("_arguments", "_begun", "_files", "_ray", "_rows_before", "_started", "_tries", "_via", "_view")
 
     def __init__(self, begun: Begun, files: JobFiles, view: View) -> None:
         self._begun = begun
@@ -106,6 +106,7 @@ class _Run:
         self._started = time.monotonic()
         self._via: Via
         self._ray: RayRows | None = None
+        self._tries: dict[int, int] = {}
 
     async def finished(self) -> int:
         """The job is done already: nothing is sent."""
@@ -135,6 +136,7 @@ class _Run:
         except ConfigurationError:
             await journal.close()
             raise
+        await self._expect_doubted(spending, reader)
         ray = self._ray = rows_over_ray(arguments, live, spending, self._view.note)
         job = BulkJob(
             rows_of(source, reader, arguments.from_line), source.stop, ray or via.executor, journal, view=self._view,
@@ -160,11 +162,26 @@ class _Run:
 
     async def _limited(self, journal: Journal, live: LiveRows) -> JobSpending:
         """The job's limit, with what earlier runs have taken of it."""
-        await asyncio.to_thread(forget_ended, self._files.journal)
+        self._tries = await asyncio.to_thread(lost_tries, self._files.journal)
         limit = self._arguments.max_cost
         spending = JobSpending(journal, None if limit is None else round(limit * PUSD_PER_USD), live.worst_case_pusd)
         live.tell_repeats_to(spending.before_repeat)
         return spending
+
+    async def _expect_doubted(self, spending: JobSpending, reader: RowReader) -> None:
+        """Sets aside what rows in doubt may have cost, wherever they stand; a pipe tells of them only as they come."""
+        doubted = set(filter(self._via.was_sent, self._files.recovered.in_doubt))
+        path = Path(self._arguments.input)
+        if self._arguments.max_cost is None or not doubted or not await asyncio.to_thread(path.is_file):
+            return
+        source, last = await asyncio.to_thread(open_rows, self._arguments), max(doubted)
+        rows = []
+        async for record in source.records():
+            if record.number in doubted and isinstance(row := reader.read_record(record), Row):
+                rows.append(row)
+            if record.number >= last:
+                source.stop()
+        await spending.expect(rows, self._tries)
 
     def _interrupted(self, job: BulkJob, interrupts: Interrupts, count: int) -> None:
         if count == 1 and self._via.leave():
