@@ -4,10 +4,11 @@
 
 Sides take turns, each in a process of its own, against a bare loopback server in another: `chat_async` is workers that
 await it in a loop and keep nothing; `bulk` reads a JSONL file and writes another, with its journal; `bulk, no journal`
-is the same without. Throughput is the ratio within one round. The journal's cost is CPU of the whole process per row,
-`bulk` less `bulk, no journal`; the latter still looks for equal rows and names. Memory is the peak resident set of the
-command at `--rows` and at `--large` rows. The exit status is 1 where a promise is not kept: 0.8 of the throughput, 1.2
-times the memory, 15 µs a row.
+is the same without. Throughput is the ratio within one round; beside it stands the ratio of CPU, which others on the
+machine disturb less. The journal's cost is the CPU of its thread per row: that hashes rows, looks for equal ones and
+names, writes the output and its own file, and waits for both to be safe. Memory is the peak resident set of the command
+at `--rows` and at `--large` rows. The exit status is 1 where a promise is not kept: 0.8 of the throughput, 1.2 times
+the memory, 15 µs a row.
 """
 
 from __future__ import annotations
@@ -40,8 +41,20 @@ def write_input(path: Path, rows: int) -> None:
             file.write(json.dumps(row) + "\n")
 
 
-async def run_chats(port: int, rows: int, in_flight: int) -> float:
-    """Workers that await `chat_async`; the seconds it took."""
+class Stopwatch:
+    """Seconds since it was made, and CPU of the whole process."""
+
+    def __init__(self) -> None:
+        self._began_s = time.perf_counter()
+        self._cpu_s = time.process_time()
+
+    def read(self) -> dict[str, float]:
+        """Both, by name."""
+        return {"wall_s": time.perf_counter() - self._began_s, "cpu_s": time.process_time() - self._cpu_s}
+
+
+async def run_chats(port: int, rows: int, in_flight: int) -> dict[str, float]:
+    """Workers that await `chat_async`; what it took."""
     from genops_helicone_async import GenOpsHeliconeAsyncAdapter
 
     messages = iter(range(rows))
@@ -52,43 +65,49 @@ async def run_chats(port: int, rows: int, in_flight: int) -> float:
             for number in messages:
                 await adapter.chat_async(f"{number} {QUESTION}", provider="openai")
 
-        started = time.perf_counter()
+        watch = Stopwatch()
         await asyncio.gather(*(worker() for _ in range(in_flight)))
-        return time.perf_counter() - started
+        return watch.read()
 
 
-async def run_bulk(port: int, folder: Path, in_flight: int, *, keeps_journal: bool) -> float:
-    """A whole job; the seconds it took, opening and closing its files included."""
+async def run_bulk(port: int, folder: Path, in_flight: int, *, keeps_journal: bool) -> dict[str, float]:
+    """A whole job; what it took, opening and closing its files included."""
     from genops_helicone_async import GenOpsHeliconeAsyncAdapter
     from genops_helicone_async.bulk import BulkJob, Identity, Journal, LiveRows, Opening, RowReader, open_job, rows_of
     from genops_helicone_async.bulk.fingerprint import fingerprint_of
     from genops_helicone_async.bulk.sources import open_source
 
+    class TimedJournal(Journal):
+        thread_s = 0.0
+
+        async def close(self, **how: bool) -> None:
+            self.thread_s = await self.write(lambda _: time.thread_time())  # it runs on the journal's thread
+            await super().close(**how)
+
     async with GenOpsHeliconeAsyncAdapter("key", gateway_url=f"http://127.0.0.1:{port}", provider_keys={}) as adapter:
         assert (await adapter.chat_async(QUESTION, provider="openai")).cost > 0
-        started = time.perf_counter()
+        watch = Stopwatch()
         source = open_source(str(folder / "in.jsonl"))
         identity = Identity(digest=fingerprint_of(str(folder / "in.jsonl")).digest)
         opening = Opening(overwrite=True, keeps_journal=keeps_journal, window=in_flight)
-        journal = Journal(open_job(folder / "out.jsonl", identity, opening))
+        journal = TimedJournal(open_job(folder / "out.jsonl", identity, opening))
         items = rows_of(source, RowReader({}, remember_ids=False))
         live = LiveRows(adapter, max_in_flight=in_flight)
         job = BulkJob(items, source.stop, live, journal, window=in_flight)
         await job.run()
         assert job.is_finished
-        return time.perf_counter() - started
+        return {**watch.read(), "journal_s": journal.thread_s}
 
 
 def child(side: str, port: int, folder: Path, rows: int, in_flight: int) -> dict[str, float]:
     """One side in this process."""
-    cpu_s = time.process_time()
     if side == "chat_async":
-        wall_s = asyncio.run(run_chats(port, rows, in_flight))
+        took = asyncio.run(run_chats(port, rows, in_flight))
     else:
-        wall_s = asyncio.run(run_bulk(port, folder, in_flight, keeps_journal=side == "bulk"))
+        took = asyncio.run(run_bulk(port, folder, in_flight, keeps_journal=side == "bulk"))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     peak_mb = peak / (1e6 if sys.platform == "darwin" else 1e3)
-    return {"wall_s": wall_s, "cpu_s": time.process_time() - cpu_s, "peak_mb": peak_mb, "rows": rows}
+    return {**took, "peak_mb": peak_mb, "rows": rows}
 
 
 @contextmanager
@@ -127,7 +146,8 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         large = measure("bulk", port, given.large, given.in_flight) if given.large else None
     small_mb = statistics.median(one["bulk"]["peak_mb"] for one in rounds)
     share = [one["chat_async"]["wall_s"] / one["bulk"]["wall_s"] for one in rounds]
-    journal_us = [(one["bulk"]["cpu_s"] - one["bulk, no journal"]["cpu_s"]) / given.rows * 1e6 for one in rounds]
+    cpu_share = statistics.median(one["chat_async"]["cpu_s"] / one["bulk"]["cpu_s"] for one in rounds)
+    journal_us = [one["bulk"]["journal_s"] / given.rows * 1e6 for one in rounds]
     return {
         "rows": given.rows,
         "in_flight": given.in_flight,
@@ -137,11 +157,12 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
             side: statistics.median(one[side]["cpu_s"] / given.rows * 1e6 for one in rounds) for side in SIDES
         },
         "share_of_chat_async": {"median": statistics.median(share), "low": min(share), "high": max(share)},
+        "share_by_cpu": cpu_share,
         "journal_us_per_row": statistics.median(journal_us),
         "peak_mb": small_mb,
         "large": None if large is None else {
             "rows": given.large, "peak_mb": large["peak_mb"], "growth": large["peak_mb"] / small_mb,
-            "rows_per_s": given.large / large["wall_s"],
+            "rows_per_s": given.large / large["wall_s"], "journal_us_per_row": large["journal_s"] / given.large * 1e6,
         },
     }  # fmt: skip
 
@@ -154,11 +175,13 @@ def print_table(result: dict[str, Any]) -> None:
             f"{side:<20}{result['rows_per_s'][side]:>9,.0f} rows/s{result['cpu_us_per_row'][side]:>8.0f} µs CPU a row"
         )
     share = result["share_of_chat_async"]
-    print(f"share of chat_async {share['median']:>9.2f} ({share['low']:.2f} to {share['high']:.2f})")
+    span, by_cpu = f"{share['low']:.2f} to {share['high']:.2f}", result["share_by_cpu"]
+    print(f"share of chat_async {share['median']:>9.2f} ({span}), by CPU {by_cpu:.2f}")
     print(f"journal             {result['journal_us_per_row']:>9.1f} µs a row")
     print(f"peak                {result['peak_mb']:>9.1f} MB")
     if (large := result["large"]) is not None:
         print(f"{large['rows']:,} rows: {large['peak_mb']:.1f} MB, {large['growth']:.2f} ×")
+        print(f"  journal there     {large['journal_us_per_row']:>9.1f} µs a row")
 
 
 def holds(result: dict[str, Any]) -> bool:
@@ -167,7 +190,7 @@ def holds(result: dict[str, Any]) -> bool:
     return (
         result["share_of_chat_async"]["median"] >= LEAST_SHARE
         and result["journal_us_per_row"] <= MOST_JOURNAL_US
-        and (large is None or large["growth"] <= MOST_GROWTH)
+        and (large is None or (large["growth"] <= MOST_GROWTH and large["journal_us_per_row"] <= MOST_JOURNAL_US))
     )
 
 
