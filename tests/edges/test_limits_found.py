@@ -243,3 +243,21 @@ def test_few_calls_at_a_time_find_a_limit_that_asks_for_pauses(
     used, refused_share = provider.measured(60.0, 200.0)
     assert used >= 0.85
     assert refused_share < 0.03
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_counted_later_counts_as_it_would_have_at_once(seed: int) -> None:
+    """Accepted calls are counted in when a refusal asks for them: the evidence is that of counting one by one."""
+    found, draw, now_s = FoundLimits(RateLimits(), 0.0), random.Random(seed), 0.0
+    accepted = refusals = 0.0
+    for _ in range(3000):
+        now_s += draw.choice((0.0, 0.001, 0.3, 5.0))
+        if draw.random() < 0.98:
+            found.accepted(now_s, was_paced=False)
+            accepted += 1
+            if accepted + refusals > 64:
+                accepted, refusals = accepted / 2, refusals / 2
+        else:
+            refused(found, 1, now_s)
+            refusals += 1
+            assert (found._accepted, found._refused, found.is_unlimited) == (accepted, refusals, True)

@@ -1,6 +1,7 @@
 """Finding a hidden rate limit: exact steps, and simulations of a whole provider over hours of its time."""
 
 import heapq
+import itertools
 import math
 import random
 from typing import Any, NamedTuple
@@ -328,3 +329,21 @@ def test_the_longer_the_pause_asked_for_the_later_the_limit_is_tried_again(pause
     for second in range(back_s, back_s + 4):
         controller.observe_accepted(float(second), is_limited=True)
     assert controller.rate_per_s >= refused_at
+
+
+@given(gaps_s=st.lists(st.floats(-0.1, 3.0), max_size=50), refused=st.integers(0, 3))
+def test_calls_counted_together_count_as_one_by_one(gaps_s: list[float], refused: int) -> None:
+    """The rate that the next refusal starts from is the same, and so is whether it is believed."""
+    together, one_by_one = RateController(0.0), RateController(0.0)
+    moments_s = list(itertools.accumulate(gaps_s, initial=1.0))
+    for number in range(refused):
+        for controller in (together, one_by_one):
+            controller.observe_throttled(0.1 * number, 0.1 * number + 0.05)
+            controller.configure(math.inf)
+    together.observe_free(moments_s)
+    for moment_s in moments_s:
+        one_by_one.observe_accepted(moment_s, is_limited=False)
+    for controller in (together, one_by_one):
+        controller.observe_throttled(moments_s[-1] + 1.0, moments_s[-1] + 1.1)
+    assert together.statistics() == one_by_one.statistics()
+    assert all(getattr(together, name) == getattr(one_by_one, name) for name in RateController.__slots__)

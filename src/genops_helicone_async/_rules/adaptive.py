@@ -149,6 +149,20 @@ class RateController:
             self._is_searching = rate > _BEYOND * self._refused_at_per_s
         self.rate_per_s = min(rate, self.ceiling_per_s)
 
+    def observe_free(self, moments_s: list[float]) -> None:
+        """Calls were let through at these moments, in their order, while none was waiting for this rate."""
+        accepted, before_s = self._accepted, self._accepted_s
+        for now_s in moments_s:
+            if now_s > before_s:
+                accepted *= _exp((before_s - now_s) / _METER_S)
+            accepted += 1.0
+            before_s = now_s
+        self._accepted, self._accepted_s = accepted, before_s
+        self._accepted_since += len(moments_s)
+        if self._share:
+            for _ in moments_s:
+                self._share -= _SHARE_STEP * self._share
+
     def observe_throttled(self, started_s: float, now_s: float, under_way: int = 0, *, pause_s: float = 0.0) -> bool:
         """A call sent at `started_s` was refused: lowers the rate, once per round; tells whether it did.
 

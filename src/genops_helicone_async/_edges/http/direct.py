@@ -89,7 +89,10 @@ class DirectWay:
         """
         body, headers, lines = request.body, request.headers, self._lines
         key = (request.method, request.url, not body, *headers)
-        head = self._heads[key] if key in self._heads else self._new_head(key, request)
+        try:
+            head = self._heads[key]
+        except KeyError:
+            head = self._new_head(key, request)
         values = (*headers.values(),)
         if head is None or not "".join(values).isprintable():
             return None

@@ -27,8 +27,8 @@ class Conditions:
     """One provider's limits on one event loop: configured ones, the provider's own, and what is under way."""
 
     __slots__ = (
-        *("_clock", "_has_store", "_is_unlimited", "_most", "_request_bucket", "_requests", "_store_away_until_s"),
-        *("_token_bucket", "_tokens"),
+        *("_clock", "_has_store", "_is_unlimited", "_most_nowait", "_request_bucket", "_requests"),
+        *("_store_away_until_s", "_token_bucket", "_tokens"),
         *("entered", "found", "has_token_limit", "held_by", "in_flight", "limits", "provider"),
     )
 
@@ -64,12 +64,11 @@ class Conditions:
             self.in_flight = found.in_flight = self.in_flight + 1
             self.entered += 1
             return True
-        if found.is_unlimited and self.in_flight < self._most and not self._has_store:
+        if found.is_unlimited and self.in_flight < self._most_nowait:
             # the usual case of limits: only our own, and far from them
             now_s, requests, tokens_there = self._clock(), self._request_bucket, self._token_bucket
             if requests is None or requests.take_if_full_enough(1.0, now_s):
                 if tokens_there is None or tokens_there.take_if_full_enough(tokens, now_s):
-                    self.held_by = "nothing"
                     self.in_flight = found.in_flight = self.in_flight + 1
                     self.entered += 1
                     return True
@@ -163,7 +162,8 @@ class Conditions:
         """What each call asks for, worked out once."""
         requests, tokens = self._requests.bucket, self._tokens.bucket
         self._request_bucket, self._token_bucket = requests, tokens
-        self._most = math.inf if limits.max_concurrency is None else limits.max_concurrency
+        most = math.inf if limits.max_concurrency is None else limits.max_concurrency
+        self._most_nowait = 0 if self._has_store else most
         self._is_unlimited = requests is None and tokens is None and limits.max_concurrency is None
         self.has_token_limit = tokens is not None
 
