@@ -29,7 +29,7 @@ _NOBODY: list[Any] = []  # who traces
 
 
 class Line(asyncio.Protocol):
-    """One connection. Whatever arrives on it while nothing is asked, or after the end of a reply, ends it.
+    """One connection. What arrives on it while nothing is asked ends it; what comes after a reply makes that the last.
 
     `connected`, `pause_reading` and `resume_reading` are what aiohttp's parser and its reader of bodies ask of a
     protocol.
@@ -82,9 +82,9 @@ class Line(asyncio.Protocol):
         Not where it said so or sent more than was asked for, nor where the reply came before the request was out,
         which nobody may be reading any more.
         """
-        parser, transport = self._parser, self.transport
+        parser = self._parser
         self._parser = self._answer = self._content = self.on_whole = None
-        if self.is_last or parser is None or transport.is_closing() or transport.get_write_buffer_size():
+        if self.is_last or parser is None or self.transport.get_write_buffer_size():
             return False
         try:
             return parser.feed_eof() is None  # else something has begun behind the end of the reply
@@ -102,7 +102,7 @@ class Line(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes of a reply, or such as nobody asked for."""
         parser, answer, content = self._parser, self._answer, self._content
-        if parser is None or answer is None or (content is not None and content.is_eof()):
+        if parser is None or answer is None:
             self.drop()
             return
         try:
