@@ -203,6 +203,7 @@ class Simulation:
         self.hidden = Bucket(burst, per_minute / 60, 0.0)
         self.controller = RateController(0.0, start_per_s=start_per_s)
         self.own = Bucket(1e9, 1e9, 0.0)
+        self.paused_until_s = 0.0
         self.wait = wait
         self.events: list[tuple[float, int, str, Any]] = []
         self.waiting = self.number = self.sent = self.accepted = self.refused = 0
@@ -236,10 +237,13 @@ class Simulation:
         self.send(now_s)
 
     def send(self, now_s: float) -> None:
+        if 0.0 < self.paused_until_s <= now_s:  # the other side's bucket was empty: no burst follows a pause
+            self.own.settle(0.0, max(0.0, self.own.level(now_s)), now_s)
+            self.paused_until_s = 0.0
         while self.waiting and not self.has_timer:
-            if not self.own.take(1.0, now_s):
+            if now_s < self.paused_until_s or not self.own.take(1.0, now_s):
                 self.has_timer = True
-                self.at(now_s + self.own.ready_in_s(1.0, now_s), "timer")
+                self.at(max(self.paused_until_s, now_s + self.own.ready_in_s(1.0, now_s)), "timer")
                 return
             self.waiting -= 1
             self.sent += 1
@@ -261,7 +265,7 @@ class Simulation:
         self.follow(now_s)
         if self.wait == "whole seconds":
             wait_s = math.ceil(self.hidden.ready_in_s(1.0, now_s))
-            self.own.pause_until(now_s + wait_s, now_s, 0.0)
+            self.paused_until_s = max(self.paused_until_s, now_s + wait_s)
         self.send(now_s)
 
     def follow(self, now_s: float) -> None:

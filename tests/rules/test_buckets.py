@@ -65,34 +65,6 @@ def test_a_debt_outlives_a_change_of_size() -> None:
     assert bucket.ready_in_s(1, 0.0) == 2.01
 
 
-def test_a_pause_holds_everything_back() -> None:
-    """Nothing is taken before its end, then all is there that came in meanwhile."""
-    bucket = Bucket(10, 1.0, 0.0)
-    bucket.take(10, 0.0)
-    bucket.pause_until(30.0, 0.0)
-    assert (bucket.take(1, 29.9), bucket.ready_in_s(1, 0.0), bucket.paused_s(10.0)) == (False, 30.0, 20.0)
-    assert (bucket.take(10, 30.0), bucket.paused_s(30.0)) == (True, 0.0)
-
-
-def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
-    """Of two wishes the later end counts."""
-    bucket = Bucket(10, 1.0, 0.0)
-    bucket.pause_until(30.0, 0.0)
-    bucket.pause_until(5.0, 1.0)
-    assert bucket.paused_s(1.0) == 29.0
-
-
-def test_a_pause_may_say_how_little_is_left() -> None:
-    """The other side's bucket is empty, so no burst follows the pause: the level grows from its end on."""
-    bucket = Bucket(10, 1.0, 0.0)
-    bucket.pause_until(30.0, 0.0, level_then=1.0)
-    assert (bucket.level(30.0), bucket.level(32.0)) == (1.0, 3.0)
-    in_debt = Bucket(10, 1.0, 0.0)
-    in_debt.take(15, 0.0)
-    in_debt.pause_until(2.0, 0.0, level_then=1.0)
-    assert in_debt.level(2.0) == -5.0
-
-
 def test_a_clock_that_steps_back_takes_nothing_away() -> None:
     """An earlier time than seen before finds the level as it was."""
     bucket = Bucket(10, 1.0, 100.0)
@@ -101,11 +73,10 @@ def test_a_clock_that_steps_back_takes_nothing_away() -> None:
 
 
 def test_the_statistics_and_the_repr_tell_the_state() -> None:
-    """Capacity, rate, level and pause."""
+    """Capacity, rate and level."""
     bucket = Bucket(10, 2.0, 0.0)
     bucket.take(4, 0.0)
-    bucket.pause_until(3.0, 0.0)
-    assert bucket.statistics(1.0) == BucketStatistics(capacity=10.0, rate_per_s=2.0, level=8.0, paused_s=2.0)
+    assert bucket.statistics(1.0) == BucketStatistics(capacity=10.0, rate_per_s=2.0, level=8.0)
     assert repr(bucket) == "Bucket(8/10, +2/s)"
 
 
@@ -120,7 +91,7 @@ def test_limits_are_finite_and_above_zero(value: float) -> None:
 
 AMOUNTS = st.floats(0.001, 1e6)
 STORIES = st.lists(
-    st.tuples(st.floats(0, 1e4), st.sampled_from(["take", "settle", "rate", "pause"]), AMOUNTS, AMOUNTS), max_size=40
+    st.tuples(st.floats(0, 1e4), st.sampled_from(["take", "settle", "rate"]), AMOUNTS, AMOUNTS), max_size=40
 )
 
 
@@ -137,10 +108,8 @@ def test_who_waits_as_long_as_told_is_served(
             bucket.take(one, now_s)
         elif event == "settle":
             bucket.settle(one, other, now_s)
-        elif event == "rate":
-            bucket.set_limit(one, other, now_s)
         else:
-            bucket.pause_until(now_s + one / 1e3, now_s, other)
+            bucket.set_limit(one, other, now_s)
     wait_s = bucket.ready_in_s(amount, now_s)
     assert 0 <= wait_s < math.inf
     if wait_s > 1e-6 * (now_s + wait_s):

@@ -42,13 +42,6 @@ def test_a_bucket_takes_at_once_what_it_would_take() -> None:
     assert 500 < taken < 2_000
 
 
-def test_a_paused_bucket_takes_nothing_at_once() -> None:
-    """However full it is."""
-    bucket = Bucket(10.0, 1.0, 0.0)
-    bucket.pause_until(5.0, 0.0)
-    assert [bucket.take_if_full_enough(1.0, at_s) for at_s in (0.0, 4.9, 5.0)] == [False, False, True]
-
-
 def test_a_call_without_its_tokens_takes_no_request() -> None:
     """Five calls that find no tokens leave the two requests that are left for those that need none."""
     limits = RateLimits(requests_per_minute=60, burst=3, tokens_per_minute=6_000)

@@ -17,7 +17,6 @@ class BucketStatistics(msgspec.Struct, frozen=True, kw_only=True):
     capacity: float
     rate_per_s: float
     level: float
-    paused_s: float = 0.0
 
 
 class Bucket:
@@ -28,14 +27,13 @@ class Bucket:
     so that small requests do not overtake large ones. Time is any clock that does not run backwards.
     """
 
-    __slots__ = ("_level", "_paused_until_s", "_rate_per_s", "_seen_s", "capacity")
+    __slots__ = ("_level", "_rate_per_s", "_seen_s", "capacity")
 
     def __init__(self, capacity: float, rate_per_s: float, now_s: float) -> None:
         self.capacity = _positive("capacity", capacity)
         self._rate_per_s = _positive("rate_per_s", rate_per_s)
         self._level = self.capacity
         self._seen_s = now_s
-        self._paused_until_s = -math.inf
 
     def __repr__(self) -> str:
         return f"Bucket({self._level:.6g}/{self.capacity:g}, +{self._rate_per_s:g}/s)"
@@ -53,9 +51,7 @@ class Bucket:
         return self._level
 
     def take(self, amount: float, now_s: float) -> bool:
-        """Takes tokens if they are there and nothing pauses; more than the capacity when the bucket is full."""
-        if now_s < self._paused_until_s:
-            return False
+        """Takes tokens if they are there; more than the capacity when the bucket is full."""
         if self._missing(amount, now_s) > 0:
             return False
         self._level -= amount
@@ -69,7 +65,7 @@ class Bucket:
             if level > self.capacity:
                 level = self.capacity
             self._seen_s = now_s
-        if level < amount or now_s < self._paused_until_s:
+        if level < amount:
             self._level = level
             return False
         self._level = level - amount
@@ -79,7 +75,7 @@ class Bucket:
         """Seconds until `take` would say yes, if nobody else takes; 0.0 now."""
         missing = self._missing(amount, now_s)
         filling_s = self._seen_s - now_s + missing / self._rate_per_s if missing else 0.0
-        return max(0.0, filling_s, self._paused_until_s - now_s)
+        return max(0.0, filling_s)
 
     def settle(self, reserved: float, used: float, now_s: float) -> None:
         """What was reserved turned out to be `used`: the rest comes back, what was used beyond it is taken too."""
@@ -106,28 +102,12 @@ class Bucket:
         """Another rate from now on, the same size."""
         self.set_limit(self.capacity, rate_per_s, now_s)
 
-    def pause_until(self, until_s: float, now_s: float, level_then: float | None = None) -> None:
-        """Nothing is taken before `until_s` (the other side's Retry-After); a shorter pause does not end a longer.
-
-        With `level_then` no more than that is there when the pause ends: the other side has said that its own bucket
-        is empty, whatever this one believed.
-        """
-        self._paused_until_s = max(self._paused_until_s, until_s)
-        if level_then is not None:
-            self._level = min(self.level(now_s), level_then)
-            self._seen_s = max(self._seen_s, until_s)
-
-    def paused_s(self, now_s: float) -> float:
-        """Seconds that the pause still lasts; 0.0 without one."""
-        return max(0.0, self._paused_until_s - now_s)
-
     def statistics(self, now_s: float) -> BucketStatistics:
         """The bucket as it stands."""
         return BucketStatistics(
             capacity=self.capacity,
             rate_per_s=self._rate_per_s,
             level=self.level(now_s),
-            paused_s=self.paused_s(now_s),
         )
 
     def _missing(self, amount: float, now_s: float) -> float:
