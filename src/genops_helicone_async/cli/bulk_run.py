@@ -31,6 +31,7 @@ from .bulk_inputs import configure_limits, open_rows
 from .bulk_page import write_page
 from .bulk_ray import charged, released, rows_over_ray
 from .bulk_via import Via, open_via, window_of
+from .collector import rare_collections
 from .failures import FAILED, INTERRUPTED, CommandError, reason
 from .interrupts import Interrupts
 from .progress import view_for
@@ -144,7 +145,8 @@ class _Run:
         )  # fmt: skip
         self._tell_of_earlier_runs()
         try:
-            with spending.tracker, Interrupts(lambda count: self._interrupted(job, interrupts, count)) as interrupts:
+            keys = Interrupts(lambda count: self._interrupted(job, interrupts, count))
+            with spending.tracker, keys as interrupts, rare_collections():
                 await job.run()
             job.dropped = {line: name for line, name in job.dropped.items() if not via.keeps(line)}
         except ConfigurationError:
