@@ -12,6 +12,7 @@ from budget_storm import pusd
 from genops_helicone_async import (
     BudgetAlert,
     BudgetExceededError,
+    BudgetOverrun,
     ConfigurationError,
     GenOpsHeliconeAsyncAdapter,
 )
@@ -176,6 +177,21 @@ async def test_a_hold_taken_before_the_limits_changed_is_still_held_after() -> N
     assert settled(budgets) == {"daily": 70}
 
 
+async def test_a_call_begun_under_higher_thresholds_passes_the_new_ones() -> None:
+    """Its cost is compared with the thresholds in force when it is settled, and with its own limits."""
+    told: list[BudgetAlert | BudgetOverrun] = []
+    budgets = Budgets(MemoryLedger(), Clock("2026-11-23T12:00:00+00:00"), told.append, Currency())
+    budgets.configure(BudgetLimits(daily_pusd=100, thresholds=(0.8,)))
+    running = budgets.open(NOBODY, enforce=None)
+    await running.raise_to(60)
+    budgets.configure(BudgetLimits(daily_pusd=100, thresholds=(0.5, 0.8)))
+    settle(running, 60, "a")
+    assert [each.threshold for each in told if isinstance(each, BudgetAlert)] == [0.5]
+    assert [alert.threshold for alert in running.alerts] == [0.5]
+    await spend(budgets, 20, "b")
+    assert [each.threshold for each in told if isinstance(each, BudgetAlert)] == [0.5, 0.8]
+
+
 async def test_nothing_is_set_aside_for_a_call_that_is_over() -> None:
     """A call that was settled from outside, when its adapter was closed, cannot hold anything any more."""
     budgets = budgets_at(Clock("2026-11-23T12:00:00+00:00"), daily_pusd=100)
@@ -203,7 +219,8 @@ def test_limits_replaced_from_another_thread_are_never_seen_by_half() -> None:
 
     budgets._clock = slow
     budgets.open(NOBODY, enforce=None)
-    assert [scope.limit_pusd for scope in budgets.open(NOBODY, enforce=None)._scopes if scope.limit_pusd] == [10**15]
+    limited = budgets.open(NOBODY, enforce=None)._known.limited
+    assert [scope.limit_pusd for scope in limited] == [10**15]
 
 
 @pytest.mark.parametrize(

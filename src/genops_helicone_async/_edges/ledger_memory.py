@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
@@ -27,26 +27,26 @@ class LedgerStatistics(msgspec.Struct, frozen=True, kw_only=True):
 class MemoryLedger:
     """Every step is done when it returns. One per adapter; steps may come from several threads' event loops."""
 
-    __slots__ = ("_accounts", "_booked_pusd", "_count", "_known", "_lock", "_rows")
+    __slots__ = ("_accounts", "_booked_pusd", "_forgotten", "_known", "_lock")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._accounts = Accounts()
-        self._rows: deque[LedgerRow] = deque(maxlen=KEPT_ROWS)
-        self._known: set[str] = set()
+        self._known: OrderedDict[str, LedgerRow] = OrderedDict()
         self._booked_pusd = 0
-        self._count = 0
+        self._forgotten = 0
 
     def __repr__(self) -> str:
-        return f"MemoryLedger({self._count} rows, ${self._booked_pusd / 1e12:.6f})"
+        return f"MemoryLedger({self.statistics().rows} rows, ${self._booked_pusd / 1e12:.6f})"
 
     def statistics(self) -> LedgerStatistics:
         """Rows and their sum."""
-        return LedgerStatistics(rows=self._count, booked_pusd=self._booked_pusd)
+        return LedgerStatistics(rows=self._forgotten + len(self._known), booked_pusd=self._booked_pusd)
 
     def rows(self) -> list[LedgerRow]:
         """The latest rows, oldest first, at most `KEPT_ROWS`."""
-        return list(self._rows)
+        with self._lock:
+            return list(self._known.values())
 
     def hold_nowait(self, scopes: Sequence[Scope], amount_pusd: int, *, enforce: bool) -> Refusal | Wait | None:
         """Sets the amount aside in every scope, or says which has no room."""
@@ -66,12 +66,15 @@ class MemoryLedger:
         booked: Callable[[tuple[Movement, ...]], None],
     ) -> Awaitable[None] | None:
         """Replaces a hold by the rows' costs; rows already booked are left out."""
+        known, cost_pusd = self._known, 0
         with self._lock:
-            cost_pusd = 0
             for row in rows:
-                if row.request_id not in self._known:
-                    self._remember(row)
+                if row.request_id not in known:
+                    known[row.request_id] = row
                     cost_pusd += row.cost_pusd
+                    if len(known) > KEPT_ROWS:
+                        known.popitem(last=False)
+                        self._forgotten += 1
             self._booked_pusd += cost_pusd
             movements = self._accounts.settle(scopes, held_pusd, cost_pusd)
         booked(movements)
@@ -88,13 +91,6 @@ class MemoryLedger:
 
     async def aclose(self) -> None:
         """Nothing has to be written."""
-
-    def _remember(self, row: LedgerRow) -> None:
-        if len(self._rows) == KEPT_ROWS:
-            self._known.discard(self._rows[0].request_id)
-        self._rows.append(row)
-        self._known.add(row.request_id)
-        self._count += 1
 
 
 __all__ = ["KEPT_ROWS", "LedgerStatistics", "MemoryLedger"]

@@ -2,26 +2,51 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-
-import msgspec
 
 from .._rules.ledger import Account, Scope
 
 
-class BudgetStanding(msgspec.Struct, frozen=True, kw_only=True):
-    """A budget with a limit, in pico-dollars. `used_pusd` is what is spent and held; `enforced`: it refuses calls."""
+class BudgetStanding:
+    """The scope with the least left, of scopes that all have a limit; found when somebody asks, as few do.
 
-    name: str
-    limit_pusd: int
-    used_pusd: int
-    enforced: bool
+    Args:
+        scopes: One at least, each with a limit.
+        accounts: Theirs, as they stood; nobody may change them.
+        enforced: Whether the limits refuse calls.
+    """
+
+    __slots__ = ("_accounts", "_scopes", "_tightest", "enforced")
+
+    def __init__(self, scopes: Sequence[Scope], accounts: Sequence[Account], *, enforced: bool) -> None:
+        self._scopes = scopes
+        self._accounts = accounts
+        self._tightest: tuple[str, int, int] | None = None
+        self.enforced = enforced
+
+    def __repr__(self) -> str:
+        return f"BudgetStanding({self.name}, {self.used_pusd} of {self.limit_pusd} pUSD)"
+
+    @property
+    def name(self) -> str:
+        """The scope's."""
+        return self._found()[0]
+
+    @property
+    def limit_pusd(self) -> int:
+        """What may be spent in all."""
+        return self._found()[1]
+
+    @property
+    def used_pusd(self) -> int:
+        """What is spent and held."""
+        return self._found()[2]
 
     @property
     def left_pusd(self) -> int:
         """What is left; below zero where nobody enforces the limit."""
-        return self.limit_pusd - self.used_pusd
+        _, limit_pusd, used_pusd = self._found()
+        return limit_pusd - used_pusd
 
     @property
     def period(self) -> str:
@@ -33,18 +58,20 @@ class BudgetStanding(msgspec.Struct, frozen=True, kw_only=True):
         """Whether calls go on although there is no room for them."""
         return not self.enforced and self.left_pusd < 0
 
-
-def tightest(scopes: Sequence[Scope], accounts: Sequence[Account], *, enforced: bool) -> BudgetStanding | None:
-    """The standing of the scope with the least left, of scopes that all have a limit; None where there is none."""
-    found, least = None, math.inf
-    for scope, account in zip(scopes, accounts, strict=True):
-        limit, used = scope.limit_pusd or 0, account.settled_pusd + account.held_pusd
-        if limit - used < least:
-            found, least = (scope.name, limit, used), limit - used
-    if found is None:
-        return None
-    name, limit, used = found
-    return BudgetStanding(name=name, limit_pusd=limit, used_pusd=used, enforced=enforced)
+    def _found(self) -> tuple[str, int, int]:
+        if self._tightest is None:
+            self._tightest = min(
+                [
+                    (scope.name, scope.limit_pusd or 0, account.settled_pusd + account.held_pusd)
+                    for scope, account in zip(self._scopes, self._accounts, strict=True)
+                ],
+                key=_left,
+            )
+        return self._tightest
 
 
-__all__ = ["BudgetStanding", "tightest"]
+def _left(found: tuple[str, int, int]) -> int:
+    return found[1] - found[2]
+
+
+__all__ = ["BudgetStanding"]

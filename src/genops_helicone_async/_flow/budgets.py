@@ -15,21 +15,15 @@ from .._values import Currency
 from ..errors import BudgetExceededError
 from ..models import BudgetAlert, BudgetOverrun, BudgetStatus
 from .budget_limits import BudgetLimits, zone_of
-from .call_hold import CallHold
+from .call_hold import CallHold, CallScopes
 from .ports import Ledger
-from .tracking import active_trackers
+from .tracking import active_trackers, trackers_around
 
 _log = logging.getLogger("genops_helicone_async.budgets")
 _MOST_REMEMBERED = 4096
+_NEVER_PUSD = 1 << 64
+"""More than can be spent."""
 _Limited = tuple[Scope, Period, Window]
-
-
-class _Scopes(msgspec.Struct, frozen=True):
-    """The scopes of one combination of team, project and customer, until the first of their windows ends."""
-
-    scopes: tuple[Scope, ...]
-    limited: tuple[Scope, ...]
-    valid_until_s: float
 
 
 class CostCrossing(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +55,8 @@ class _Plan(msgspec.Struct, frozen=True):
     zone: tzinfo
     lowest_threshold: float
     watch: CostWatch | None
-    remembered: dict[tuple[str | None, ...], _Scopes]
+    enforce: bool
+    remembered: dict[tuple[str | None, ...], CallScopes]
 
     def window(self, period: Period, now_s: float) -> Window:
         """The calendar window, its key told apart from those of other time zones."""
@@ -70,11 +65,19 @@ class _Plan(msgspec.Struct, frozen=True):
             return window
         return msgspec.structs.replace(window, key=f"{window.key}@{self.limits.zone}")
 
+    def scope(self, name: str, window: Window, limit_pusd: int | None) -> Scope:
+        """A scope that tells of what it settles from the first threshold on that somebody set."""
+        looked_for = [math.ceil(self.lowest_threshold * limit_pusd)] if limit_pusd and self.limits.thresholds else []
+        if self.watch is not None and self.watch.scope == name:
+            looked_for.append(self.watch.threshold_pusd)
+        tells_from = min(looked_for, default=_NEVER_PUSD)
+        return Scope(name=name, window=window.key, limit_pusd=limit_pusd, tells_from_pusd=tells_from)
+
 
 class Budgets:
     """Budgets of one adapter over one ledger. `clock` is the wall clock in Unix seconds."""
 
-    __slots__ = ("_clock", "_currency", "_ledger", "_plan", "_tell", "_watch")
+    __slots__ = ("_clock", "_currency", "_ledger", "_tell", "_watch", "plan")
 
     def __init__(
         self,
@@ -96,7 +99,7 @@ class Budgets:
     def configure(self, limits: BudgetLimits) -> None:
         """Replaces all limits at once; calls in flight keep the holds they have."""
         lowest = min(limits.thresholds, default=math.inf)
-        self._plan = _Plan(limits, zone_of(limits.zone), lowest, self._watch, {})
+        self.plan = _Plan(limits, zone_of(limits.zone), lowest, self._watch, limits.enforce, {})
 
     def watch(self, watch: CostWatch | None) -> None:
         """Replaces what spending is watched for, besides the limits.
@@ -104,16 +107,16 @@ class Budgets:
         The ledger knows what every process has spent, so that of all those on one store one tells of a crossing.
         """
         self._watch = watch
-        self.configure(self._plan.limits)
+        self.configure(self.plan.limits)
 
     @property
     def enforces(self) -> bool:
         """Whether calls are refused unless they say otherwise."""
-        return self._plan.limits.enforce
+        return self.plan.limits.enforce
 
     def open(self, attribution: Mapping[str, str], *, enforce: bool | None) -> CallHold:
         """The hold of one call, with nothing held yet."""
-        plan = self._plan
+        plan = self.plan
         key = (attribution.get("team"), attribution.get("project"), attribution.get("customer_id"))
         known = plan.remembered.get(key)
         if known is None or self._clock() >= known.valid_until_s:
@@ -121,10 +124,11 @@ class Budgets:
             if len(plan.remembered) >= _MOST_REMEMBERED:
                 plan.remembered.clear()
             plan.remembered[key] = known
-        trackers = active_trackers()
-        limited = bool(known.limited) or (bool(trackers) and any(tracker.has_limit for tracker in trackers))
-        wanted = plan.limits.enforce if enforce is None else enforce
-        return CallHold(self, self._ledger, known.scopes, known.limited, trackers, limited, wanted)
+        trackers, limited = trackers_around(), known.limited != ()
+        if trackers:
+            trackers = active_trackers()
+            limited = limited or any(tracker.has_limit for tracker in trackers)
+        return CallHold(self, self._ledger, known, trackers, limited, plan.enforce if enforce is None else enforce)
 
     def status(self) -> tuple[BudgetStatus, ...]:
         """Every budget with a limit, in dollars: spent, held, and what is left, as far as this process knows."""
@@ -154,7 +158,7 @@ class Budgets:
         resets_at: datetime | None = None
         if scope.window:
             period = "day" if scope.name == "daily" else "month"
-            resets_at = self._plan.window(period, self._clock()).ends_at
+            resets_at = self.plan.window(period, self._clock()).ends_at
         used = refusal.settled_pusd + refusal.held_pusd
         limit = scope.limit_pusd or 0
         left = max(0, limit - used)  # what may have been spent, or has been without a hold, can be beyond the limit
@@ -168,7 +172,7 @@ class Budgets:
 
     def booked(self, movements: tuple[Movement, ...]) -> tuple[BudgetAlert, ...]:
         """Tells whoever listens of thresholds that spending has passed, and gives them."""
-        plan = self._plan
+        plan = self.plan
         alerts = []
         if plan.watch is not None:
             self._look(plan.watch, movements)
@@ -209,26 +213,26 @@ class Budgets:
         )  # fmt: skip
         self._tell(overrun)
 
-    def _scopes(self, plan: _Plan, key: tuple[str | None, ...]) -> _Scopes:
+    def _scopes(self, plan: _Plan, key: tuple[str | None, ...]) -> CallScopes:
         limits, now_s = plan.limits, self._clock()
         day, month = plan.window("day", now_s), plan.window("month", now_s)
         scopes = [
-            Scope(name="daily", window=day.key, limit_pusd=limits.daily_pusd),
-            Scope(name="monthly", window=month.key, limit_pusd=limits.monthly_pusd),
+            plan.scope("daily", day, limits.daily_pusd),
+            plan.scope("monthly", month, limits.monthly_pusd),
         ]
         for (dimension, each), who in zip(_dimensions(limits), key, strict=True):
             if who is not None:  # counted without a limit, too: one may be set later in the month
-                scopes.append(Scope(name=f"{dimension}:{who}", window=month.key, limit_pusd=each.get(who)))
+                scopes.append(plan.scope(f"{dimension}:{who}", month, each.get(who)))
         ends_s = min(day.ends_s, month.ends_s)
         if plan.watch is not None and plan.watch.period == "hour":
             hour = plan.window("hour", now_s)
-            scopes.append(Scope(name=plan.watch.scope, window=hour.key))
+            scopes.append(plan.scope(plan.watch.scope, hour, None))
             ends_s = min(ends_s, hour.ends_s)
         limited = tuple(scope for scope in scopes if scope.limit_pusd is not None)
-        return _Scopes(tuple(scopes), limited, ends_s)
+        return CallScopes(tuple(scopes), limited, ends_s, plan)
 
     def _limited(self) -> list[_Limited]:
-        plan, now_s = self._plan, self._clock()
+        plan, now_s = self.plan, self._clock()
         limits = plan.limits
         day, month = plan.window("day", now_s), plan.window("month", now_s)
         found: list[_Limited] = []

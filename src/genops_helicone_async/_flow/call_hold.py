@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from .._rules.ledger import WAIT, LedgerRow, Movement, Scope, cost_of
 from ..models import BudgetAlert
-from .budget_standing import BudgetStanding, tightest
+from .budget_standing import BudgetStanding
 from .ports import Durable, Ledger
 from .tracking import CostTracker
 
@@ -14,32 +16,39 @@ if TYPE_CHECKING:
     from .budgets import Budgets
 
 
-class CallHold:
+class CallScopes(msgspec.Struct, frozen=True):
+    """What the calls of one team, project and customer fall under, until the first of its windows ends.
+
+    `limited` are those with a limit, `plan` is that of the limits they were made from.
+    """
+
+    scopes: tuple[Scope, ...]
+    limited: tuple[Scope, ...]
+    valid_until_s: float
+    plan: object
+
+    def watched(self) -> tuple[Scope, ...]:
+        """The scopes with all their movements told: for what was begun before other limits were set."""
+        return tuple(msgspec.structs.replace(scope, tells_from_pusd=0) for scope in self.scopes)
+
+
+class CallHold(msgspec.Struct, eq=False):
     """The money set aside for one call, over its budgets and the trackers around it. Ended exactly once.
 
     `held_pusd` is the most that was set aside, `is_limited` says whether any budget with a limit applies, `alerts` are
-    the thresholds that settling has passed, where the ledger has booked it at once.
+    the thresholds that settling has passed, where the ledger has booked it at once. One is made for every call, which
+    msgspec does in a tenth of the time.
     """
 
-    __slots__ = (
-        *("_budgets", "_ended", "_enforce", "_ledger", "_scopes", "_trackers", "_with_limit"),
-        *("alerts", "held_pusd", "is_limited"),
-    )
-
-    def __init__(
-        self, budgets: Budgets, ledger: Ledger, scopes: tuple[Scope, ...], with_limit: tuple[Scope, ...],
-        trackers: tuple[CostTracker, ...], limited: bool, enforce: bool,
-    ) -> None:  # fmt: skip
-        self._budgets = budgets
-        self._ledger = ledger
-        self._scopes = scopes
-        self._with_limit = with_limit
-        self._trackers = trackers
-        self._enforce = enforce
-        self.held_pusd = 0
-        self._ended = False
-        self.is_limited = limited
-        self.alerts: tuple[BudgetAlert, ...] = ()
+    _budgets: Budgets
+    _ledger: Ledger
+    _known: CallScopes
+    _trackers: tuple[CostTracker, ...]
+    is_limited: bool
+    _enforce: bool
+    held_pusd: int = 0
+    _ended: bool = False
+    alerts: tuple[BudgetAlert, ...] = ()
 
     @property
     def is_enforced(self) -> bool:
@@ -53,11 +62,12 @@ class CallHold:
 
     def standing(self) -> BudgetStanding | None:
         """What the tightest budget of the ledger stands at, as far as this process knows; None without a limit."""
-        limited = self._with_limit
-        return tightest(limited, self._ledger.accounts(limited), enforced=self._enforce)
+        limited = self._known.limited
+        return BudgetStanding(limited, self._ledger.accounts(limited), enforced=self._enforce) if limited else None
 
     def _booked(self, movements: tuple[Movement, ...]) -> None:
-        self.alerts = self._budgets.booked(movements)
+        if movements:
+            self.alerts = self._budgets.booked(movements)
 
     def raise_nowait(self, total_pusd: int) -> bool:
         """Sets aside as much as is missing to the total, unless the store has to be asked: then False, and nothing.
@@ -70,9 +80,9 @@ class CallHold:
             return True
         if self._trackers:
             self._hold_in_trackers(more)
-        answer = self._ledger.hold_nowait(self._scopes, more, enforce=self._enforce)
+        answer = self._ledger.hold_nowait(self._known.scopes, more, enforce=self._enforce)
         if answer is None:
-            self.held_pusd += more
+            self.held_pusd = total_pusd
             return True
         self._release_trackers(self._trackers, more)
         if answer is WAIT:
@@ -91,7 +101,7 @@ class CallHold:
         more = total_pusd - self.held_pusd
         self._hold_in_trackers(more)
         try:
-            refusal = await self._ledger.hold(self._scopes, more, enforce=self._enforce)
+            refusal = await self._ledger.hold(self._known.scopes, more, enforce=self._enforce)
             if refusal is not None:
                 raise self._budgets.refused(refusal)
         except BaseException:
@@ -119,7 +129,7 @@ class CallHold:
             return None
         self.held_pusd -= freed
         self._release_trackers(self._trackers, freed)
-        return self._ledger.settle(self._scopes, freed, [], self._booked)
+        return self._ledger.settle(self._known.scopes, freed, [], self._booked)
 
     def settle(self, rows: list[LedgerRow], *, failed: bool, cached: bool, saved_pusd: int = 0) -> Durable:
         """Books what the call cost and frees the rest. Plain, so nothing can tear it; a second end has no effect."""
@@ -132,7 +142,9 @@ class CallHold:
             tracker.settle(self.held_pusd, rows, failed=failed, cached=cached, saved_pusd=saved_pusd)
         if not rows and not self.held_pusd:
             return None
-        return self._ledger.settle(self._scopes, self.held_pusd, rows, self._booked)
+        known = self._known
+        scopes = known.scopes if known.plan is self._budgets.plan else known.watched()
+        return self._ledger.settle(scopes, self.held_pusd, rows, self._booked)
 
 
-__all__ = ["CallHold"]
+__all__ = ["CallHold", "CallScopes"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
+from operator import methodcaller
 from typing import Final
 
 import msgspec
@@ -17,11 +18,13 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     """One budget a call falls under: `daily`, `monthly`, `team:research`, …, in one window.
 
     `limit_pusd` is None where spending is only counted. `window` is the calendar window's key, empty without one.
+    A ledger may keep a settlement to itself that ends below `tells_from_pusd`: it concerns nobody.
     """
 
     name: str
     window: str = ""
     limit_pusd: int | None = None
+    tells_from_pusd: int = 0
 
     @property
     def key(self) -> tuple[str, str]:
@@ -34,6 +37,9 @@ class Account(msgspec.Struct):
 
     settled_pusd: int = 0
     held_pusd: int = 0
+
+
+_copy = methodcaller("__copy__")  # msgspec's own, in C
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,12 +102,16 @@ class Movement(msgspec.Struct, frozen=True, kw_only=True):
     after_pusd: int
 
 
+_BOUNDLESS = 1 << 200
+
+
 class _Found(msgspec.Struct, frozen=True):
-    """The accounts of some scopes, and of those the ones with a limit."""
+    """The accounts of some scopes, with what holding and settling ask of each scope; it keeps the scopes alive."""
 
     scopes: Sequence[Scope]
-    pairs: list[tuple[Scope, Account]]
-    limited: list[tuple[Scope, int, Account]]
+    accounts: list[Account]
+    limits: list[tuple[Scope, int, Account]]
+    telling: list[tuple[Account, int]]
 
 
 class Accounts:
@@ -139,41 +149,49 @@ class Accounts:
 
     def hold(self, scopes: Sequence[Scope], amount_pusd: int, *, enforce: bool = True) -> Refusal | None:
         """Sets the amount aside in every scope, or in none: then the first scope without room is named."""
-        found = self._of_all(scopes)
-        if enforce:
-            for scope, limit, account in found.limited:
-                if account.settled_pusd + account.held_pusd + amount_pusd > limit:
-                    return Refusal(scope=scope, settled_pusd=account.settled_pusd, held_pusd=account.held_pusd)
-        for _, account in found.pairs:
-            account.held_pusd += amount_pusd
+        found = self._found.get(id(scopes)) or self._of_all(scopes)
+        if not enforce:
+            for account in found.accounts:
+                account.held_pusd += amount_pusd
+            return None
+        for scope, limit, account in found.limits:
+            held = account.held_pusd + amount_pusd
+            if account.settled_pusd + held > limit:
+                return _refused(found, scope, amount_pusd)
+            account.held_pusd = held
         return None
 
     def copies(self, scopes: Sequence[Scope]) -> list[Account]:
         """The accounts of the scopes as they stand."""
-        return [Account(account.settled_pusd, account.held_pusd) for _, account in self._of_all(scopes).pairs]
+        found = self._found.get(id(scopes)) or self._of_all(scopes)
+        return list(map(_copy, found.accounts))
 
     def settle(self, scopes: Sequence[Scope], held_pusd: int, cost_pusd: int) -> tuple[Movement, ...]:
-        """Replaces a hold by what the call cost, in every scope; a cost of 0 releases it."""
-        movements = []
-        for scope, account in self._of_all(scopes).pairs:
-            before = account.settled_pusd
+        """Replaces a hold by what the call cost, in every scope; a cost of 0 releases it.
+
+        The movements are those that concern somebody; see `Scope`.
+        """
+        found, is_told = self._found.get(id(scopes)) or self._of_all(scopes), False
+        for account, tells_from in found.telling:
             account.held_pusd -= held_pusd
-            account.settled_pusd = after = before + cost_pusd
-            movements.append(Movement(scope=scope, before_pusd=before, after_pusd=after))
-        return tuple(movements)
+            account.settled_pusd = after = account.settled_pusd + cost_pusd
+            if after >= tells_from:
+                is_told = True
+        return _movements(found, cost_pusd) if is_told else ()
 
     def _of_all(self, scopes: Sequence[Scope]) -> _Found:
-        """The scopes' accounts; for a tuple that comes again and again they are looked up once."""
-        found = self._found.get(id(scopes))
-        if found is not None and found.scopes is scopes:
-            return found
+        """Looks the scopes' accounts up; for a tuple that comes again and again that is done once."""
         self._limited.update(scope.key for scope in scopes if scope.limit_pusd is not None)
         if len(self._accounts) >= self._cap:
             self._drop_idle()
-        pairs = [(scope, self.of(scope.key)) for scope in scopes]
-        limited = [(scope, scope.limit_pusd, account) for scope, account in pairs if scope.limit_pusd is not None]
-        found = _Found(scopes, pairs, limited)
-        if isinstance(scopes, tuple):
+        accounts = [self.of(scope.key) for scope in scopes]
+        limits = [
+            (scope, _BOUNDLESS if scope.limit_pusd is None else scope.limit_pusd, account)
+            for scope, account in zip(scopes, accounts, strict=True)
+        ]
+        telling = [(account, scope.tells_from_pusd) for scope, _, account in limits]
+        found = _Found(scopes, accounts, limits, telling)
+        if isinstance(scopes, tuple):  # which nobody can change, and whose id is its own as long as it is in here
             if len(self._found) >= _MOST_FOUND:
                 self._found.clear()
             self._found[id(scopes)] = found
@@ -185,6 +203,25 @@ class Accounts:
         }
         self._found.clear()
         self._cap = max(self._most, 2 * len(self._accounts))
+
+
+def _refused(found: _Found, without_room: Scope, amount_pusd: int) -> Refusal:
+    """Takes back what was set aside in the scopes before the one that has no room."""
+    for scope, _, account in found.limits:
+        if scope is without_room:
+            break
+        account.held_pusd -= amount_pusd
+    return Refusal(scope=scope, settled_pusd=account.settled_pusd, held_pusd=account.held_pusd)
+
+
+def _movements(found: _Found, cost_pusd: int) -> tuple[Movement, ...]:
+    return tuple(
+        [
+            Movement(scope=scope, before_pusd=account.settled_pusd - cost_pusd, after_pusd=account.settled_pusd)
+            for scope, _, account in found.limits
+            if account.settled_pusd >= scope.tells_from_pusd
+        ]
+    )
 
 
 def crossed(thresholds: Sequence[float], limit_pusd: int, before_pusd: int, after_pusd: int) -> tuple[float, ...]:
