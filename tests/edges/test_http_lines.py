@@ -1,14 +1,13 @@
 """The connections of the short way: kept for a while, the last one first, and ended by what nobody has asked for."""
 
 import asyncio
-import contextlib
 import gc
 import gzip
 from collections.abc import AsyncIterator
 
 import pytest
 
-from genops_helicone_async import DecodeError
+from genops_helicone_async import DecodeError, GatewayError
 from genops_helicone_async._edges.http import HttpTransport
 from genops_helicone_async._edges.http.lines import Line
 from genops_helicone_async._values import HttpReply, HttpRequest
@@ -199,26 +198,63 @@ async def ask_small(transport: HttpTransport, server: LoopbackServer) -> HttpRep
     return await ask(transport, server)
 
 
+async def test_what_only_reads_is_sent_twice_at_most(direct: HttpTransport) -> None:
+    """Whoever ends every connection without a word is not asked for ever."""
+
+    async def handle(exchange: Exchange) -> None:
+        if len(server.exchanges) > 4:
+            await exchange.write(FINE)
+        exchange.close()
+
+    server = LoopbackServer(handle)
+    async with server:
+        request = HttpRequest(method="GET", url=server.url, headers={}, body=b"")
+        with pytest.raises(GatewayError, match="closed the connection"):
+            await direct.send(request, asyncio.get_running_loop().time() + 20)
+    assert len(server.exchanges) == 2
+
+
+async def test_a_reply_to_who_has_just_been_cancelled_is_for_nobody(direct: HttpTransport) -> None:
+    """It arrives between the cancellation and the moment in which the call hears of that; no complaint is logged."""
+    loop = asyncio.get_running_loop()
+    complaints: list[object] = []
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+
+    async def handle(exchange: Exchange) -> None:
+        if exchange.connection == 1:
+            loop.call_soon(task.cancel)  # first in the turn in which the reply is read
+        await exchange.write(FINE)
+
+    async with LoopbackServer(handle) as server:
+        task = asyncio.ensure_future(ask(direct, server))
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert (await ask(direct, server)).body == b"fine"
+        await turns()
+        assert server.connections == 2
+    loop.set_exception_handler(None)
+    assert complaints == []
+
+
 async def test_nothing_is_left_of_a_line_that_ended(direct: HttpTransport) -> None:
     """However it ended: by the other side while idle or while asked, or by whoever asked."""
     others = {id(each): each for each in gc.get_objects() if type(each) is Line}
 
     async def handle(exchange: Exchange) -> None:
-        if exchange.connection == 3:
+        if exchange.connection == 2:
             await exchange.gone()
-        await exchange.write(FINE if exchange.connection == 1 else FINE[:-1])
+        await exchange.write(FINE if exchange.connection == 3 else FINE[:-1])
         exchange.close()
 
     async with LoopbackServer(handle) as server:
-        for _ in range(2):
-            with contextlib.suppress(DecodeError):
-                await ask(direct, server)
-            await server.until(lambda: server.open == 0)
-            await turns()
+        with pytest.raises(DecodeError):
+            await ask(direct, server)
         task = asyncio.ensure_future(ask(direct, server))
-        await server.until(lambda: len(server.exchanges) == 3)
+        await server.until(lambda: len(server.exchanges) == 2)
         task.cancel()
         await asyncio.wait([task])
+        assert (await ask(direct, server)).body == b"fine"
+        await server.until(lambda: server.open == 0)
         await turns()
         assert server.connections == 3
     del task

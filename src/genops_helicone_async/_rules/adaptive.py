@@ -12,6 +12,7 @@ a third of the rate as they were before, it is put back, and only many refusals 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import msgspec
 
@@ -149,7 +150,7 @@ class RateController:
             self._is_searching = rate > _BEYOND * self._refused_at_per_s
         self.rate_per_s = min(rate, self.ceiling_per_s)
 
-    def observe_free(self, moments_s: list[float]) -> None:
+    def observe_free(self, moments_s: Sequence[float]) -> None:
         """Calls were let through at these moments, in their order, while none was waiting for this rate."""
         accepted, before_s = self._accepted, self._accepted_s
         for now_s in moments_s:

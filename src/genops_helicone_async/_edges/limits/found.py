@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from array import array
 from collections import deque
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -62,7 +63,7 @@ class FoundLimits:
         self._controller = RateController(now_s, ceiling_per_s=limits.requests_per_s)
         self._pressed_s = now_s
         self._accepted = self._refused = 0.0
-        self._unread_s: list[float] = []
+        self._unread_s = array("d")
         """When calls were taken while there was no limit: nobody asks for that before a refusal."""
         self._rounds: deque[_Round] = deque(maxlen=_EVIDENCE_ROUNDS)
         self._sent_s: deque[float] = deque(maxlen=_MOST_SENT)
@@ -176,7 +177,7 @@ class FoundLimits:
 
     def _catch_up(self) -> None:
         """Counts in what was accepted and not counted yet."""
-        unread_s, self._unread_s = self._unread_s, []
+        unread_s, self._unread_s = self._unread_s, array("d")
         self._controller.observe_free(unread_s)
         left = len(unread_s)
         while left:  # as one by one: with each that is one too many, both counts are halved
