@@ -6,6 +6,7 @@ import ipaddress
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +15,8 @@ from .errors import ConfigurationError
 MAX_MESSAGE_CHARS = 32 * 1024 * 1024
 """Longest text of one request, in characters: above the largest context window on sale (10 million tokens)."""
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+_DICTS, _TWO = {dict}, {2}
+_role_of, _content_of = itemgetter("role"), itemgetter("content")
 REASONING_EFFORTS = frozenset({"none", "minimal", "low", "medium", "high", "xhigh"})
 
 
@@ -24,26 +27,33 @@ def check_message(message: object) -> None:
             raise ConfigurationError("`message` is empty: give the text to send")
         check_text("message", message)
         return
-    if type(message) is not list:
-        if isinstance(message, bytes | bytearray | memoryview):
-            raise TypeError("`message` is bytes: decode it first, for example message.decode('utf-8')")
-        if message is None or isinstance(message, Mapping) or not isinstance(message, Sequence):
-            raise TypeError(f"`message` must be a string or a list of messages, not {type(message).__name__}")
+    if type(message) is list:
+        if plain_texts(message):
+            return
+    elif isinstance(message, bytes | bytearray | memoryview):
+        raise TypeError("`message` is bytes: decode it first, for example message.decode('utf-8')")
+    elif message is None or isinstance(message, Mapping) or not isinstance(message, Sequence):
+        raise TypeError(f"`message` must be a string or a list of messages, not {type(message).__name__}")
     if not message:
         raise ConfigurationError("`message` is an empty list: give at least one message")
     for position, item in enumerate(message):
-        if not _is_plain(item):
-            _check_one_message(position, item)
+        _check_one_message(position, item)
 
 
-def _is_plain(item: object) -> bool:
-    """Whether it is what nearly all messages are, and right: a role and an ASCII text, nothing else."""
-    if type(item) is not dict or len(item) != 2:
-        return False
-    role, content = item.get("role"), item.get("content")
-    if type(role) is not str or type(content) is not str:
-        return False
-    return role in ROLES and content.isascii() and len(content) <= MAX_MESSAGE_CHARS
+def plain_texts(messages: list[Any]) -> list[str] | None:
+    """The texts of messages that are all what nearly all are: a role and an ASCII text, nothing else; else None.
+
+    In as few steps for many messages as for one: each of them is taken by all messages at once, in C.
+    """
+    if {*map(type, messages)} != _DICTS or {*map(len, messages)} != _TWO:
+        return None
+    try:
+        texts: list[str] = list(map(_content_of, messages))
+        if all(map(str.isascii, texts)) and ROLES.issuperset(map(_role_of, messages)):
+            return texts if max(map(len, texts)) <= MAX_MESSAGE_CHARS else None
+    except (KeyError, TypeError):  # another key, or what is no text
+        pass
+    return None
 
 
 def _check_one_message(position: int, item: object) -> None:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 
+from .._arguments import plain_texts
 from .._rules.averages import OutputAverages
 from .._rules.prices import Price, cost_pusd, worst_case_pusd
-from .._rules.tokens import estimate_input_tokens, image_tokens_for, most_tokens
+from .._rules.tokens import (
+    TOKENS_PER_MESSAGE,
+    TOKENS_PER_REPLY,
+    estimate_input_tokens,
+    image_tokens_for,
+    most_tokens,
+)
 from .._values import Reply, TokenCounts
 from .._wire.schema import answer_tool_of
 from ..chat_request import ChatRequest, EmbedRequest
@@ -20,6 +28,34 @@ _MOST_OUTPUT = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 """Fields of `extra_body` that say how long an answer may be."""
 
 
+_MOST_REMEMBERED = 4096
+_beside = attrgetter("system_prompt", "tools", "extra_body", "response_model", "response_format")
+_NOTHING_BESIDE = (None,) * 5
+
+
+class _Size(msgspec.Struct, frozen=True):
+    """What a request comes to at one model: tokens sent, and those that hardly any provider counts more of.
+
+    `allowed` and `answers` are as the functions below tell.
+    """
+
+    input: int
+    most_input: int
+    allowed: int | None
+    answers: int
+    marks_cache: bool
+
+
+class _Terms(msgspec.Struct, frozen=True):
+    """What the worst case at a target comes from, where its price is the same for any number of tokens."""
+
+    target: Target
+    per_request: int
+    per_input: int
+    per_output: int
+    fee: float
+
+
 class Estimates:
     """Token and cost estimates. `count` is (model, text) → tokens, `fees` the gateway's shares by billing mode.
 
@@ -27,7 +63,7 @@ class Estimates:
     `fears_for_lost` that is the worst case: what is booked for lost answers is then never less than their bill.
     """
 
-    __slots__ = ("_count", "_highest_fee", "_latest", "_rough", "averages", "fears_for_lost")
+    __slots__ = ("_count", "_highest_fee", "_latest", "_rough", "_terms", "averages", "fears_for_lost")
 
     def __init__(
         self,
@@ -38,7 +74,8 @@ class Estimates:
         self._count = count
         self._rough = rough or count
         self._highest_fee = max(fees.values(), default=0.0)
-        self._latest: tuple[ChatRequest | None, dict[str, tuple[int, int]]] = (None, {})
+        self._latest: tuple[ChatRequest | None, dict[str, _Size]] = (None, {})
+        self._terms: dict[int, _Terms] = {}
         self.averages = OutputAverages()
         self.fears_for_lost = False
 
@@ -50,39 +87,55 @@ class Estimates:
         """Learns from a whole answer how long answers are, unless the call itself cut it short."""
         if finish_reason == "length" and allowed_output(request) is not None:
             return
-        self.averages.observe(
-            target.endpoint.provider, target.endpoint.model, math.ceil(output_tokens / answers_of(request))
-        )
+        if request.extra_body:
+            output_tokens = math.ceil(output_tokens / answers_of(request))
+        self.averages.observe(target.endpoint.provider, target.endpoint.model, output_tokens)
 
     def input_tokens(self, request: ChatRequest, model: str) -> int:
         """Estimated tokens of everything the call sends, the schema of a structured answer included."""
-        return self._input(request, model)[0]
+        return self._size(request, model).input
 
     def _rough_input(self, request: ChatRequest, model: str) -> int:
         """The same, without loading anything for it."""
         return self._tokens_sent(request, model, lambda text: self._rough(model, text))
 
-    def _input(self, request: ChatRequest, model: str) -> tuple[int, int]:
-        """Estimated tokens sent, and those that hardly any provider counts more of.
+    def _size(self, request: ChatRequest, model: str) -> _Size:
+        """What the request comes to.
 
-        One call asks for them several times in a row, so those of the latest request are remembered.
+        One call asks for it several times in a row, so that of the latest request is remembered.
         """
         known = self._latest
         if known[0] is not request:
             known = self._latest = request, {}
-        counted = known[1].get(model)
-        if counted is None:
-            beyond = 0
+        return known[1].get(model) or known[1].setdefault(model, self._measured(request, model))
 
-            def count(text: str) -> int:
-                nonlocal beyond
-                tokens = self._count(model, text)
-                beyond += most_tokens(text, tokens) - tokens
-                return tokens
+    def _measured(self, request: ChatRequest, model: str) -> _Size:
+        message = request.message
+        if type(request) is not ChatRequest or _beside(request) != _NOTHING_BESIDE:
+            return self._measured_with_all(request, model)
+        texts = plain_texts(message) if type(message) is list else [message] if type(message) is str else None
+        if texts is None:
+            return self._measured_with_all(request, model)
+        tokens, beyond, count = TOKENS_PER_REPLY + TOKENS_PER_MESSAGE * len(texts), 0, self._count
+        for text in texts:
+            if text:
+                counted = count(model, text)
+                tokens += counted
+                beyond += most_tokens(text, counted) - counted
+        return _Size(tokens, tokens + beyond, request.max_tokens, 1, False)
 
-            tokens = self._tokens_sent(request, model, count)
-            counted = known[1][model] = tokens, tokens + beyond
-        return counted
+    def _measured_with_all(self, request: ChatRequest, model: str) -> _Size:
+        """The same for any request: with tools, a schema, images, text beyond ASCII, fields of a provider's own."""
+        beyond = 0
+
+        def count(text: str) -> int:
+            nonlocal beyond
+            tokens = self._count(model, text)
+            beyond += most_tokens(text, tokens) - tokens
+            return tokens
+
+        tokens = self._tokens_sent(request, model, count)
+        return _Size(tokens, tokens + beyond, allowed_output(request), answers_of(request), _marks_cache(request))
 
     @staticmethod
     def _tokens_sent(request: ChatRequest, model: str, count: Callable[[str], int]) -> int:
@@ -91,11 +144,16 @@ class Estimates:
 
     def likely_tokens(self, request: ChatRequest, target: Target) -> int:
         """Tokens a provider is likely to count for the call: its input, and the output it may have or is likely to."""
-        endpoint, allowed = target.endpoint, allowed_output(request)
-        output = self._likely_output(request, endpoint.provider, endpoint.model) if allowed is None else allowed
-        known = self._latest
-        counted = known[1].get(endpoint.model) if known[0] is request else None
-        return (self._rough_input(request, endpoint.model) if counted is None else counted[0]) + output
+        endpoint, known = target.endpoint, self._latest
+        size = known[1].get(endpoint.model) if known[0] is request else None
+        if size is None:
+            allowed, answers = allowed_output(request), answers_of(request)
+            sent = self._rough_input(request, endpoint.model)
+        else:
+            allowed, answers, sent = size.allowed, size.answers, size.input
+        if allowed is None:
+            allowed = self.averages.expected(endpoint.provider, endpoint.model) * answers
+        return sent + allowed
 
     def worst_case_pusd(self, request: ChatRequest, target: Target) -> int | None:
         """Pico-dollars to set aside: input with a margin, output at `max_tokens` or what few answers exceed.
@@ -106,21 +164,40 @@ class Estimates:
         price, endpoint = target.price, target.endpoint
         if price is None:
             return None
-        tokens = self._input(request, endpoint.model)[1]
-        marked = _marks_cache(request)
-        cost = worst_case_pusd(
-            price,
-            tokens,
-            self._most_output(request, target),
-            may_write_cache=marked or (endpoint.is_gateway and endpoint.model.startswith("claude")),
-            for_an_hour=marked,
-        )
-        fee = self._highest_fee if endpoint.is_gateway else 0.0
+        size = self._size(request, endpoint.model)
+        output = size.allowed
+        if output is None:
+            output = self.averages.cautious(endpoint.provider, endpoint.model) * size.answers
+        terms = self._terms.get(id(target))
+        if terms is None or size.marks_cache:
+            cost, fee = self._looked_up(price, target, size, output)
+        else:
+            cost = terms.per_request + size.most_input * terms.per_input + output * terms.per_output
+            fee = terms.fee
         return cost + math.ceil(cost * fee) if fee else cost
+
+    def _looked_up(self, price: Price, target: Target, size: _Size, output: int) -> tuple[int, float]:
+        """The worst case by the price itself, and the highest fee; what a flat price comes to is remembered."""
+        endpoint = target.endpoint
+        writes = endpoint.is_gateway and endpoint.model.startswith("claude")
+        fee = self._highest_fee if endpoint.is_gateway else 0.0
+        if len(price.tiers) == 1 and id(target) not in self._terms:
+            least, one_in, one_out = (
+                worst_case_pusd(price, sent, said, may_write_cache=writes) for sent, said in ((0, 0), (1, 0), (0, 1))
+            )
+            if len(self._terms) >= _MOST_REMEMBERED:
+                self._terms.clear()
+            self._terms[id(target)] = _Terms(target, least, one_in - least, one_out - least, fee)  # keeps it alive
+        marked = size.marks_cache
+        cost = worst_case_pusd(price, size.most_input, output, may_write_cache=marked or writes, for_an_hour=marked)
+        return cost, fee
 
     def most_tokens(self, request: ChatRequest, target: Target) -> int:
         """Tokens to set aside where no price is known: input with a margin, and the most output."""
-        return self._input(request, target.endpoint.model)[1] + self._most_output(request, target)
+        size, endpoint = self._size(request, target.endpoint.model), target.endpoint
+        if size.allowed is not None:
+            return size.most_input + size.allowed
+        return size.most_input + self.averages.cautious(endpoint.provider, endpoint.model) * size.answers
 
     def expected_pusd(self, request: ChatRequest, target: Target) -> int | None:
         """Pico-dollars the call is likely to cost there; None where no price is known."""
@@ -174,12 +251,6 @@ class Estimates:
         likely = self.averages.expected(provider, model) * answers_of(request)
         allowed = allowed_output(request)
         return likely if allowed is None else min(likely, allowed)
-
-    def _most_output(self, request: ChatRequest, target: Target) -> int:
-        allowed = allowed_output(request)
-        if allowed is not None:
-            return allowed
-        return self.averages.cautious(target.endpoint.provider, target.endpoint.model) * answers_of(request)
 
 
 def allowed_output(request: ChatRequest) -> int | None:
