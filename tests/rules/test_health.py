@@ -233,6 +233,19 @@ def test_a_quantile_follows_a_change() -> None:
     assert repr(quantile).startswith("DecayingQuantile(0.95, ")
 
 
+@given(steps=st.lists(st.tuples(st.floats(0.001, 1e3), st.sampled_from([0.0, 0.01, 5.0, 5e3])), max_size=150))
+def test_how_often_somebody_asks_changes_nothing(steps: list[tuple[float, float]]) -> None:
+    """What is counted in together, in larger lots than one, comes to the same numbers to the last bit."""
+    means, quantiles, now_s = [DecayingMean(), DecayingMean()], [DecayingQuantile(), DecayingQuantile()], 1e6
+    for seconds, passed_s in steps:
+        now_s += passed_s
+        for each in (*means, *quantiles):
+            each.add(seconds, now_s)
+        assert means[0].value is not None
+        assert (quantiles[0].value is None) is (quantiles[0]._count < 20)
+    assert (means[0].value, quantiles[0].value) == (means[1].value, quantiles[1].value)
+
+
 @pytest.mark.parametrize("seconds, told", [(0.0, 0.001), (1e-9, 0.001), (1e9, 1240.0)])
 def test_times_beyond_the_scale_count_as_its_ends(seconds: float, told: float) -> None:
     """Nothing is too short or too long to be counted."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from contextlib import suppress
 from typing import Final
 
 KEEP: Final = 0.8
@@ -20,13 +21,15 @@ _QUANTILE_HALF_LIFE_S: Final = 300.0
 _LEAST_COUNT: Final = 20
 """With fewer, the 95th percentile is no more than the largest."""
 _RESCALE_AT: Final = 40.0
+_MOST_PUT_OFF: Final = 64
+"""Observations counted in together, at the latest when somebody asks."""
 _MIDDLES_S: Final = tuple(_LEAST_S * STEP ** (cell + 0.5) for cell in range(_CELLS))
 
 
 class DecayingMean:
     """A weighted mean: each observation and the passing of time both take weight from the older ones."""
 
-    __slots__ = ("_half_life_s", "_keep", "_seen_s", "_sum", "_weight", "value")
+    __slots__ = ("_half_life_s", "_keep", "_put_off", "_seen_s", "_sum", "_weight")
 
     def __init__(self, half_life_s: float = HALF_LIFE_S, keep: float = KEEP) -> None:
         self._half_life_s = half_life_s
@@ -34,76 +37,100 @@ class DecayingMean:
         self._sum = 0.0
         self._weight = 0.0
         self._seen_s = 0.0
-        self.value: float | None = None
-        """The mean; None before the first observation."""
+        self._put_off: list[tuple[float, float]] = []
 
     def __repr__(self) -> str:
         return f"DecayingMean({self.value})"
 
     def add(self, value: float, now_s: float) -> None:
         """Counts one in. The first one is the mean: there is no start value to grow away from."""
-        if self.value is not None:
-            age_s = now_s - self._seen_s
-            kept = self._keep * 2.0 ** (-age_s / self._half_life_s) if age_s > 0 else self._keep
-            self._sum *= kept
-            self._weight *= kept
-        self._sum += value
-        self._weight += 1.0
-        self._seen_s = now_s
-        self.value = self._sum / self._weight
+        put_off = self._put_off
+        put_off.append((value, now_s))
+        if len(put_off) >= _MOST_PUT_OFF:
+            self._catch_up()
+
+    @property
+    def value(self) -> float | None:
+        """The mean; None before the first observation."""
+        self._catch_up()
+        return self._sum / self._weight if self._weight else None
+
+    def _catch_up(self) -> None:
+        put_off, keep, half_life_s = self._put_off, self._keep, self._half_life_s
+        total, weight, seen_s = self._sum, self._weight, self._seen_s
+        with suppress(IndexError):  # where another thread takes the last one
+            while put_off:
+                value, now_s = put_off.pop(0)
+                kept = keep * 2.0 ** ((seen_s - now_s) / half_life_s) if now_s > seen_s else keep
+                total, weight, seen_s = total * kept + value, weight * kept + 1.0, now_s
+        self._sum, self._weight, self._seen_s = total, weight, seen_s
 
 
 class DecayingQuantile:
     """A quantile of times in seconds, within 2.5 % of the true one, weights halving every five minutes.
 
-    Counts in cells of 5 % each, and a finger on the cell that holds the quantile, which an observation moves by a few
-    cells at most on average. Instead of taking weight from every old cell, new observations get ever larger weights;
-    once in 40 half-lives all are scaled back.
+    Counts in cells of 5 % each, and a finger on the cell that holds the quantile, the first one where several would do;
+    an observation moves it by a few cells at most on average. Instead of taking weight from every old cell, new
+    observations get ever larger weights; once in 40 half-lives all are scaled back.
     """
 
-    __slots__ = ("_at", "_base_s", "_below", "_cells", "_half_life_s", "_quantile", "_total", "count")
+    __slots__ = ("_at", "_base_s", "_below", "_cells", "_count", "_half_life_s", "_put_off", "_quantile", "_total")
 
     def __init__(self, quantile: float = 0.95, half_life_s: float = _QUANTILE_HALF_LIFE_S) -> None:
         self._quantile = quantile
         self._half_life_s = half_life_s
         self._cells = array("d", bytes(8 * _CELLS))
-        self._base_s = 0.0
+        self._base_s = -math.inf
         self._at = 0
         self._below = 0.0
         self._total = 0.0
-        self.count = 0
+        self._count = 0
+        self._put_off: list[tuple[float, float]] = []
 
     def __repr__(self) -> str:
-        return f"DecayingQuantile({self._quantile:g}, {self.value}, {self.count} observations)"
+        return f"DecayingQuantile({self._quantile:g}, {self.value}, {self._count} observations)"
 
     def add(self, seconds: float, now_s: float) -> None:
         """Counts one in."""
-        age = (now_s - self._base_s) / self._half_life_s if self.count else 0.0
-        if not self.count:
-            self._base_s = now_s
-        elif age > _RESCALE_AT:
-            self._rescale(age, now_s)
-            age = 0.0
-        weight = 2.0**age
-        cell = min(_CELLS - 1, int(math.log(seconds / _LEAST_S) / _LOG_STEP)) if seconds > _LEAST_S else 0
-        cells = self._cells
-        cells[cell] += weight
-        self._total += weight
-        self.count += 1
-        if cell < self._at:
-            self._below += weight
-        target = self._quantile * self._total
-        while self._at > 0 and self._below > target:
-            self._at -= 1
-            self._below -= cells[self._at]
-        while self._at < _CELLS - 1 and self._below + cells[self._at] < target:
-            self._below += cells[self._at]
-            self._at += 1
+        put_off = self._put_off
+        put_off.append((seconds, now_s))
+        if len(put_off) >= _MOST_PUT_OFF:
+            self._catch_up()
 
     @property
     def value(self) -> float | None:
         """Seconds; None before 20 observations."""
-        return _MIDDLES_S[self._at] if self.count >= _LEAST_COUNT else None
+        self._catch_up()
+        return _MIDDLES_S[self._at] if self._count >= _LEAST_COUNT else None
+
+    def _catch_up(self) -> None:
+        put_off, half_life_s = self._put_off, self._half_life_s
+        with suppress(IndexError):  # where another thread takes the last one
+            while put_off:
+                seconds, now_s = put_off.pop(0)
+                age = (now_s - self._base_s) / half_life_s
+                if age > _RESCALE_AT:
+                    self._rescale(age, now_s)
+                    age = 0.0
+                weight = 2.0**age
+                cell = min(_CELLS - 1, int(math.log(seconds / _LEAST_S) / _LOG_STEP)) if seconds > _LEAST_S else 0
+                self._cells[cell] += weight
+                self._total += weight
+                self._count += 1
+                if cell < self._at:
+                    self._below += weight
+        self._move_finger()
+
+    def _move_finger(self) -> None:
+        """To the first cell up to which there is at least the quantile's share of all weight."""
+        cells, at, below, target = self._cells, self._at, self._below, self._quantile * self._total
+        while at > 0 and below >= target:
+            at -= 1
+            below -= cells[at]
+        while at < _CELLS - 1 and below + cells[at] < target:
+            below += cells[at]
+            at += 1
+        self._at, self._below = at, below
 
     def _rescale(self, age: float, now_s: float) -> None:
         scale = 2.0**-age
