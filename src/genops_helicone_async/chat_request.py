@@ -144,10 +144,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
         if not _are_known(labels := _labels_of(self)):
             _check_all(_LABEL_CHECKS, labels)
             _remember(labels)
-        if (numbers := _numbers_of(self)) != _NO_NUMBERS:
-            _check_all(_NUMBER_CHECKS, numbers)
-        if (others := _others_of(self)) != _NO_OTHERS:
-            _check_all(_OTHER_CHECKS, others)
+        if (values := _values_of(self)) != _NO_VALUES:
+            _check_all(_VALUE_CHECKS, values)
         if self.provider is not None and self.providers is not None:
             raise ConfigurationError("give `provider` for one or `providers` for several, not both")
 
@@ -229,15 +227,13 @@ _LABELS = (
     *("team", "project", "customer_id", "environment", "cost_center", "feature", "user_id", "sla_tier"),
 )
 _LABEL_CHECKS: tuple[tuple[str, Any], ...] = tuple((name, check_label) for name in _LABELS)
-_NUMBER_CHECKS: tuple[tuple[str, Any], ...] = (
+_VALUE_CHECKS: tuple[tuple[str, Any], ...] = (
     ("temperature", check_number(0, 2, "between 0 and 2")),
     ("max_tokens", check_int(1, "1 or more")),
     ("top_p", check_number(0, 1, "between 0 and 1")),
     ("seed", check_int(-(2**63), "a 64-bit integer")),
     ("timeout_seconds", check_positive),
     ("priority", check_int(-(2**63), "an integer")),
-)
-_OTHER_CHECKS: tuple[tuple[str, Any], ...] = (
     ("providers", check_providers),
     ("model_preferences", check_models),
     ("custom_metrics", check_metrics),
@@ -256,10 +252,8 @@ _OTHER_CHECKS: tuple[tuple[str, Any], ...] = (
     ("attributes", check_attributes),
 )
 _labels_of = attrgetter(*_LABELS)
-_others_of = attrgetter(*(name for name, _ in _OTHER_CHECKS))
-_numbers_of = attrgetter(*(name for name, _ in _NUMBER_CHECKS))
-_NO_NUMBERS = (None,) * len(_NUMBER_CHECKS)
-_NO_OTHERS = (None,) * len(_OTHER_CHECKS)
+_values_of = attrgetter(*(name for name, _ in _VALUE_CHECKS))
+_NO_VALUES = (None,) * len(_VALUE_CHECKS)
 _MOST_KNOWN = 1024
 _known: set[tuple[str | None, ...]] = set()
 """Combinations of labels that were found right: few combinations make most calls. Only texts are in it."""
