@@ -56,11 +56,11 @@ class DecayingMean:
         return self._sum / self._weight if self._weight else None
 
     def _catch_up(self) -> None:
-        put_off, keep, half_life_s = self._put_off, self._keep, self._half_life_s
+        pop, keep, half_life_s = self._put_off.pop, self._keep, self._half_life_s
         total, weight, seen_s = self._sum, self._weight, self._seen_s
-        with suppress(IndexError):  # where another thread takes the last one
-            while put_off:
-                value, now_s = put_off.pop(0)
+        with suppress(IndexError):  # when none is left, also because another thread has taken it
+            while True:
+                value, now_s = pop(0)
                 kept = keep * 2.0 ** ((seen_s - now_s) / half_life_s) if now_s > seen_s else keep
                 total, weight, seen_s = total * kept + value, weight * kept + 1.0, now_s
         self._sum, self._weight, self._seen_s = total, weight, seen_s
@@ -104,21 +104,26 @@ class DecayingQuantile:
         return _MIDDLES_S[self._at] if self._count >= _LEAST_COUNT else None
 
     def _catch_up(self) -> None:
-        put_off, half_life_s = self._put_off, self._half_life_s
-        with suppress(IndexError):  # where another thread takes the last one
-            while put_off:
-                seconds, now_s = put_off.pop(0)
-                age = (now_s - self._base_s) / half_life_s
+        pop, half_life_s, log, at = self._put_off.pop, self._half_life_s, math.log, self._at
+        base_s, cells, total, below = self._base_s, self._cells, self._total, self._below
+        with suppress(IndexError):  # when none is left, also because another thread has taken it
+            while True:
+                seconds, now_s = pop(0)
+                age = (now_s - base_s) / half_life_s
                 if age > _RESCALE_AT:
-                    self._rescale(age, now_s)
-                    age = 0.0
+                    scale, base_s, age = 2.0**-age, now_s, 0.0
+                    cells = self._cells = array("d", [cell * scale for cell in cells])
+                    total, below = math.fsum(cells), math.fsum(cells[:at])
                 weight = 2.0**age
-                cell = min(_CELLS - 1, int(math.log(seconds / _LEAST_S) / _LOG_STEP)) if seconds > _LEAST_S else 0
-                self._cells[cell] += weight
-                self._total += weight
+                cell = int(log(seconds / _LEAST_S) / _LOG_STEP) if seconds > _LEAST_S else 0
+                if cell >= _CELLS:
+                    cell = _CELLS - 1
+                cells[cell] += weight
+                total += weight
                 self._count += 1
-                if cell < self._at:
-                    self._below += weight
+                if cell < at:
+                    below += weight
+        self._base_s, self._total, self._below = base_s, total, below
         self._move_finger()
 
     def _move_finger(self) -> None:
@@ -131,13 +136,6 @@ class DecayingQuantile:
             below += cells[at]
             at += 1
         self._at, self._below = at, below
-
-    def _rescale(self, age: float, now_s: float) -> None:
-        scale = 2.0**-age
-        self._cells = array("d", [cell * scale for cell in self._cells])
-        self._base_s = now_s
-        self._total = math.fsum(self._cells)
-        self._below = math.fsum(self._cells[: self._at])
 
 
 __all__ = ["HALF_LIFE_S", "KEEP", "STEP", "DecayingMean", "DecayingQuantile"]
