@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genops_helicone_async import ConfigurationError
-from genops_helicone_async._arguments import check_message, plain_texts
+from genops_helicone_async._arguments import MAX_MESSAGE_CHARS, check_message, plain_texts
 from genops_helicone_async._flow.estimates import Estimates
 from genops_helicone_async._flow.ticket import Target
 from genops_helicone_async._rules.prices import Price, Rates, worst_case_pusd
@@ -79,9 +79,7 @@ def test_what_is_not_plain_is_looked_at_closely(item: Any) -> None:
     assert plain_texts([plain, item]) is None
 
 
-def test_a_plain_message_may_not_be_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plain_message_may_not_be_too_long() -> None:
     """However plain it is."""
-    monkeypatch.setattr("genops_helicone_async._arguments.MAX_MESSAGE_CHARS", 3)
-    check_message([{"role": "user", "content": "abc"}])
-    with pytest.raises(ConfigurationError, match="has 4 characters"):
-        check_message([{"role": "user", "content": "a"}, {"role": "user", "content": "abcd"}])
+    with pytest.raises(ConfigurationError, match="has 33,554,433 characters"):
+        check_message([{"role": "user", "content": "a"}, {"role": "user", "content": "b" * (MAX_MESSAGE_CHARS + 1)}])
