@@ -21,7 +21,7 @@ _QUANTILE_HALF_LIFE_S: Final = 300.0
 _LEAST_COUNT: Final = 20
 """With fewer, the 95th percentile is no more than the largest."""
 _RESCALE_AT: Final = 40.0
-_MOST_PUT_OFF: Final = 64
+_MOST_PUT_OFF: Final = 20
 """Observations counted in together, at the latest when somebody asks."""
 _MIDDLES_S: Final = tuple(_LEAST_S * STEP ** (cell + 0.5) for cell in range(_CELLS))
 
