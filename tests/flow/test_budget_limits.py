@@ -192,6 +192,17 @@ async def test_a_call_begun_under_higher_thresholds_passes_the_new_ones() -> Non
     assert [each.threshold for each in told if isinstance(each, BudgetAlert)] == [0.5, 0.8]
 
 
+def test_the_ledger_in_memory_keeps_its_latest_rows() -> None:
+    """Older ones are forgotten, their cost is not; a repeat of one that is kept is never booked."""
+    ledger = MemoryLedger()
+    for number in range(25_000):
+        row = LedgerRow(request_id=str(number), at_s=0.0, provider="p", model="m", status="ok", cost_pusd=1)
+        ledger.settle((), 0, [row, row], lambda _movements: None)
+    assert [row.request_id for row in ledger.rows()] == [str(number) for number in range(15_000, 25_000)]
+    ledger.settle((), 0, [ledger.rows()[0]], lambda _movements: None)
+    assert (ledger.statistics().rows, ledger.statistics().booked_pusd) == (25_000, 25_000)
+
+
 async def test_nothing_is_set_aside_for_a_call_that_is_over() -> None:
     """A call that was settled from outside, when its adapter was closed, cannot hold anything any more."""
     budgets = budgets_at(Clock("2026-11-23T12:00:00+00:00"), daily_pusd=100)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import islice
 
 import msgspec
 
@@ -14,6 +14,8 @@ KEPT_ROWS = 10_000
 """Rows kept for looking back and for knowing repeats: at 360 bytes each they are what a long bulk run would grow by.
 
 The accounts and their sums stay exact beyond."""
+
+_FORGETS_AT = KEPT_ROWS + KEPT_ROWS // 10
 
 
 class LedgerStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,7 +34,7 @@ class MemoryLedger:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._accounts = Accounts()
-        self._known: OrderedDict[str, LedgerRow] = OrderedDict()
+        self._known: dict[str, LedgerRow] = {}
         self._booked_pusd = 0
         self._forgotten = 0
 
@@ -46,7 +48,7 @@ class MemoryLedger:
     def rows(self) -> list[LedgerRow]:
         """The latest rows, oldest first, at most `KEPT_ROWS`."""
         with self._lock:
-            return list(self._known.values())
+            return list(self._known.values())[-KEPT_ROWS:]
 
     def hold_nowait(self, scopes: Sequence[Scope], amount_pusd: int, *, enforce: bool) -> Refusal | Wait | None:
         """Sets the amount aside in every scope, or says which has no room."""
@@ -66,16 +68,15 @@ class MemoryLedger:
         booked: Callable[[tuple[Movement, ...]], None],
     ) -> Awaitable[None] | None:
         """Replaces a hold by the rows' costs; rows already booked are left out."""
-        known, cost_pusd = self._known, 0
         with self._lock:
+            known, cost_pusd = self._known, 0
             for row in rows:
                 if row.request_id not in known:
                     known[row.request_id] = row
                     cost_pusd += row.cost_pusd
-                    if len(known) > KEPT_ROWS:
-                        known.popitem(last=False)
-                        self._forgotten += 1
             self._booked_pusd += cost_pusd
+            if len(known) >= _FORGETS_AT:
+                self._forget()
             movements = self._accounts.settle(scopes, held_pusd, cost_pusd)
         booked(movements)
         return None
@@ -91,6 +92,12 @@ class MemoryLedger:
 
     async def aclose(self) -> None:
         """Nothing has to be written."""
+
+    def _forget(self) -> None:
+        """Keeps the latest rows only, in a new dictionary: one that lost its first entries is slow to find the next."""
+        older = len(self._known) - KEPT_ROWS
+        self._known = dict(islice(self._known.items(), older, None))
+        self._forgotten += older
 
 
 __all__ = ["KEPT_ROWS", "LedgerStatistics", "MemoryLedger"]
