@@ -210,7 +210,8 @@ async def open_via(
         return Via(live, note)
     first_s = min(5.0, arguments.poll_seconds)
     options = BatchOptions(
-        poll_s=arguments.poll_seconds, first_poll_s=first_s, linger_s=first_s, cancels=arguments.cancel_batches
+        poll_s=arguments.poll_seconds, first_poll_s=first_s, linger_s=first_s, cancels=arguments.cancel_batches,
+        is_limited=arguments.max_cost is not None,
     )  # fmt: skip
     told = _say_nothing if arguments.quiet else note
     batches = BatchRows(adapter, journal, options, note=note, told=told, known=known)

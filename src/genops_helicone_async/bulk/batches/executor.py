@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import msgspec
 
+from ..._flow.ticket import Target
 from ...client import GenOpsHeliconeAsyncAdapter
 from ...errors import BudgetExceededError, ConfigurationError, HeliconeError
 from ...models import BulkResult
@@ -225,7 +225,7 @@ class _Reading:
             batch = state.batches[number]
             target = await state.target(batch)
             if not is_held:
-                await state.desk.hold(number, row, target, enforce=False)
+                await self._hold(number, row, target, enforce=False)
                 is_held = True
             if state.number_of[row.line] == number:  # else its rows went into another one meanwhile
                 break
@@ -239,6 +239,11 @@ class _Reading:
                 batch.state = "running"  # its results are fetched once more
             group.create_task(BatchWatch(state, batch, target).run())
         return True
+
+    async def _hold(self, number: int, row: Row, target: Target, *, enforce: bool | None = None) -> None:
+        """Sets a row's money aside; where the budgets' store is away, waits for it: nothing is sent without."""
+        state = self._state
+        await state.asking(lambda: state.desk.hold(number, row, target, enforce=enforce), "setting money aside")
 
     async def _take(self, row: Row, group: asyncio.TaskGroup) -> None:
         """Puts the row into the draft of its provider and model."""
@@ -265,7 +270,7 @@ class _Reading:
             draft = self._begin(key, target)
             line = encoded(row, target, state.job, draft.number)
         try:
-            await state.desk.hold(draft.number, row, target)
+            await self._hold(draft.number, row, target, enforce=state.options.is_limited or None)
         except BudgetExceededError as exc:
             state.stopped = exc.message
             await state.queue.put(unsent(row, exc.message))
@@ -274,7 +279,7 @@ class _Reading:
         if len(draft.lines) >= min(limits.rows, state.options.most_rows):
             await self._flush(key, group)
 
-    def _begin(self, key: tuple[str, str], target: Any) -> Draft:
+    def _begin(self, key: tuple[str, str], target: Target) -> Draft:
         """An empty draft with a number of its own."""
         state = self._state
         number = state.next_number()

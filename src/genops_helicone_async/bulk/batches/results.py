@@ -78,7 +78,10 @@ class BatchResults:
         for line, result in found.items():
             row = kept[line].row()
             if result.unsent is None:
-                settled = await state.desk.settle(row, self._target, result, mark, elapsed_s)
+                settled = await state.asking(
+                    lambda: state.desk.settle(row, self._target, result, mark, elapsed_s),  # noqa: B023
+                    "booking what was answered",
+                )
                 outcomes.append((row, self._outcome(row, settled)))
             else:
                 outcomes.append((row, unsent(row, result.unsent)))

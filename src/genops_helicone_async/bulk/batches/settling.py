@@ -24,14 +24,14 @@ from ..._flow.candidates import Candidates
 from ..._flow.pipeline import Pipeline
 from ..._flow.ports import BodyStream, Hold
 from ..._flow.settle import written
-from ..._flow.ticket import Target
+from ..._flow.ticket import Target, Ticket
 from ..._rules.prices import Price
 from ..._values import HttpReply, HttpRequest
 from ..._wire.batches import RowResult
 from ...chat_request import ChatRequest
 from ...client import GenOpsHeliconeAsyncAdapter
-from ...errors import HeliconeError
-from ...models import BulkResult, RoutingDecision
+from ...errors import HeliconeError, LedgerError
+from ...models import BulkResult, HeliconeResponse, RoutingDecision
 from ..rows import Row
 
 _Key = tuple[int, bool | None, tuple[str | None, ...]]
@@ -82,10 +82,11 @@ class _Answered:
 class SettlingDesk:
     """Holds and settles the rows of batches, on the adapter's own ledger, prices and telemetry."""
 
-    __slots__ = ("_answered", "_holds", "_pipeline", "_request_id", "_worst")
+    __slots__ = ("_answered", "_holds", "_pipeline", "_request_id", "_turn", "_worst")
 
     def __init__(self, adapter: GenOpsHeliconeAsyncAdapter) -> None:
         parts, self._answered, self._request_id = adapter._parts, _Answered(), ""
+        self._turn = asyncio.Lock()
         loop = asyncio.get_running_loop()
         book = parts.shared.prices
         assert isinstance(book, PriceBook)
@@ -151,24 +152,36 @@ class SettlingDesk:
             self.free_all(number)
 
     async def settle(self, row: Row, target: Target, result: RowResult, mark: str, elapsed_s: float) -> BulkResult:
-        """Books a row that was answered or refused; the same row is booked once, however often it is settled."""
-        answered, endpoint = self._answered, target.endpoint
-        answered.result, answered.elapsed_s, answered.offset_s = result, elapsed_s, 0.0
-        self._request_id = str(uuid.uuid5(_NAMESPACE, f"{mark}/{row.line}"))
-        request = pinned(row.request, endpoint.provider, endpoint.model)
-        pipeline = self._pipeline
+        """Books a row that was answered or refused; the same row is booked once, however often it is settled.
+
+        Raises:
+            LedgerError: its budget's store cannot be asked; nothing is booked.
+        """
+        request = pinned(row.request, target.endpoint.provider, target.endpoint.model)
         try:
-            async with Admission(pipeline, request) as admission:
-                ticket = admission.ticket
-                ticket.routing = RoutingDecision(
-                    strategy="batch", candidates=(), selected=endpoint.provider, reason="a row of a provider's batch"
-                )
-                outcome = await pipeline.attempts.ask(ticket, admission.targets[0], ticket.deadline)
-                response = pipeline.settle(ticket, outcome)
+            async with self._turn:  # where a store is asked, rows of another batch would find this one's answer
+                ticket, response = await self._booked(row, request, target, result, mark, elapsed_s)
             await written(ticket)
         except HeliconeError as exc:
+            if isinstance(exc, LedgerError) and not exc.attempts:
+                raise
             return BulkResult(index=row.line, request=row.request, error=exc)
         return BulkResult(index=row.line, request=row.request, response=response)
+
+    async def _booked(
+        self, row: Row, request: ChatRequest, target: Target, result: RowResult, mark: str, elapsed_s: float
+    ) -> tuple[Ticket, HeliconeResponse]:  # fmt: skip
+        answered, pipeline = self._answered, self._pipeline
+        answered.result, answered.elapsed_s, answered.offset_s = result, elapsed_s, 0.0
+        self._request_id = str(uuid.uuid5(_NAMESPACE, f"{mark}/{row.line}"))
+        async with Admission(pipeline, request) as admission:
+            ticket = admission.ticket
+            ticket.routing = RoutingDecision(
+                strategy="batch", candidates=(), selected=target.endpoint.provider,
+                reason="a row of a provider's batch",
+            )  # fmt: skip
+            outcome = await pipeline.attempts.ask(ticket, admission.targets[0], ticket.deadline)
+            return ticket, pipeline.settle(ticket, outcome)
 
 
 def pinned(request: ChatRequest, provider: str, model: str) -> ChatRequest:

@@ -15,7 +15,13 @@ from ..._edges.batches import BatchService
 from ..._edges.http import HttpTransport
 from ..._flow.ticket import Target
 from ...client import GenOpsHeliconeAsyncAdapter
-from ...errors import ConfigurationError, DecodeError, HeliconeError, InsufficientCreditsError
+from ...errors import (
+    BudgetExceededError,
+    ConfigurationError,
+    DecodeError,
+    HeliconeError,
+    InsufficientCreditsError,
+)
 from ..ports import Outcome
 from ..rows import Row
 from .grouping import SHAPES
@@ -24,6 +30,7 @@ from .store import Batch, Journal, Known
 
 _OUTCOMES_AHEAD = 1000
 _MOST_UNREADABLE = 5
+_FOR_GOOD = (BudgetExceededError, ConfigurationError, InsufficientCreditsError)
 _ANY_SIZE = 1 << 50  # results are read line by line, however many there are
 _Found = TypeVar("_Found")
 
@@ -35,7 +42,7 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True):
     time, ± a tenth. `listing_s` is how long a provider's list may lag behind. A batch has at most `most_rows` rows and
     `most_bytes` bytes, and never more than its provider takes: all of it is in memory while it is sent. `cancels`: no
     new row is sent, what runs is cancelled, and what was done by then is fetched. A batch that is not full is submitted
-    when no row has come for `linger_s`.
+    when no row has come for `linger_s`. With `is_limited` budgets hold for rows, too, that say `enforce_budget: false`.
     """
 
     poll_s: float = 60.0
@@ -45,6 +52,7 @@ class BatchOptions(msgspec.Struct, frozen=True, kw_only=True):
     most_rows: int = 50_000
     most_bytes: int = 32 * 1024 * 1024
     cancels: bool = False
+    is_limited: bool = False
 
 
 class RunState:
@@ -162,7 +170,7 @@ class RunState:
         """What a harmless request finds, repeated for as long as the trouble may pass.
 
         Raises:
-            HeliconeError: the provider refuses it for good.
+            HeliconeError: the provider refuses it for good, or a budget does.
         """
         pause_s, is_told, unreadable = self.options.first_poll_s, False, 0
         while True:
@@ -170,7 +178,7 @@ class RunState:
                 return await ask()
             except HeliconeError as exc:
                 unreadable += isinstance(exc, DecodeError)
-                if isinstance(exc, ConfigurationError | InsufficientCreditsError) or is_final(exc):
+                if isinstance(exc, _FOR_GOOD) or is_final(exc):
                     raise
                 if unreadable > _MOST_UNREADABLE:
                     raise
