@@ -47,7 +47,11 @@ def plan_for(gateway: SandboxGateway, **rest: Any) -> WorkerPlan:
 
 
 class LocalWorker:
-    """One worker of a `LocalCrew`. Lost on `open` if that is asked for, else once it has said `answers` outcomes."""
+    """One worker of a `LocalCrew`, lost once it has said `answers` outcomes.
+
+    With fewer than none it is lost on `open`, or, at minus infinity, never gets a place. `said_late` is what it says
+    after all when it is lost.
+    """
 
     def __init__(self, number: int, answers: float) -> None:
         self.number = number
@@ -57,9 +61,12 @@ class LocalWorker:
         self._answers = answers
         self._given = 0
         self._worker = BulkWorker()
+        self.said_late: list[Outcome] = []
 
     async def open(self, plan: WorkerPlan) -> None:
         """Makes the adapter."""
+        if self._answers == float("-inf"):
+            await asyncio.Event().wait()
         if self._answers < 0:
             raise Lost("it could not be started.")
         await self._worker.open(plan)
@@ -81,8 +88,8 @@ class LocalWorker:
         await self._worker.charge(amount_pusd)
 
     async def late(self) -> list[Outcome]:
-        """Nothing."""
-        return []
+        """What it was told to say."""
+        return self.said_late
 
     async def end(self, *, is_lost: bool = False) -> None:
         """Closes it, also when it is lost: it is in this process."""

@@ -4,9 +4,10 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from crew_parts import KEY, LocalCrew, plan_for
+from crew_parts import KEY, LocalCrew, outcome, plan_for
 
 import valkey_server
 from genops_helicone_async import ConfigurationError
@@ -58,6 +59,32 @@ async def test_a_place_where_no_worker_lives_leaves_the_work_to_others(gateway: 
     crew = LocalCrew(plan_for(gateway), 50, answers=(float("inf"), *(-1,) * MOST_FRUITLESS))
     assert len(await crew.all()) == 50
     assert [worker.answered for worker in crew.hired] == [50, 0, 0, 0]
+
+
+async def test_a_worker_without_a_place_keeps_nobody_from_ending(gateway: SandboxGateway) -> None:
+    """A cluster with fewer CPUs than workers: those that have one do the rows, and the job ends with them."""
+    crew = LocalCrew(plan_for(gateway), 50, workers=3, answers=(float("inf"), float("-inf"), float("-inf")))
+    async with asyncio.timeout(20):
+        assert len(await crew.all()) == 50
+    assert [worker.answered for worker in crew.hired] == [50, 0, 0]
+    assert crew.crew.lost == 0
+
+
+async def test_what_a_lost_worker_gives_back_late_is_with_others(gateway: SandboxGateway) -> None:
+    """The rows are being answered elsewhere: that they come back unsent as well says nothing."""
+    crew = LocalCrew(plan_for(gateway), 50, answers=(4,))
+    worker = crew.crew._hire
+
+    def hire(number: int) -> Any:
+        hired = worker(number)
+        if number == 0:
+            hired.said_late = [outcome(line, kind="unsent") for line in range(1, 51)]
+        return hired
+
+    crew.crew._hire = hire
+    outcomes = await crew.all()
+    assert sorted(each.line for each in outcomes) == list(range(1, 51))
+    assert {each.kind for each in outcomes} == {"answered"}
 
 
 async def test_a_wrong_setting_ends_the_job(gateway: SandboxGateway) -> None:

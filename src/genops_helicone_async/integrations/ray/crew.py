@@ -26,6 +26,9 @@ from .worker import Taken
 SHARD_ROWS: Final = 64
 """Rows leased at a time."""
 
+PLACE_S: Final = 30.0
+"""How long a worker may wait for a place in the cluster until that is told."""
+
 MOST_FRUITLESS: Final = 3
 """A slot whose workers are lost so often in a row without an outcome is given up."""
 
@@ -158,9 +161,9 @@ class Crew:
             worker = self._hire(next(self._numbers))
             self._workers.add(worker)
             try:
-                await worker.open(slot.plan())
-                slot.worker = worker
-                await self._work(slot, worker)
+                if await self._opened(slot, worker):
+                    slot.worker = worker
+                    await self._work(slot, worker)
             except Lost as exc:
                 slot.worker = None
                 slot.spent_pusd += await self._worst_pusd(worker)
@@ -171,6 +174,27 @@ class Crew:
                 self._workers.discard(worker)
         slot.is_stopped = True
         self._give_up_free()
+
+    async def _opened(self, slot: Slot, worker: Worker) -> bool:
+        """Waits until there is a place for a worker; False where every row has its outcome before there is."""
+        opening = asyncio.ensure_future(worker.open(slot.plan()))
+        opening.add_done_callback(lambda _: slot.stirred.set())
+        is_told = False
+        try:
+            while not (opening.done() or self.book.is_over):
+                slot.stirred.clear()
+                try:
+                    async with asyncio.timeout(None if is_told else PLACE_S):
+                        await slot.stirred.wait()
+                except TimeoutError:
+                    is_told = True
+                    self._note(f"worker {slot.number + 1} waits for a free CPU of Ray; others go on without it")
+            if opening.done():
+                opening.result()
+            return opening.done()
+        finally:
+            opening.cancel()
+            await asyncio.wait([opening])
 
     async def _worst_pusd(self, worker: Worker) -> int:
         """What the rows of a lost worker may have cost without anybody hearing of it."""
@@ -255,9 +279,12 @@ class Crew:
         self._stir()
 
     async def _bury(self, slot: Slot, worker: Worker) -> None:
-        """Sees to it that a lost worker is gone; what it had answered and not yet said counts."""
+        """Sees to it that a lost worker is gone; what it had answered and not yet said counts.
+
+        Rows that it gives back are with others already, who may have sent them.
+        """
         await worker.end(is_lost=True)
-        self._deliver(slot, worker, await worker.late())
+        self._deliver(slot, worker, [outcome for outcome in await worker.late() if outcome.kind != "unsent"])
         self._workers.discard(worker)
 
 
