@@ -1,5 +1,6 @@
 """`bulk --ray` before anything is sent: what does not go together is refused, with the remedy."""
 
+import socket
 import sys
 from pathlib import Path
 
@@ -57,3 +58,14 @@ def test_limits_need_a_shared_store(capsys: pytest.CaptureFixture[str], monkeypa
     assert "the sum would pass them: give state_url='redis://host:6379/0', or set GENOPS_STATE_URL" in told
     monkeypatch.setenv("GENOPS_STATE_URL", "sqlite:///ledger.db")
     assert "`state_url` is a file of this machine" in refusal(capsys, "--ray", "local")
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_where_nobody_listens_is_told_at_once(scheme: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ray itself would try for minutes, and then end the process without a word of ours."""
+    pytest.importorskip("ray", reason="needs ray, which has no wheel for every Python: pip install ray")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"{scheme}127.0.0.1:{taken.getsockname()[1]}"
+        told = refusal(capsys, "--ray", address)
+    assert told == f"error: no Ray at {address!r}: Connection refused (`local` starts one on this machine)\n"

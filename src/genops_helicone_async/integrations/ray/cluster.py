@@ -5,14 +5,18 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from ...errors import ConfigurationError
 
 _OBJECT_STORE_BYTES: Final = 256 * 1024 * 1024
 """A local cluster's shared memory: rows and outcomes on their way; Ray's own choice is a third of the machine's."""
+
+_LOOK_S: Final = 10.0
 
 
 def require_ray() -> Any:
@@ -67,7 +71,25 @@ def _keep_to_this_machine() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 
+def _look_for(address: str) -> None:
+    """Finds out whether anybody listens at a host and port: Ray itself tries for minutes, and then ends the process."""
+    parts = urlsplit(f"//{address.removeprefix('ray://')}")
+    try:
+        port = parts.port
+    except ValueError:
+        return  # Ray tells what is wrong with it
+    if parts.hostname is None or port is None:
+        return
+    try:
+        socket.create_connection((parts.hostname, port), timeout=_LOOK_S).close()
+    except OSError as exc:
+        raise ConfigurationError(
+            f"no Ray at {address!r}: {exc.strerror or exc} (`local` starts one on this machine)"
+        ) from exc
+
+
 def _connect(ray: Any, address: str, cpus: int | None) -> None:
+    _look_for(address)
     local = {} if cpus is None else {
         "num_cpus": cpus, "include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES,
     }  # fmt: skip
