@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -209,8 +210,25 @@ def test_moment_is_understood(text: str, moment: datetime) -> None:
     assert parse_finish_by(text, NOW) == moment
 
 
-@pytest.mark.parametrize("text", ["", "soon", "25:00", "2h ago", "2026-11-23T21:00", "0m"])
+@pytest.mark.parametrize(
+    "text", ["", "soon", "25:00", "2h ago", "2026-11-23T21:00", "0m", "9" * 12 + "d", "9" * 5000 + "h"]
+)
 def test_what_is_no_moment_to_come_is_refused(text: str) -> None:
     """Nonsense, and what is over, with a message that shows what can be given."""
     with pytest.raises(ConfigurationError, match="finish_by"):
         parse_finish_by(text, NOW)
+
+
+@pytest.mark.parametrize(
+    ("evening", "morning"),
+    [("2026-03-28 22:00+01:00", "2026-03-29 06:30+02:00"), ("2026-10-24 22:00+02:00", "2026-10-25 06:30+01:00")],
+)
+@pytest.mark.parametrize("text", ["06:30", "{}T06:30"])
+def test_clocks_that_are_changed_in_the_night_are_reckoned_with(evening: str, morning: str, text: str) -> None:
+    """Half past six is what the clock on the wall will show, not what it would have without the change."""
+
+    def in_berlin(wall: datetime) -> datetime:
+        return wall.replace(tzinfo=ZoneInfo("Europe/Berlin"))
+
+    now, moment = datetime.fromisoformat(evening), datetime.fromisoformat(morning)
+    assert parse_finish_by(text.format(moment.date()), now, in_berlin) == moment

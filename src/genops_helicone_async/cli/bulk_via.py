@@ -70,7 +70,7 @@ def check_via(arguments: argparse.Namespace) -> None:
             f"--via {arguments.via} needs an output file, -o OUTPUT.jsonl: its journal remembers the batches",
             WRONG_USAGE,
         )
-    _finish_at_s(arguments)
+    arguments.finish_at_s = _finish_at_s(arguments)  # once: a time of day that passes meanwhile is not tomorrow's
 
 
 def check_overwrite(output: Path) -> None:
@@ -113,7 +113,7 @@ def _finish_at_s(arguments: argparse.Namespace) -> float:
 
     if arguments.finish_by is None:
         return float("inf")
-    return parse_finish_by(arguments.finish_by, datetime.now().astimezone()).timestamp()
+    return parse_finish_by(arguments.finish_by, datetime.now().astimezone(), datetime.astimezone).timestamp()
 
 
 class Via:
@@ -218,7 +218,7 @@ async def open_via(
     if arguments.via == "batch":
         return Via(live, note, batches=batches)
     rate = arguments.max_in_flight / _SECONDS_A_CALL
-    terms = SplitOptions(finish_at_s=_finish_at_s(arguments), rate=rate)
+    terms = SplitOptions(finish_at_s=arguments.finish_at_s, rate=rate)
     recovered = files.recovered
     doubted = recovered.in_doubt if recovered.window is not None else ()
     earlier = await asyncio.to_thread(load_sent_live, doubted, files.journal)
