@@ -104,19 +104,17 @@ class CallTelemetry:
         """The name of a chat's attempt, what a sampler is asked with, and all that each span of its target has."""
         return self._target(names.CHAT, attempt.provider, attempt.model, attempt.host)
 
-    def only_span_of(self, record: RequestRecord, ended_ns: int) -> Span:
-        """The span of a chat whose record is plain; `look_at` comes before."""
+    def only_span_of(self, record: RequestRecord, ended_ns: int) -> tuple[int, int, SpanContent]:
+        """The times and content of the span of a chat whose record is plain; `look_at` comes before."""
         (attempt,) = record.attempts
-        return self._attempt(
-            record, attempt, self.target_of(attempt), ended_ns - round(record.duration_s * 1e9), ended_ns
-        )
+        start_ns = ended_ns - round((record.duration_s - attempt.started_s) * 1e9)
+        end_ns = min(start_ns + round(attempt.duration_s * 1e9), ended_ns)
+        _, _, target = self.target_of(attempt)
+        return start_ns, end_ns, self._attempt_content(record, attempt, target, start_ns, end_ns)
 
     def _units(self, record: RequestRecord, kind: str, began_ns: int, ended_ns: int) -> list[Span]:
         """Attempts, and targets whose limits had no turn for the call, in their order."""
-        units = [
-            self._attempt(record, each, self._target(kind, each.provider, each.model, each.host), began_ns, ended_ns)
-            for each in record.attempts
-        ]
+        units = [self._attempt(record, attempt, kind, began_ns, ended_ns) for attempt in record.attempts]
         for number, each in enumerate(record.refusals):
             units.insert(each.after + number, self._refused_target(record, each, kind, began_ns, ended_ns))
         return units
@@ -143,12 +141,10 @@ class CallTelemetry:
             attributes[names.ERROR_TYPE] = error
         return SpanContent(attributes, (), error)
 
-    def _attempt(
-        self, record: RequestRecord, attempt: Attempt, of_target: _OfTarget, began_ns: int, ended_ns: int
-    ) -> Span:
+    def _attempt(self, record: RequestRecord, attempt: Attempt, kind: str, began_ns: int, ended_ns: int) -> Span:
         start_ns = began_ns + round(attempt.started_s * 1e9)
         end_ns = min(start_ns + round(attempt.duration_s * 1e9), ended_ns)
-        name, asked, target = of_target
+        name, asked, target = self._target(kind, attempt.provider, attempt.model, attempt.host)
         content = partial(self._attempt_content, record, attempt, target, start_ns, end_ns)
         return Span(
             name=name,

@@ -10,7 +10,7 @@ from contextvars import Context
 from functools import partial
 from typing import Protocol
 
-from .._rules.spans import Attributes, CallSpans, Span, SpanContent
+from .._rules.spans import Attributes, CallSpans, SpanContent
 from .._rules.telemetry_names import MULTI_PROVIDER_CHAT
 from ..models import RoutingDecision
 from .call_spans import CallTelemetry
@@ -41,8 +41,10 @@ class SpanOutlet(Protocol):
         """Makes the spans of a call that has ended, under what was current in the caller's context."""
         ...
 
-    def export_one(self, name: str, asked: Attributes, caller: Context, make: Callable[[], Span]) -> None:
-        """The same for a call whose one span is a client's; the span is made only where it is recorded."""
+    def export_one(
+        self, name: str, asked: Attributes, caller: Context, make: Callable[[], tuple[int, int, SpanContent]]
+    ) -> None:
+        """The same for a call whose one span is a client's; `make` gives start, end and content if it is recorded."""
         ...
 
     def open(self, name: str) -> OpenSpan:
@@ -80,7 +82,7 @@ class Tracing:
         else:
             outlet.export(telemetry.spans_of(record, outlet.resource, time.time_ns()), record.context)
 
-    def _only_span(self, record: RequestRecord) -> Span:
+    def _only_span(self, record: RequestRecord) -> tuple[int, int, SpanContent]:
         self._telemetry.look_at(self._outlet.resource)
         return self._telemetry.only_span_of(record, time.time_ns())
 

@@ -103,14 +103,15 @@ class Direct:
             self.finish(parent, above)
 
     def export_one(
-        self, name: str, asked: Mapping[str, Any], context: Context, make: Callable[[], Span]
+        self, name: str, asked: Mapping[str, Any], context: Context, make: Callable[[], tuple[int, int, SpanContent]]
     ) -> Made | None:
         """The same of a call's only span, which is a client's and is made only where it is recorded."""
         leaf = self.ask(name, SpanKind.CLIENT, asked, context, is_leaf=True) if self._processors else None
         if leaf is None:
             return None
-        content = self.finish(make(), leaf)
-        return None if content is None or content.log is None else (content, NonRecordingSpan(leaf.own), context)
+        start_ns, end_ns, content = make()
+        self._build(name, SpanKind.CLIENT, start_ns, end_ns, content, leaf)
+        return None if content.log is None else (content, NonRecordingSpan(leaf.own), context)
 
     @overload
     def ask(self, name: str, kind: SpanKind, attributes: Mapping[str, Any], context: Context) -> Asked: ...
@@ -145,30 +146,34 @@ class Direct:
 
     def finish(self, span: Span, asked: Asked) -> SpanContent | None:
         """Builds the span and hands it to the processors; gives its content, where it is recorded."""
-        own, above, result = asked
-        if not result.decision.is_recording():
+        if not asked.result.decision.is_recording():
             return None
-        content, sdk, tracer = span.content(), self._sdk, self._tracer
-        attributes = content.attributes
+        content = span.content()
+        self._build(span.name, _KINDS[span.kind], span.start_ns, span.end_ns, content, asked)
+        return content
+
+    def _build(self, name: str, kind: SpanKind, start_ns: int, end_ns: int, content: SpanContent, asked: Asked) -> None:
+        """The span of that content, given to the processors."""
+        sdk, tracer, attributes = self._sdk, self._tracer, content.attributes
+        own, above, result = asked
         if result.attributes:
             attributes = {**result.attributes, **attributes}
         built = sdk.ReadableSpan(
-            name=span.name,
+            name=name,
             context=own,
             parent=above,
             resource=tracer.resource,
             attributes=attributes,
             events=list(starmap(sdk.Event, map(astuple, content.events))),
-            kind=_KINDS[span.kind],
+            kind=kind,
             instrumentation_info=tracer.instrumentation_info,
             status=_UNSET if content.error_type is None else _ERROR,
-            start_time=span.start_ns,
-            end_time=span.end_ns,
+            start_time=start_ns,
+            end_time=end_ns,
             instrumentation_scope=tracer._instrumentation_scope,
         )
         for processor in self._processors or ():
             processor.on_end(built)
-        return content
 
 
 def _always() -> bool:

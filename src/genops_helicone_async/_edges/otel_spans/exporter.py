@@ -90,11 +90,18 @@ class SpanExport:
             self._end(unit, self._start(tracer, unit, within), within)
         self._end(parent, above, context)
 
-    def export_one(self, name: str, asked: Mapping[str, Any], caller: CallerContext, make: Callable[[], Span]) -> None:
+    def export_one(
+        self, name: str, asked: Mapping[str, Any], caller: CallerContext,
+        make: Callable[[], tuple[int, int, SpanContent]],
+    ) -> None:  # fmt: skip
         """The same of a call whose one span is a client's, after `is_on`; it is made only where it is recorded."""
         direct = self._direct
         if direct is None or not direct.is_allowed():
-            self.export(CallSpans(parent=None, units=(make(),)), caller)
+            start_ns, end_ns, content = make()
+            span = Span(
+                name=name, kind="client", start_ns=start_ns, end_ns=end_ns, asked=asked, content=lambda: content
+            )
+            self.export(CallSpans(parent=None, units=(span,)), caller)
             return
         made = direct.export_one(name, asked, caller.run(get_current), make)
         if made is not None:
