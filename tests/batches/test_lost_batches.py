@@ -148,3 +148,29 @@ async def test_job_that_ends_at_any_change_of_its_journal_goes_on(
             if crashing.changes < at:
                 break
     assert at >= 6
+
+
+class CutOnce(dict[str, tuple[str, bytes]]):
+    """Files of which the first results that are fetched end after a line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_cut = False
+
+    def __getitem__(self, file_id: str) -> tuple[str, bytes]:
+        name, data = super().__getitem__(file_id)
+        if self.is_cut or not name.endswith("_output.jsonl"):
+            return name, data
+        self.is_cut = True
+        return name, data[: data.index(b"\n") + 1]
+
+
+async def test_results_that_end_between_two_lines_are_fetched_again(
+    sandbox: SandboxGateway, journal: FileJournal
+) -> None:
+    """A proxy that ends the answer early leaves whole lines: the batch says how many there are."""
+    sandbox.batches.files = CutOnce()
+    async with adapter_at(sandbox) as adapter:
+        found = await outcomes_of(BatchRows(adapter, journal, FAST), [row(line) for line in (1, 2, 3)])
+    assert sorted((outcome.line, outcome.kind) for outcome in found) == [(line, "answered") for line in (1, 2, 3)]
+    assert (len(sandbox.batches.known), len(sandbox.bill)) == (1, 3)

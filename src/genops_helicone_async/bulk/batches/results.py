@@ -14,6 +14,7 @@ import msgspec
 from ..._edges.batches import BatchService
 from ..._flow.ticket import Target
 from ..._wire.batches import BatchView, RowResult
+from ..._wire.failures import undecodable
 from ...errors import HeliconeError
 from ...models import BulkResult
 from ..output_lines import output_line
@@ -26,6 +27,8 @@ from .state import RunState
 from .store import Batch, KeptRow
 
 ROWS_AT_ONCE = 200
+_SHORT_READS = 3
+"""How often results that end early, between two lines, are fetched again: their other rows would be sent once more."""
 
 
 class BatchResults:
@@ -42,14 +45,16 @@ class BatchResults:
     async def collect(self, view: BatchView) -> None:
         """Hands out every row of the batch that this run owes as it begins; others may become due meanwhile."""
         state, batch = self._state, self._batch
-        silent: set[int] = set()
+        silent, short = set[int](), 0
         async for rows in self.kept():
             silent.update(row.line for row in rows if state.is_due(row.line, batch.number))
 
         async def fetch() -> None:
-            found: dict[int, RowResult] = {}
+            nonlocal short
+            found, told = dict[int, RowResult](), 0
             async with aclosing(self._service.results(view)) as results:
                 async for result in results:
+                    told += 1
                     line = line_of(state.job, batch.number, result.custom_id)
                     if line is not None and state.is_due(line, batch.number):
                         found[line] = result
@@ -58,6 +63,9 @@ class BatchResults:
                         await self._hand_out(found)
                         found.clear()
             await self._hand_out(found)
+            if told < view.done and short < _SHORT_READS:
+                short += 1
+                raise undecodable(f"only {told:,} of {view.done:,} results", 200, self._target.endpoint, request_id="")
 
         await state.asking(fetch, f"fetching the results of batch {view.id}")
         why = f"batch {view.id} is {view.status} and tells nothing of the row"
