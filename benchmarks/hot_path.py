@@ -12,7 +12,8 @@ the versions of other packages are in the figures:
 `native`      calls of functions written in C from them;
 `opcodes`     bytecode instructions executed: a loop that got longer, or code that came in between;
 `peak_bytes`  memory that the call needs beyond what it found, with the libraries below it;
-`kept_blocks` memory blocks that a hundred calls more leave behind, such as the latest rows of the ledger in memory.
+`kept_blocks` memory blocks that two thousand calls more leave behind, once all that is kept on purpose (the latest rows
+              of the ledger in memory, figures put off) is there.
 
 They differ between Python versions, so each has its own budget. `reference_milli` are machine instructions, counted by
 valgrind as the difference of two runs: those of a call in thousandths of those that `reference()` below takes, so that
@@ -48,7 +49,9 @@ SETTINGS = ("bare", "everything", "everything, spans", "over HTTP")
 MARGINS = {
     "functions": 0.03, "native": 0.04, "opcodes": 0.03, "peak_bytes": 0.1, "kept_blocks": 0.2, "reference_milli": 0.08,
 }  # fmt: skip
+SLACK = {"kept_blocks": 200}  # of 2,000 calls: what one that keeps something would pass ten times over
 WARM_UP, SAMPLES = 120, 15
+FILLED = 12_000  # calls, more than the ledger in memory keeps
 INSTRUCTIONS_OF = "everything"
 REFERENCE = "reference"
 Call = Callable[[], Awaitable[object]]
@@ -146,12 +149,14 @@ async def peak_bytes_of(call: Call) -> int:
 
 
 async def kept_blocks_of(call: Call) -> int:
-    """By how many memory blocks a hundred calls grow the process, the least of some hundreds."""
+    """By how many memory blocks two thousand calls grow the process, once all that is kept on purpose is there."""
+    for _ in range(FILLED):
+        await call()
     grown = []
-    for _ in range(5):
+    for _ in range(3):
         gc.collect()
         before = sys.getallocatedblocks()
-        for _ in range(100):
+        for _ in range(2_000):
             await call()
         gc.collect()
         grown.append(sys.getallocatedblocks() - before)
@@ -253,7 +258,8 @@ def complaints(found: dict[str, dict[str, int]], budget: dict[str, dict[str, int
         f"{setting}: {number:,} {name} a call, budgeted are {planned:,} and {MARGINS[name]:.0%}"
         for setting, figures in found.items()
         for name, number in figures.items()
-        if (planned := budget.get(setting, {}).get(name)) is not None and number > planned * (1 + MARGINS[name])
+        if (planned := budget.get(setting, {}).get(name)) is not None
+        and number > planned * (1 + MARGINS[name]) + SLACK.get(name, 0)
     ]
 
 

@@ -97,15 +97,16 @@ async def test_an_idle_connection_is_ended_in_time(by_session: bool) -> None:
     assert server.connections == 2
 
 
-async def test_an_old_line_is_not_used(direct: HttpTransport, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_old_line_is_not_used() -> None:
     """Not even where the loop stood still, as on a machine that slept: the other side may have gone long ago."""
     now_s = 1000.0
-    monkeypatch.setattr("genops_helicone_async._edges.http.lines.monotonic", lambda: now_s)
+    transport = HttpTransport(max_response_bytes=1000, clock=lambda: now_s)
     async with LoopbackServer(answer) as server:
         for later_s, connections in ((0.0, 1), (30.0, 1), (30.1, 2)):
             now_s += later_s
-            await ask(direct, server)
+            await ask(transport, server)
             assert server.connections == connections
+        await transport.aclose()
 
 
 async def test_the_line_used_last_is_used_first(direct: HttpTransport) -> None:

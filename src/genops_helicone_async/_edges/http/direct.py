@@ -104,14 +104,15 @@ class DirectWay:
                 request.sent = True
             try:
                 message, content = await line.ask(data)
-            except BaseException as exc:
+            except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
                 line.drop()
-                # a connection that was used before may end just as it is used again
-                ended = isinstance(exc, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError)
-                if is_repeat or not ended or request.method not in _REPEATABLE:
+                if is_repeat or request.method not in _REPEATABLE:
                     raise
-                is_repeat = True
+                is_repeat = True  # a connection that was used before may end just as it is used again
                 continue
+            except BaseException:
+                line.drop()
+                raise
             if content.is_eof():
                 lines.give_back(line)
                 return Exchange(None, message.code, message.headers, content, lines)

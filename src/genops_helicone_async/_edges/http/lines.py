@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -184,12 +183,13 @@ class Line(asyncio.Protocol):
 class Lines:
     """The lines of one event loop. Idle ones are kept for `keep_alive_s`; the one used last is used first."""
 
-    __slots__ = ("_connector", "_idle", "_keep_alive_s", "_loop", "_sweeping", "_timeout")
+    __slots__ = ("_clock", "_connector", "_idle", "_keep_alive_s", "_loop", "_sweeping", "_timeout")
 
     def __init__(
         self, connector: aiohttp.BaseConnector, loop: asyncio.AbstractEventLoop, timeout: aiohttp.ClientTimeout,
-        keep_alive_s: float,
+        keep_alive_s: float, clock: Callable[[], float],
     ) -> None:  # fmt: skip
+        self._clock = clock
         self._connector = connector
         self._loop = loop
         self._timeout = timeout
@@ -202,7 +202,7 @@ class Lines:
         idle = self._idle.get(site)
         while idle:
             line, since_s = idle.popitem()
-            if not line.transport.is_closing() and monotonic() - since_s <= self._keep_alive_s:
+            if not line.transport.is_closing() and self._clock() - since_s <= self._keep_alive_s:
                 return line
             line.drop()
         return None
@@ -223,7 +223,7 @@ class Lines:
         idle = self._idle.get(line.site)
         if idle is None:
             idle = self._idle[line.site] = {}
-        idle[line] = monotonic()
+        idle[line] = self._clock()
         if self._sweeping is None:
             self._sweeping = self._loop.call_later(self._keep_alive_s, self._sweep)
 
@@ -236,7 +236,7 @@ class Lines:
     def _sweep(self) -> None:
         """Ends the lines that were idle for too long; those used last are at the end."""
         self._sweeping = None
-        oldest_s = monotonic() - self._keep_alive_s
+        oldest_s = self._clock() - self._keep_alive_s
         for site, idle in tuple(self._idle.items()):
             for line in [line for line, since_s in idle.items() if since_s <= oldest_s]:
                 line.drop()

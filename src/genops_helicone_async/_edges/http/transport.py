@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from urllib.request import getproxies, proxy_bypass
 
@@ -45,7 +46,7 @@ class HttpTransport:
     """
 
     __slots__ = (
-        *("_by_session", "_closed", "_counts", "_deadlines", "_direct", "_keep_alive_s", "_keeper", "_loop"),
+        *("_by_session", "_clock", "_closed", "_counts", "_deadlines", "_direct", "_keep_alive_s", "_keeper", "_loop"),
         *("_max_response_bytes", "_reading", "_session", "_timeout", "_tls", "_trust_env", "_ways"),
     )
 
@@ -58,8 +59,10 @@ class HttpTransport:
         by_session: bool = False,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         keep_alive_s: float = KEEP_ALIVE_S,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._keep_alive_s = keep_alive_s
+        self._clock = clock
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s)
         self._by_session = by_session or not is_supported()
         self._max_response_bytes = max_response_bytes
@@ -222,7 +225,7 @@ class HttpTransport:
         self._loop = asyncio.get_running_loop()
         self._deadlines = Deadlines(self._loop)
         if not self._by_session:
-            lines = Lines(connector, self._loop, self._timeout, self._keep_alive_s)
+            lines = Lines(connector, self._loop, self._timeout, self._keep_alive_s, self._clock)
             self._direct = DirectWay(lines, self._loop, partial(_proxy_for, trust_env=self._trust_env))
         self._keeper = _keep(session)
         await anext(self._keeper)
