@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from batch_parts import FAST, FileJournal, adapter_at, outcomes_of, row
+from batch_parts import FAST, FileJournal, adapter_at, cost_pusd, outcomes_of, row
 
 import valkey_server
 from genops_helicone_async.bulk.batches import BatchRows
@@ -73,3 +73,15 @@ async def test_rows_wait_for_a_budgets_store_that_is_away(sandbox: SandboxGatewa
         journal.close()
     assert [outcome.kind for outcome in found] == ["answered", "answered"]
     assert sum("setting money aside" in line for line in notes) == 1
+
+
+@pytest.mark.anyio
+async def test_own_prices_of_a_row_are_halved(sandbox: SandboxGateway, tmp_path: Path) -> None:
+    """They are those of a live call: 2 and 8 dollars a million tokens are 1 and 4 in a batch."""
+    journal = FileJournal(tmp_path / "out.journal")
+    async with adapter_at(sandbox) as adapter:
+        own = {"openai/gpt-4o-mini": {"input": 2.0, "output": 8.0}}
+        (only,) = await outcomes_of(BatchRows(adapter, journal, FAST), [row(1, prices=own)])
+    journal.close()
+    usage = json.loads(only.data)["response"]["body"]["usage"]
+    assert cost_pusd([only]) == usage["prompt_tokens"] * 10**6 + usage["completion_tokens"] * 4 * 10**6 > 0

@@ -8,9 +8,12 @@ import msgspec
 import pytest
 from batch_parts import CLAUDE, FAST, Crash, CrashingJournal, FileJournal, adapter_at, outcomes_of, row
 
+from genops_helicone_async import HeliconeError
 from genops_helicone_async.bulk.batches import BatchRows
+from genops_helicone_async.bulk.batches.state import is_uncreated
 from genops_helicone_async.bulk.ports import Outcome
 from genops_helicone_async.bulk.rows import Row
+from genops_helicone_async.errors import Billed
 from genops_helicone_async.testing import Fault, SandboxGateway
 
 pytestmark = pytest.mark.anyio
@@ -124,3 +127,27 @@ async def test_complaint_strikes_its_own_row_whenever_the_job_ends(
                 assert kinds[2] == "failed"
                 break
     assert at >= 8
+
+
+async def test_complaint_strikes_its_own_row_whatever_the_order(sandbox: SandboxGateway, tmp_path: Path) -> None:
+    """Rows may come in another order than their lines: the file has them by line, and so complaints are read."""
+    sandbox.faults.add(Fault(kind="status", status=400, model="line", body="too odd", times=1))
+    journal = FileJournal(tmp_path / "out.journal")
+    async with adapter_at(sandbox) as adapter:
+        found = await outcomes_of(BatchRows(adapter, journal, FAST), [row(3), row(1), row(2)])
+    journal.close()
+    assert {outcome.line: outcome.kind for outcome in found} == {1: "failed", 2: "answered", 3: "answered"}
+    (batch,) = [batch for batch in sandbox.batches.known.values() if batch.fate == "completed"]
+    assert [len(batch.rows), len(sandbox.bill)] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("status", "billed", "is_certain"),
+    [(None, "no", True), (None, "maybe", False), (400, "no", True), (429, "no", True), (408, "no", False)]
+    + [(status, "no", False) for status in (500, 502, 503, 504)],
+)
+async def test_only_what_cannot_have_begun_is_asked_for_again(
+    status: int | None, billed: Billed, is_certain: bool
+) -> None:
+    """A gateway that gives up waiting answers 5xx, too, while the provider begins the batch."""
+    assert is_uncreated(HeliconeError("no", http_status=status, billed=billed)) is is_certain
