@@ -43,15 +43,16 @@ class Candidates:
             return []
         if self._settings.compliance.mode:
             return []
-        provider, model = request.provider, request.model
+        now_s, lookup, is_priced = time.time(), self._prices.lookup, self._settings.enable_cost_tracking
+        provider, model, targets = request.provider, request.model, []
         if provider is not None and model is not None and provider in PROVIDERS:
-            names = [(provider, model)]
-        else:
-            names = self._names(request)
-        now_s, lookup, targets = time.time(), self._prices.lookup, []
-        for key in names:
+            target = self._remembered.get((provider, model))
+            if target is None or (is_priced and target.price is not lookup(provider, model, now_s)):
+                return []
+            return [target]
+        for key in self._names(request):
             target = self._remembered.get(key)
-            if target is None or (target.price is not lookup(*key, now_s) and self._settings.enable_cost_tracking):
+            if target is None or (is_priced and target.price is not lookup(*key, now_s)):
                 return []
             targets.append(target)
         return targets
