@@ -137,8 +137,9 @@ async def test_complaint_strikes_its_own_row_whatever_the_order(sandbox: Sandbox
         found = await outcomes_of(BatchRows(adapter, journal, FAST), [row(3), row(1), row(2)])
     journal.close()
     assert {outcome.line: outcome.kind for outcome in found} == {1: "failed", 2: "answered", 3: "answered"}
-    (batch,) = [batch for batch in sandbox.batches.known.values() if batch.fate == "completed"]
-    assert [len(batch.rows), len(sandbox.bill)] == [2, 2]
+    refused, done = sandbox.batches.known.values()
+    assert [one.custom_id.rpartition("-")[2] for one in refused.rows] == ["1", "2", "3"]
+    assert [len(done.rows), len(sandbox.bill)] == [2, 2]
 
 
 @pytest.mark.parametrize(

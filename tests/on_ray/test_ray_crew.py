@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
-from crew_parts import KEY, LocalCrew, outcome, plan_for
+from crew_parts import KEY, LocalCrew, outcome, plan_for, rows_up_to
 
 import valkey_server
 from genops_helicone_async import ConfigurationError
+from genops_helicone_async.bulk.rows import Row
 from genops_helicone_async.integrations.ray import HeliconeBatches, WorkersLostError
 from genops_helicone_async.integrations.ray.crew import MOST_FRUITLESS
 from genops_helicone_async.testing import Fault, SandboxGateway
@@ -59,6 +61,14 @@ async def test_a_place_where_no_worker_lives_leaves_the_work_to_others(gateway: 
     crew = LocalCrew(plan_for(gateway), 50, answers=(float("inf"), *(-1,) * MOST_FRUITLESS))
     assert len(await crew.all()) == 50
     assert [worker.answered for worker in crew.hired] == [50, 0, 0, 0]
+
+
+async def test_a_place_is_not_given_up_while_its_workers_get_something_done(gateway: SandboxGateway) -> None:
+    """More workers are lost there than may be in vain: each has answered rows, and the job goes on."""
+    crew = LocalCrew(plan_for(gateway, max_in_flight=1), 30, workers=1, answers=(4,) * (MOST_FRUITLESS + 2))
+    outcomes = await crew.all()
+    assert sorted(each.line for each in outcomes) == list(range(1, 31))
+    assert crew.crew.lost == MOST_FRUITLESS + 2
 
 
 async def test_a_worker_without_a_place_keeps_nobody_from_ending(gateway: SandboxGateway) -> None:
@@ -147,6 +157,20 @@ async def test_the_jobs_limit_is_a_wall_without_a_shared_store(gateway: SandboxG
     assert kinds["unsent"] > 0
     assert 0.5 * 300_000_000 < gateway.bill.total_pusd <= 300_000_000
     assert crew.crew.lost == 1
+
+
+async def test_the_jobs_limit_holds_for_rows_that_ignore_budgets(gateway: SandboxGateway) -> None:
+    """Rows that say `enforce_budget: false` mean others' budgets, not the limit that the job was given."""
+
+    async def rows() -> AsyncIterator[Row]:
+        async for one in rows_up_to(200):
+            yield msgspec.structs.replace(one, request=msgspec.structs.replace(one.request, enforce_budget=False))
+
+    crew = LocalCrew(plan_for(gateway, limit_pusd=300_000_000), 0)
+    crew.crew._rows = rows()
+    kinds = Counter(each.kind for each in await crew.all())
+    assert kinds["unsent"] > 0
+    assert gateway.bill.total_pusd <= 300_000_000
 
 
 async def test_what_was_spent_elsewhere_comes_off_the_jobs_limit(gateway: SandboxGateway) -> None:
