@@ -136,7 +136,7 @@ async def test_two_processes_share_one_limit(tmp_path: Path, weather: str) -> No
 
 async def test_what_a_killed_process_was_told_is_in_the_ledger(tmp_path: Path) -> None:
     """Three of four are ended by kill -9 at any moment: no answer that was given is missing, their holds expire."""
-    path, limit, dice = tmp_path / "ledger.db", 0.03, random.Random(7)
+    path, limit, dice = tmp_path / "ledger.db", 0.3, random.Random(7)  # far more than is spent before the last is ended
     answers: dict[str, int] = {}
     async with SandboxGateway(latency_scale=0, prices=BILLED) as gateway:
         unsure(gateway)
