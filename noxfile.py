@@ -91,9 +91,9 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """CPU time per request against bare aiohttp, both measured in the same run."""
+    """What README and benchmarks/ tell, measured anew in a quarter of an hour; `-- --only overhead` for one of them."""
     session.install(".[tokens,uvloop]")
-    session.run("python", "benchmarks/overhead.py", *session.posargs)
+    session.run("python", "benchmarks/suite.py", *session.posargs)
 
 
 @nox.session

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -15,14 +14,6 @@ from loopback import Exchange, LoopbackServer
 pytestmark = pytest.mark.anyio
 
 FINE = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine"
-
-
-@pytest.fixture
-async def transport(by_session: bool) -> AsyncIterator[HttpTransport]:
-    """A transport as an adapter makes it."""
-    made = HttpTransport(max_response_bytes=1_000_000, by_session=by_session)
-    yield made
-    await made.aclose()
 
 
 def request_to(url: str, method: str = "POST", headers: dict[str, str] | None = None) -> HttpRequest:

@@ -5,7 +5,6 @@ import errno
 import gzip
 import socket
 import ssl
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,6 @@ from loopback import Exchange, LoopbackServer
 pytestmark = pytest.mark.anyio
 
 CERTIFICATE = Path(__file__).with_name("loopback_certificate.pem")
-
-
-@pytest.fixture
-async def transport(by_session: bool) -> AsyncIterator[HttpTransport]:
-    """A transport as an adapter makes it."""
-    made = HttpTransport(max_response_bytes=1_000_000, by_session=by_session)
-    yield made
-    await made.aclose()
 
 
 async def failure(transport: HttpTransport, url: str) -> tuple[HeliconeError, HttpRequest]:

@@ -19,14 +19,6 @@ FINE = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine"
 
 
 @pytest.fixture
-async def transport(by_session: bool) -> AsyncIterator[HttpTransport]:
-    """A transport as an adapter makes it."""
-    made = HttpTransport(max_response_bytes=100_000_000, by_session=by_session)
-    yield made
-    await made.aclose()
-
-
-@pytest.fixture
 async def direct() -> AsyncIterator[HttpTransport]:
     """One that sends plain requests past aiohttp's session."""
     made = HttpTransport(max_response_bytes=100_000_000)
