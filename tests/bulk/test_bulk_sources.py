@@ -99,9 +99,10 @@ async def test_a_torn_gzip_file_fails_after_its_rows(tmp_path: Path) -> None:
         ("x".encode("utf-32"), "is UTF-32: convert it first (iconv -f utf-32 -t utf-8)"),
         ('{"message": "x"}'.encode("utf-16-le"), "every second place: it is UTF-16 without its mark, or no text"),
         (b"PAR1" + bytes(4), "is no text: --format parquet"),
-        (gzip.compress(b"x"), "is no text: gunzip it first, or name it .gz"),
+        (gzip.compress(b"x", mtime=0), "is no text: gunzip it first, or name it .gz"),  # a third of it is NUL
+        (gzip.compress(b"x", mtime=1_795_489_999), "is no text: gunzip it first, or name it .gz"),
     ],
-    ids=["utf-16", "utf-32", "without mark", "parquet", "gzip"],
+    ids=["utf-16", "utf-32", "without mark", "parquet", "gzip", "gzip of 2026"],
 )
 async def test_another_encoding_is_refused_as_a_whole(data: bytes, said: str, tmp_path: Path) -> None:
     """A file before anything is read of it, a pipe with its first bytes; the remedy is named."""

@@ -62,14 +62,14 @@ class Beginning:
                 raise ConfigurationError(
                     f"{self._name} is {encoding}: convert it first (iconv -f {encoding.lower()} -t utf-8)"
                 )
+        for magic, remedy in ((b"PAR1", "--format parquet"), (b"\x1f\x8b", "gunzip it first, or name it .gz")):
+            if first.startswith(magic):
+                raise ConfigurationError(f"{self._name} is no text: {remedy}")
         head = first[:200]
         if len(head) > 8 and head.count(0) >= len(head) // 3:
             raise ConfigurationError(
                 f"{self._name} has a NUL byte in every second place: it is UTF-16 without its mark, or no text"
             )
-        for magic, remedy in ((b"PAR1", "--format parquet"), (b"\x1f\x8b", "gunzip it first, or name it .gz")):
-            if first.startswith(magic):
-                raise ConfigurationError(f"{self._name} is no text: {remedy}")
 
 
 def not_utf8(exc: UnicodeDecodeError, data: bytes, where: str = "") -> str:
