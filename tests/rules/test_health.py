@@ -237,13 +237,64 @@ def test_a_quantile_follows_a_change() -> None:
 def test_how_often_somebody_asks_changes_nothing(steps: list[tuple[float, float]]) -> None:
     """What is counted in together, in larger lots than one, comes to the same numbers to the last bit."""
     means, quantiles, now_s = [DecayingMean(), DecayingMean()], [DecayingQuantile(), DecayingQuantile()], 1e6
-    for seconds, passed_s in steps:
+    seconds, moments_s = [], []
+    for each_s, passed_s in steps:
         now_s += passed_s
-        for each in (*means, *quantiles):
-            each.add(seconds, now_s)
+        seconds.append(each_s)
+        moments_s.append(now_s)
+        for each in (means[0], quantiles[0]):
+            each.add(each_s, now_s)
         assert means[0].value is not None
-        assert (quantiles[0].value is None) is (quantiles[0]._count < 20)
+    half = len(steps) // 3
+    for one in (means[1], quantiles[1]):
+        for some in (slice(half), slice(half, half + 1), slice(half + 1, None)):
+            if seconds[some]:
+                one.add_all(seconds[some], moments_s[some])
     assert (means[0].value, quantiles[0].value) == (means[1].value, quantiles[1].value)
+    assert (quantiles[0]._total, quantiles[0]._cells) == (quantiles[1]._total, quantiles[1]._cells)
+
+
+EVENTS = st.sampled_from(["answered"] * 8 + ["streamed", "failed", "failed", "failed late", "probe", "opening"])
+
+
+@given(
+    steps=st.lists(st.tuples(EVENTS, st.sampled_from([0.0, 0.01, 1.0, 7.0, 5e3]), st.floats(0.001, 90.0)), max_size=300)
+)
+def test_a_target_that_nobody_looks_at_comes_to_the_same(steps: list[tuple[str, float, float]]) -> None:
+    """Answers counted in together are to the last bit those counted one by one, circuits and their windows too."""
+    watched, alone, now_s = HealthBoard(), HealthBoard(), 1000.0
+    for event, passed_s, took_s in steps:
+        now_s += passed_s
+        for board in (watched, alone):
+            if event == "answered":
+                board.begin(KEY)
+                board.end_answered(KEY, now_s, took_s)
+            elif event == "streamed":
+                board.observe_success(KEY, now_s, took_s, took_s / 2)
+            elif event.startswith("failed"):
+                board.observe_failure(KEY, now_s, now_s - took_s if event == "failed late" else None)
+            elif event == "probe":
+                board.take_probe(KEY, now_s)
+            else:
+                board.observe_opening(KEY, now_s)
+        watched.statistics(now_s)
+        assert watched.is_usable(KEY, now_s) is alone.is_usable(KEY, now_s)
+    assert watched.statistics(now_s) == alone.statistics(now_s)
+    assert watched.usual_s(KEY) == alone.usual_s(KEY)
+    assert repr(watched._targets) == repr(alone._targets)
+
+
+def test_answers_of_calls_from_before_a_circuit_closed_again_count_for_nothing() -> None:
+    """Also where several answers are counted in together: of these two only the second speaks for the target."""
+    board = HealthBoard()
+    for _ in range(5):
+        board.observe_failure(KEY, 100.0)
+    assert board.take_probe(KEY, 102.0)
+    board.end_answered(KEY, 103.0, 1.0)  # the probe
+    board.end_answered(KEY, 104.0, 3.0)
+    board.end_answered(KEY, 105.0, 1.0)
+    board.observe_failure(KEY, 106.0)
+    assert board.of(KEY, 106.0).error_rate == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize("seconds, told", [(0.0, 0.001), (1e-9, 0.001), (1e9, 1240.0)])
@@ -383,9 +434,9 @@ def test_several_threads_share_a_board() -> None:
         for turn in range(500):
             key = keys[turn % 8]
             board.begin(key)
-            board.observe_success(key, 1.0, 0.5)
-            board.end(key)
-            board.statistics(1.0)
+            board.end_answered(key, 1.0, 0.5)
+            if turn % 5 == 0:
+                board.statistics(1.0)
 
     try:
         threads = [threading.Thread(target=work) for _ in range(4)]
@@ -396,6 +447,7 @@ def test_several_threads_share_a_board() -> None:
     finally:
         sys.setswitchinterval(usual_s)
     told = board.statistics(1.0)
+    assert sum(health.successes for health in told) == 4 * 500
     assert (sorted(health.model for health in told), repr(board)) == (
         [model for _, model in keys],
         "HealthBoard(8 targets, 0 not closed)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -51,6 +52,14 @@ class OutcomeWindow:
         if now_s // self._slot_s > self._epoch:
             self._move(int(now_s // self._slot_s))
         self._counts[self._at] += 1
+
+    def all_succeeded(self, moments_s: Sequence[float]) -> None:
+        """Counts several in, in their order."""
+        if max(moments_s) // self._slot_s <= self._epoch:
+            self._counts[self._at] += len(moments_s)
+        else:
+            for now_s in moments_s:
+                self.succeeded(now_s)
 
     def failed(self, now_s: float) -> None:
         """Counts a failure in."""
@@ -155,6 +164,15 @@ class Circuit:
             self.observe_opening(started_s)
         self._in_row = 0
         self.window.succeeded(now_s)
+
+    def observe_successes(self, latencies_s: Sequence[float], moments_s: Sequence[float]) -> None:
+        """Calls were answered at these moments, in their order, after so long each."""
+        if self.is_closed and min(moments_s) - max(latencies_s) + _CLOCK_TOLERANCE_S >= self._changed_s:
+            self._in_row = 0
+            self.window.all_succeeded(moments_s)
+        else:
+            for latency_s, now_s in zip(latencies_s, moments_s, strict=True):
+                self.observe_success(now_s - latency_s, now_s)
 
     def observe_opening(self, started_s: float) -> None:
         """A call that began at `started_s` is being answered: closes the circuit if it began after it opened."""

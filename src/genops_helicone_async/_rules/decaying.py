@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from array import array
-from contextlib import suppress
+from bisect import bisect
+from collections.abc import Sequence
+from itertools import repeat
+from operator import sub, truediv
 from typing import Final
 
 KEEP: Final = 0.8
@@ -13,7 +16,6 @@ HALF_LIFE_S: Final = 30.0
 """An observation loses half its weight in this time, also without others."""
 
 STEP: Final = 1.05
-_LOG_STEP: Final = math.log(STEP)
 _LEAST_S: Final = 0.001
 _CELLS: Final = 288
 """From 1 ms to 21 minutes in steps of 5 %; what lies outside counts as the nearest."""
@@ -21,15 +23,14 @@ _QUANTILE_HALF_LIFE_S: Final = 300.0
 _LEAST_COUNT: Final = 20
 """With fewer, the 95th percentile is no more than the largest."""
 _RESCALE_AT: Final = 40.0
-_MOST_PUT_OFF: Final = 20
-"""Observations counted in together, at the latest when somebody asks."""
+_EDGES_S: Final = tuple(_LEAST_S * STEP**cell for cell in range(1, _CELLS))
 _MIDDLES_S: Final = tuple(_LEAST_S * STEP ** (cell + 0.5) for cell in range(_CELLS))
 
 
 class DecayingMean:
     """A weighted mean: each observation and the passing of time both take weight from the older ones."""
 
-    __slots__ = ("_half_life_s", "_keep", "_put_off", "_seen_s", "_sum", "_weight")
+    __slots__ = ("_half_life_s", "_keep", "_seen_s", "_sum", "_weight")
 
     def __init__(self, half_life_s: float = HALF_LIFE_S, keep: float = KEEP) -> None:
         self._half_life_s = half_life_s
@@ -37,32 +38,26 @@ class DecayingMean:
         self._sum = 0.0
         self._weight = 0.0
         self._seen_s = 0.0
-        self._put_off: list[tuple[float, float]] = []
 
     def __repr__(self) -> str:
         return f"DecayingMean({self.value})"
 
-    def add(self, value: float, now_s: float) -> None:
-        """Counts one in. The first one is the mean: there is no start value to grow away from."""
-        put_off = self._put_off
-        put_off.append((value, now_s))
-        if len(put_off) >= _MOST_PUT_OFF:
-            self._catch_up()
-
     @property
     def value(self) -> float | None:
         """The mean; None before the first observation."""
-        self._catch_up()
         return self._sum / self._weight if self._weight else None
 
-    def _catch_up(self) -> None:
-        pop, keep, half_life_s = self._put_off.pop, self._keep, self._half_life_s
+    def add(self, value: float, now_s: float) -> None:
+        """Counts one in. The first one is the mean: there is no start value to grow away from."""
+        self.add_all((value,), (now_s,))
+
+    def add_all(self, values: Sequence[float], moments_s: Sequence[float]) -> None:
+        """Counts several in, to the last bit as one after the other."""
+        keep, half_life_s = self._keep, self._half_life_s
         total, weight, seen_s = self._sum, self._weight, self._seen_s
-        with suppress(IndexError):  # when none is left, also because another thread has taken it
-            while True:
-                value, now_s = pop(0)
-                kept = keep * 2.0 ** ((seen_s - now_s) / half_life_s) if now_s > seen_s else keep
-                total, weight, seen_s = total * kept + value, weight * kept + 1.0, now_s
+        for value, now_s in zip(values, moments_s, strict=True):
+            kept = keep * 2.0 ** ((seen_s - now_s) / half_life_s) if now_s > seen_s else keep
+            total, weight, seen_s = total * kept + value, weight * kept + 1.0, now_s
         self._sum, self._weight, self._seen_s = total, weight, seen_s
 
 
@@ -74,7 +69,7 @@ class DecayingQuantile:
     observations get ever larger weights; once in 40 half-lives all are scaled back.
     """
 
-    __slots__ = ("_at", "_base_s", "_below", "_cells", "_count", "_half_life_s", "_put_off", "_quantile", "_total")
+    __slots__ = ("_at", "_base_s", "_below", "_cells", "_count", "_half_life_s", "_quantile", "_total")
 
     def __init__(self, quantile: float = 0.95, half_life_s: float = _QUANTILE_HALF_LIFE_S) -> None:
         self._quantile = quantile
@@ -85,46 +80,45 @@ class DecayingQuantile:
         self._below = 0.0
         self._total = 0.0
         self._count = 0
-        self._put_off: list[tuple[float, float]] = []
 
     def __repr__(self) -> str:
         return f"DecayingQuantile({self._quantile:g}, {self.value}, {self._count} observations)"
 
-    def add(self, seconds: float, now_s: float) -> None:
-        """Counts one in."""
-        put_off = self._put_off
-        put_off.append((seconds, now_s))
-        if len(put_off) >= _MOST_PUT_OFF:
-            self._catch_up()
-
     @property
     def value(self) -> float | None:
         """Seconds; None before 20 observations."""
-        self._catch_up()
         return _MIDDLES_S[self._at] if self._count >= _LEAST_COUNT else None
 
-    def _catch_up(self) -> None:
-        pop, half_life_s, log, at = self._put_off.pop, self._half_life_s, math.log, self._at
-        base_s, cells, total, below = self._base_s, self._cells, self._total, self._below
-        with suppress(IndexError):  # when none is left, also because another thread has taken it
-            while True:
-                seconds, now_s = pop(0)
-                age = (now_s - base_s) / half_life_s
-                if age > _RESCALE_AT:
-                    scale, base_s, age = 2.0**-age, now_s, 0.0
-                    cells = self._cells = array("d", [cell * scale for cell in cells])
-                    total, below = math.fsum(cells), math.fsum(cells[:at])
-                weight = 2.0**age
-                cell = int(log(seconds / _LEAST_S) / _LOG_STEP) if seconds > _LEAST_S else 0
-                if cell >= _CELLS:
-                    cell = _CELLS - 1
-                cells[cell] += weight
-                total += weight
-                self._count += 1
-                if cell < at:
-                    below += weight
-        self._base_s, self._total, self._below = base_s, total, below
+    def add(self, seconds: float, now_s: float) -> None:
+        """Counts one in."""
+        self.add_all((seconds,), (now_s,))
+
+    def add_all(self, seconds: Sequence[float], moments_s: Sequence[float]) -> None:
+        """Counts several in, to the last bit as one after the other."""
+        ages = list(map(truediv, map(sub, moments_s, repeat(self._base_s)), repeat(self._half_life_s)))
+        if max(ages) > _RESCALE_AT:
+            if len(ages) > 1:
+                for each in zip(seconds, moments_s, strict=True):
+                    self.add(*each)
+                return
+            self._rescale(ages[0], moments_s[0])
+            ages[0] = 0.0
+        at, cells, total, below = self._at, self._cells, self._total, self._below
+        for cell, weight in zip(map(bisect, repeat(_EDGES_S), seconds), map(math.exp2, ages), strict=True):
+            cells[cell] += weight
+            total += weight
+            if cell < at:
+                below += weight
+        self._count += len(ages)
+        self._total, self._below = total, below
         self._move_finger()
+
+    def _rescale(self, age: float, now_s: float) -> None:
+        """From now on `now_s` has the weight 1."""
+        scale = 2.0**-age
+        self._base_s = now_s
+        self._cells = array("d", [cell * scale for cell in self._cells])
+        self._total, self._below = math.fsum(self._cells), math.fsum(self._cells[: self._at])
 
     def _move_finger(self) -> None:
         """To the first cell up to which there is at least the quantile's share of all weight."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 
@@ -14,6 +15,7 @@ Key = tuple[str, str]
 """Provider and model."""
 
 _MOST_TARGETS = 1024
+_MOST_UNREAD = 64
 _LEAST_WAIT_S = 0.05
 _UNKNOWN_LATENCY_S = 1.0
 
@@ -44,10 +46,12 @@ class HealthStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Health:
-    """What is remembered of one target."""
+    """What is remembered of one target. Answers are counted in together, at the latest when somebody asks."""
 
     __slots__ = (
         "_key",
+        "_lock",
+        "_unread",
         "circuit",
         "failures",
         "first_token",
@@ -61,6 +65,8 @@ class Health:
 
     def __init__(self, key: Key, policy: CircuitPolicy) -> None:
         self._key = key
+        self._lock = threading.Lock()
+        self._unread: list[tuple[float, float]] = []
         self.circuit = Circuit(policy)
         self.latency = DecayingMean()
         self.first_token = DecayingMean()
@@ -72,11 +78,13 @@ class Health:
         self.failures = 0
 
     def __repr__(self) -> str:
+        self.catch_up()
         provider, model = self._key
         return f"Health({provider}/{model}, {self.circuit!r}, {self.in_flight} in flight)"
 
     def statistics(self, now_s: float) -> HealthStatistics:
         """The target as it stands."""
+        self.catch_up()
         circuit, seen_s = self.circuit, self.observed_s
         closed = circuit.is_closed
         return HealthStatistics(
@@ -98,17 +106,43 @@ class Health:
 
     def answered(self, now_s: float, latency_s: float) -> None:
         """Takes note of an answer that came after so long."""
-        self.successes += 1
+        unread = self._unread
+        unread.append((latency_s, now_s))
+        if len(unread) >= _MOST_UNREAD or not self.circuit.is_closed:
+            self.catch_up()
+
+    def began_to_answer(self, now_s: float, first_token_s: float) -> None:
+        """Takes note of a streamed answer's first token, which came after so long."""
+        with self._lock:
+            self.first_token.add(first_token_s, now_s)
+
+    def failed(self, now_s: float, started_s: float) -> None:
+        """Takes note of a failure of a call that began at `started_s`."""
+        self.catch_up()
+        self.failures += 1
         self.observed_s = now_s
-        self.last_latency_s = latency_s
-        self.latency.add(latency_s, now_s)
-        if self.p95 is None:
-            self.p95 = DecayingQuantile()
-        self.p95.add(latency_s, now_s)
-        self.circuit.observe_success(now_s - latency_s, now_s)
+        self.circuit.observe_failure(started_s, now_s)
+
+    def catch_up(self) -> None:
+        """Counts in the answers that are not counted yet, as one after the other."""
+        with self._lock:  # others may add meanwhile, at the end
+            unread = self._unread
+            if not unread:
+                return
+            some = unread[:]
+            del unread[: len(some)]
+            latencies_s, moments_s = zip(*some, strict=True)
+            self.successes += len(some)
+            self.observed_s, self.last_latency_s = moments_s[-1], latencies_s[-1]
+            self.latency.add_all(latencies_s, moments_s)
+            if self.p95 is None:
+                self.p95 = DecayingQuantile()
+            self.p95.add_all(latencies_s, moments_s)
+            self.circuit.observe_successes(latencies_s, moments_s)
 
     def expected_s(self) -> float:
         """How long an answer should take at most."""
+        self.catch_up()
         known = (self.p95.value if self.p95 is not None else None) or self.latency.value or _UNKNOWN_LATENCY_S
         return max(_LEAST_WAIT_S, known)
 
@@ -201,7 +235,7 @@ class HealthBoard:
         health = self._of(key)
         health.answered(now_s, latency_s)
         if first_token_s is not None:
-            health.first_token.add(first_token_s, now_s)
+            health.began_to_answer(now_s, first_token_s)
 
     def end_answered(self, key: Key, now_s: float, latency_s: float) -> None:
         """`end` and `observe_success` in one look."""
@@ -216,10 +250,7 @@ class HealthBoard:
         `started_s` is when it began: failures of calls from before the circuit's last change are counted, but do not
         open a circuit again that has recovered since. Without it the call counts as one of now.
         """
-        health = self._of(key)
-        health.failures += 1
-        health.observed_s = now_s
-        health.circuit.observe_failure(now_s if started_s is None else started_s, now_s)
+        self._of(key).failed(now_s, now_s if started_s is None else started_s)
 
     def observe_opening(self, key: Key, started_s: float) -> None:
         """The first content of a stream came: enough to close a circuit, though how the stream ends is yet to come."""
@@ -246,7 +277,10 @@ class HealthBoard:
     def p95_latency_s(self, key: Key) -> float | None:
         """The time within which 95 % were answered, within 2.5 %; None before 20 answers."""
         health = self._targets.get(key)
-        return None if health is None or health.p95 is None else health.p95.value
+        if health is None:
+            return None
+        health.catch_up()
+        return None if health.p95 is None else health.p95.value
 
     def of(self, key: Key, now_s: float) -> HealthStatistics:
         """One target as it stands; of one never asked, what is assumed."""
