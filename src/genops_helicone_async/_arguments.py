@@ -15,7 +15,7 @@ from .errors import ConfigurationError
 MAX_MESSAGE_CHARS = 32 * 1024 * 1024
 """Longest text of one request, in characters: above the largest context window on sale (10 million tokens)."""
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
-_DICTS, _TWO = {dict}, {2}
+_DICTS, _TEXTS, _TWO = {dict}, {str}, {2}
 _role_of, _content_of = itemgetter("role"), itemgetter("content")
 REASONING_EFFORTS = frozenset({"none", "minimal", "low", "medium", "high", "xhigh"})
 
@@ -28,7 +28,7 @@ def check_message(message: object) -> None:
         check_text("message", message)
         return
     if type(message) is list:
-        if plain_texts(message):
+        if are_plain(message):
             return
     elif isinstance(message, bytes | bytearray | memoryview):
         raise TypeError("`message` is bytes: decode it first, for example message.decode('utf-8')")
@@ -40,19 +40,31 @@ def check_message(message: object) -> None:
         _check_one_message(position, item)
 
 
-def plain_texts(messages: list[Any]) -> list[str] | None:
-    """The texts of messages that are all what nearly all are: a role and an ASCII text, nothing else; else None.
+def are_plain(messages: list[Any]) -> bool:
+    """Whether messages are right, since all are what nearly all are: a role and an ASCII text, nothing else.
 
     In as few steps for many messages as for one: each of them is taken by all messages at once, in C.
     """
     if {*map(type, messages)} != _DICTS or {*map(len, messages)} != _TWO:
-        return None
+        return False
     try:
-        texts: list[str] = list(map(_content_of, messages))
+        texts = [*map(_content_of, messages)]
         if all(map(str.isascii, texts)) and ROLES.issuperset(map(_role_of, messages)):
-            return texts if max(map(len, texts)) <= MAX_MESSAGE_CHARS else None
+            return max(map(len, texts)) <= MAX_MESSAGE_CHARS
     except (KeyError, TypeError):  # another key, or what is no text
         pass
+    return False
+
+
+def texts_of(messages: list[Any]) -> list[str] | None:
+    """The texts of messages that were checked, if each is a role and a text and nothing else; else None."""
+    if {*map(len, messages)} == _TWO:
+        try:
+            texts = [*map(_content_of, messages)]
+        except KeyError:  # an assistant's, with tool calls instead
+            return None
+        if {*map(type, texts)} == _TEXTS:
+            return texts
     return None
 
 

@@ -67,7 +67,7 @@ def assemble(settings: Settings, gateway_options: GatewayOptions | None, ledger:
     budgets = Budgets(ledger, time.time, sinks.tell, settings.currency)
     side = side_channels(settings, sinks, budgets, RequestIds(), gateway_options)
     counted, health = counter(), HealthBoard()
-    estimates = Estimates(counted, settings.gateway_fee_rates, counted.rough)
+    estimates = Estimates(counted, settings.gateway_fee_rates, counted.rough, counted.each)
     gauges = Gauges(budgets, health, settings.currency)
     metrics = OtelMetrics(settings.meter_provider, gauges, record_histograms=settings.record_histograms)
     custom_metrics = CustomMetrics(metrics)

@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 import msgspec
 
 from ._arguments import (
+    are_plain,
     check_attributes,
     check_bool,
     check_effort,
@@ -140,7 +141,9 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     attributes: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
-        check_message(self.message)
+        message = self.message
+        if type(message) is not list or not are_plain(message):
+            check_message(message)
         if not _are_known(labels := _labels_of(self)):
             _check_all(_LABEL_CHECKS, labels)
             _remember(labels)

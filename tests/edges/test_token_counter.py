@@ -97,12 +97,12 @@ def test_what_is_remembered_is_bounded(counting: Counting, count: TokenCounter) 
     """Of many texts the older ones are forgotten, a text beyond all room is not kept; counts stay true."""
     for number in range(5_000):
         assert count("gpt-4o", f"{number:06}") == 6
-        assert len(count._remembered) < 1_000
+        assert sum(map(len, count._remembered.values())) < 1_000
     assert count("gpt-4o", "004999") == 6
     assert len(counting.counted) == 5_000
     assert [count("gpt-4o", "y" * 2_000_000) for _ in range(2)] == [2_000_000] * 2
     assert len(counting.counted) == 5_002
-    assert count._remembered == {}
+    assert not any(count._remembered.values())
 
 
 @pytest.mark.parametrize("encoding", ["o200k_base", "cl100k_base"])
@@ -123,3 +123,24 @@ def test_one_text_counts_as_in_a_batch(encoding: str) -> None:
     sound = [text.encode("utf-8", "replace").decode() for text in texts]
     count = TokenCounter(is_exact=True)
     assert [count(model, text) for text in texts] == toktok.batch_count(sound, encoding, 1)
+
+
+@pytest.mark.parametrize("is_exact", [True, False])
+@pytest.mark.parametrize("model", ["gpt-4o", "gpt-4", "claude-3-haiku", "claude-fable-5", "llama-3.1-8b-instant"])
+def test_several_texts_are_counted_as_one_by_one(model: str, is_exact: bool) -> None:
+    """Each is scaled and rounded for itself, whether it has been counted before or not."""
+    if is_exact:
+        pytest.importorskip("toktok", reason="needs toktok-rs: install the extra `tokens`")
+    texts = ["one two three", "", "e\u0301é 漢字", "one two three", "lone \ud800", "word " * 5_000]
+    one_by_one, together = TokenCounter(is_exact=is_exact), TokenCounter(is_exact=is_exact)
+    expected = [one_by_one(model, text) for text in texts]
+    assert together.each(model, texts) == expected
+    assert together.each(model, texts) == [together(model, text) for text in texts] == expected
+
+
+def test_the_models_that_are_known_are_bounded() -> None:
+    """Names come from callers: beyond a thousand all are looked up anew, and counts stay true."""
+    count = TokenCounter(is_exact=False)
+    for number in range(3_000):
+        assert count(f"gpt-{number}", "x" * 38) == 10
+        assert len(count._scales) <= 1_024

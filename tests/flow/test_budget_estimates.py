@@ -186,9 +186,9 @@ async def test_answers_that_the_call_cut_short_teach_nothing_of_their_length(gat
     async with adapter_of(gateway) as adapter:
         for _ in range(30):
             await adapter.chat_async("Yes or no?", provider="openai", max_tokens=1)
-        assert adapter._parts.shared.estimates.averages.cautious("openai", "gpt-4o-mini") == 1000
+        assert adapter._parts.shared.estimates.averages.of(("openai", "gpt-4o-mini")).cautious == 1000
         await adapter.chat_async("Tell me everything.", provider="openai", max_tokens=500)
-        expected = adapter._parts.shared.estimates.averages.expected("openai", "gpt-4o-mini")
+        expected = adapter._parts.shared.estimates.averages.of(("openai", "gpt-4o-mini")).expected
     assert expected == gateway.bill.rows[-1].output_tokens > 1
 
 
@@ -198,7 +198,7 @@ async def test_without_a_limit_the_hold_follows_what_answers_have_been(gateway: 
         for number in range(40):
             await adapter.chat_async(f"Tell me about {number}.", provider="openai")
         lengths = [row.output_tokens for row in gateway.bill.rows]
-        cautious = adapter._parts.shared.estimates.averages.cautious("openai", "gpt-4o-mini")
+        cautious = adapter._parts.shared.estimates.averages.of(("openai", "gpt-4o-mini")).cautious
         assert max(lengths) <= cautious < 1000
         adapter.set_budget_limits(daily_limit=gateway.bill.total_usd + cautious * 0.6e-6 / 2)
         with pytest.raises(BudgetExceededError):

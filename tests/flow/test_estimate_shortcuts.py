@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genops_helicone_async import ConfigurationError
-from genops_helicone_async._arguments import MAX_MESSAGE_CHARS, check_message, plain_texts
+from genops_helicone_async._arguments import MAX_MESSAGE_CHARS, are_plain, check_message, texts_of
+from genops_helicone_async._edges.token_counter import TokenCounter
 from genops_helicone_async._flow.estimates import Estimates
 from genops_helicone_async._flow.ticket import Target
 from genops_helicone_async._rules.prices import Price, Rates, worst_case_pusd
@@ -39,11 +40,38 @@ def estimates() -> Estimates:
     return Estimates(lambda _, text: heuristic_tokens(text), {"PTB": 0.03})
 
 
-@settings(max_examples=60, deadline=None)
-@given(messages=MESSAGES, max_tokens=st.none() | st.integers(1, 99))
-def test_plain_messages_are_measured_as_all_others(messages: list[dict[str, str]], max_tokens: int | None) -> None:
-    """By the same tokens, the same margin, the same output."""
-    request, ours = ChatRequest(message=messages, max_tokens=max_tokens), estimates()
+@settings(max_examples=100, deadline=None)
+@given(messages=MESSAGES | TEXTS.filter(str.strip), max_tokens=st.none() | st.integers(1, 99),
+       system_prompt=st.none() | TEXTS, is_counter=st.booleans(),
+       model=st.sampled_from(["gpt-4o", "claude-3", "llama"]))  # fmt: skip
+def test_plain_messages_are_measured_as_all_others(
+    messages: list[dict[str, str]] | str,
+    max_tokens: int | None,
+    system_prompt: str | None,
+    is_counter: bool,
+    model: str,
+) -> None:
+    """By the same tokens, the same margin, the same output, whoever counts."""
+    counter = TokenCounter(is_exact=False)
+    ours = Estimates(counter, {}, counter.rough, counter.each) if is_counter else estimates()
+    request = ChatRequest(message=messages, max_tokens=max_tokens, system_prompt=system_prompt)
+    assert ours._measured(request, model) == ours._measured_with_all(request, model)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": "{}"}}]},
+        {"role": "user", "content": [{"type": "text", "text": "a"}]},
+        {"role": "user", "content": ({"type": "text", "text": "a"},)},
+        {"role": "user", "content": "a", "name": "b"},
+    ],
+)
+def test_messages_with_more_than_a_text_are_measured_with_all_they_have(message: dict[str, Any]) -> None:
+    """Parts, tool calls and names count, too."""
+    messages, ours = [{"role": "user", "content": "a"}, message], estimates()
+    assert texts_of(messages) is None
+    request = ChatRequest(message=messages)
     assert ours._measured(request, "m") == ours._measured_with_all(request, "m")
 
 
@@ -75,8 +103,8 @@ def test_a_remembered_price_gives_the_worst_case_of_the_price(
 def test_what_is_not_plain_is_looked_at_closely(item: Any) -> None:
     """One message that is anything but a role and an ASCII text has all of them checked one by one."""
     plain = {"role": "user", "content": "a"}
-    assert plain_texts([plain, plain]) == ["a", "a"]
-    assert plain_texts([plain, item]) is None
+    assert are_plain([plain, plain])
+    assert not are_plain([plain, item])
 
 
 def test_a_plain_message_may_not_be_too_long() -> None:

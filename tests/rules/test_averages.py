@@ -12,8 +12,8 @@ def after(*output_tokens: int) -> tuple[int, int]:
     """The expected and the cautious length after these answers."""
     averages = OutputAverages()
     for tokens in output_tokens:
-        averages.observe(*MODEL, tokens)
-    return averages.expected(*MODEL), averages.cautious(*MODEL)
+        averages.observe(MODEL, tokens)
+    return averages.of(MODEL).expected, averages.of(MODEL).cautious
 
 
 def test_a_model_that_never_answered_gets_the_documented_guess() -> None:
@@ -47,15 +47,11 @@ def test_models_are_told_apart_and_their_number_is_capped() -> None:
     """The same model at another provider is another one; beyond 4,096 nothing new is learnt."""
     averages = OutputAverages()
     for number in range(4_200):
-        averages.observe("p", str(number), 10)
-    averages.observe("q", "0", 10)
-    assert (averages.expected("p", "4095"), averages.expected("p", "4096"), averages.expected("q", "0")) == (
-        10,
-        1000,
-        1000,
-    )
-    averages.observe("p", "0", 20)
-    assert (averages.expected("p", "0"), repr(averages)) == (11, "OutputAverages(4096 models)")
+        averages.observe(("p", str(number)), 10)
+    averages.observe(("q", "0"), 10)
+    assert [averages.of(key).expected for key in (("p", "4095"), ("p", "4096"), ("q", "0"))] == [10, 1000, 1000]
+    averages.observe(("p", "0"), 20)
+    assert (averages.of(("p", "0")).expected, repr(averages)) == (11, "OutputAverages(4096 models)")
 
 
 @given(st.lists(st.integers(0, 100_000), min_size=1, max_size=50))

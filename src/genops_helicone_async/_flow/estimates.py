@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from .._arguments import plain_texts
-from .._rules.averages import OutputAverages
+from .._arguments import texts_of
+from .._rules.averages import UNKNOWN, OutputAverages
 from .._rules.prices import Price, cost_pusd, worst_case_pusd
 from .._rules.tokens import (
     TOKENS_PER_MESSAGE,
@@ -18,6 +18,7 @@ from .._rules.tokens import (
     estimate_input_tokens,
     image_tokens_for,
     most_tokens,
+    most_tokens_of_all,
 )
 from .._values import Reply, TokenCounts
 from .._wire.schema import answer_tool_of
@@ -29,8 +30,8 @@ _MOST_OUTPUT = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
 _MOST_REMEMBERED = 4096
-_beside = attrgetter("system_prompt", "tools", "extra_body", "response_model", "response_format")
-_NOTHING_BESIDE = (None,) * 5
+_beside = attrgetter("__class__", "tools", "extra_body", "response_model", "response_format")
+_NOTHING_BESIDE = (ChatRequest, None, None, None, None)
 
 
 class _Size(msgspec.Struct, frozen=True):
@@ -59,19 +60,22 @@ class _Terms(msgspec.Struct, frozen=True):
 class Estimates:
     """Token and cost estimates. `count` is (model, text) → tokens, `fees` the gateway's shares by billing mode.
 
-    `rough` counts without loading anything: for what a lost answer may have cost, which stays an estimate anyway. With
-    `fears_for_lost` that is the worst case: what is booked for lost answers is then never less than their bill.
+    `count_each` is the same for several texts at once. `rough` counts without loading anything: for what a lost answer
+    may have cost, which stays an estimate anyway. With `fears_for_lost` that is the worst case: what is booked for lost
+    answers is then never less than their bill.
     """
 
-    __slots__ = ("_count", "_highest_fee", "_latest", "_rough", "_terms", "averages", "fears_for_lost")
+    __slots__ = ("_count", "_count_each", "_highest_fee", "_latest", "_rough", "_terms", "averages", "fears_for_lost")
 
     def __init__(
         self,
         count: Callable[[str, str], int],
         fees: Mapping[str, float],
         rough: Callable[[str, str], int] | None = None,
+        count_each: Callable[[str, Sequence[str]], Sequence[int]] | None = None,
     ) -> None:
         self._count = count
+        self._count_each = count_each or (lambda model, texts: [count(model, text) if text else 0 for text in texts])
         self._rough = rough or count
         self._highest_fee = max(fees.values(), default=0.0)
         self._latest: tuple[ChatRequest | None, dict[str, _Size]] = (None, {})
@@ -89,7 +93,7 @@ class Estimates:
             return
         if request.extra_body:
             output_tokens = math.ceil(output_tokens / answers_of(request))
-        self.averages.observe(target.endpoint.provider, target.endpoint.model, output_tokens)
+        self.averages.observe(target.endpoint.key, output_tokens)
 
     def input_tokens(self, request: ChatRequest, model: str) -> int:
         """Estimated tokens of everything the call sends, the schema of a structured answer included."""
@@ -107,22 +111,24 @@ class Estimates:
         known = self._latest
         if known[0] is not request:
             known = self._latest = request, {}
-        return known[1].get(model) or known[1].setdefault(model, self._measured(request, model))
+        elif size := known[1].get(model):
+            return size
+        size = known[1][model] = self._measured(request, model)
+        return size
 
     def _measured(self, request: ChatRequest, model: str) -> _Size:
         message = request.message
-        if type(request) is not ChatRequest or _beside(request) != _NOTHING_BESIDE:
+        if _beside(request) != _NOTHING_BESIDE:
             return self._measured_with_all(request, model)
-        texts = plain_texts(message) if type(message) is list else [message] if type(message) is str else None
+        texts = texts_of(message) if type(message) is list else [message] if type(message) is str else None
         if texts is None:
             return self._measured_with_all(request, model)
-        tokens, beyond, count = TOKENS_PER_REPLY + TOKENS_PER_MESSAGE * len(texts), 0, self._count
-        for text in texts:
-            if text:
-                counted = count(model, text)
-                tokens += counted
-                beyond += most_tokens(text, counted) - counted
-        return _Size(tokens, tokens + beyond, request.max_tokens, 1, False)
+        if request.system_prompt is not None:
+            texts.append(request.system_prompt)
+        counts = self._count_each(model, texts)
+        framing = TOKENS_PER_REPLY + TOKENS_PER_MESSAGE * len(texts)
+        most = framing + most_tokens_of_all(texts, counts)
+        return _Size(framing + sum(counts), most, request.max_tokens, 1, False)
 
     def _measured_with_all(self, request: ChatRequest, model: str) -> _Size:
         """The same for any request: with tools, a schema, images, text beyond ASCII, fields of a provider's own."""
@@ -146,13 +152,16 @@ class Estimates:
         """Tokens a provider is likely to count for the call: its input, and the output it may have or is likely to."""
         endpoint, known = target.endpoint, self._latest
         size = known[1].get(endpoint.model) if known[0] is request else None
-        if size is None:
-            allowed, answers = allowed_output(request), answers_of(request)
-            sent = self._rough_input(request, endpoint.model)
+        if size is not None:
+            sent, allowed, answers = size.input, size.allowed, size.answers
         else:
-            allowed, answers, sent = size.allowed, size.answers, size.input
+            sent, allowed, answers = (
+                self._rough_input(request, endpoint.model),
+                allowed_output(request),
+                answers_of(request),
+            )
         if allowed is None:
-            allowed = self.averages.expected(endpoint.provider, endpoint.model) * answers
+            allowed = self.averages.known.get(endpoint.key, UNKNOWN).expected * answers
         return sent + allowed
 
     def worst_case_pusd(self, request: ChatRequest, target: Target) -> int | None:
@@ -167,7 +176,7 @@ class Estimates:
         size = self._size(request, endpoint.model)
         output = size.allowed
         if output is None:
-            output = self.averages.cautious(endpoint.provider, endpoint.model) * size.answers
+            output = self.averages.known.get(endpoint.key, UNKNOWN).cautious * size.answers
         terms = self._terms.get(id(target))
         if terms is None or size.marks_cache:
             cost, fee = self._looked_up(price, target, size, output)
@@ -197,7 +206,7 @@ class Estimates:
         size, endpoint = self._size(request, target.endpoint.model), target.endpoint
         if size.allowed is not None:
             return size.most_input + size.allowed
-        return size.most_input + self.averages.cautious(endpoint.provider, endpoint.model) * size.answers
+        return size.most_input + self.averages.of(endpoint.key).cautious * size.answers
 
     def expected_pusd(self, request: ChatRequest, target: Target) -> int | None:
         """Pico-dollars the call is likely to cost there; None where no price is known."""
@@ -207,7 +216,7 @@ class Estimates:
 
     def expected_at(self, request: ChatRequest, provider: str, model: str, price: Price) -> int:
         """The same at a given price."""
-        output = self._likely_output(request, provider, model)
+        output = self._likely_output(request, (provider, model))
         return cost_pusd(price, TokenCounts(input=self.input_tokens(request, model), output=output))
 
     def lost_charge(
@@ -224,7 +233,7 @@ class Estimates:
             return Charge(provider_pusd=self.worst_case_pusd(request, target) or 0, source="estimated")
         model = target.endpoint.model
         output = (
-            self._likely_output(request, target.endpoint.provider, model)
+            self._likely_output(request, target.endpoint.key)
             if said is None
             else self._said_output(request, said, model, self._rough)
         )
@@ -247,8 +256,8 @@ class Estimates:
         allowed = allowed_output(request)
         return said if allowed is None else min(said, allowed)
 
-    def _likely_output(self, request: ChatRequest, provider: str, model: str) -> int:
-        likely = self.averages.expected(provider, model) * answers_of(request)
+    def _likely_output(self, request: ChatRequest, key: tuple[str, str]) -> int:
+        likely = self.averages.of(key).expected * answers_of(request)
         allowed = allowed_output(request)
         return likely if allowed is None else min(likely, allowed)
 

@@ -58,6 +58,13 @@ def most_tokens(text: str, counted: int) -> int:
     return max(most, math.ceil(ascii_chars / 2) + len(text) - ascii_chars)
 
 
+def most_tokens_of_all(texts: Sequence[str], counts: Sequence[int]) -> int:
+    """`most_tokens` of several texts together: each has its own margin."""
+    if all(map(str.isascii, texts)):
+        return sum(map(math.ceil, map(HOLD_MARGIN.__mul__, counts)))
+    return sum(map(most_tokens, texts, counts))
+
+
 @lru_cache(maxsize=1024)
 def multiplier_for(model: str) -> float:
     """How many tokens a model's own tokenizer makes for one of o200k's.
@@ -136,5 +143,6 @@ __all__ = [
     "heuristic_tokens",
     "image_tokens_for",
     "most_tokens",
+    "most_tokens_of_all",
     "multiplier_for",
 ]
