@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 import msgspec
 
 from ._edges.credentials import AuthorizedTransport, ClientCredentials, ServiceAccount, TokenKeeper
-from ._edges.http import HttpTransport
+from ._edges.http import HttpTransport, clock_of
 from ._edges.ids import RequestIds
 from ._edges.ledger_memory import MemoryLedger
 from ._edges.limits.board import LimitBoard
@@ -133,8 +133,7 @@ def pipeline_on(loop: asyncio.AbstractEventLoop, parts: Parts) -> Pipeline:
         max_response_bytes=settings.max_response_bytes, trust_env=settings.trust_env, by_session=settings.by_session
     )
     transport = AuthorizedTransport(http, parts.keepers) if parts.keepers else http
-    # asyncio's own loops tell this very clock, by a method in between that costs as much again, ten times a call
-    clock = time.monotonic if type(loop).time is asyncio.BaseEventLoop.time else loop.time
+    clock = clock_of(loop)
     return Pipeline(parts.shared, transport, parts.limits.on(loop, settings.max_connections, clock), clock)
 
 

@@ -43,9 +43,9 @@ def post(server: LoopbackServer, body: bytes = b'{"model": "m"}', path: str = "/
 
 
 @pytest.fixture
-async def transport(by_session: bool) -> AsyncIterator[HttpTransport]:
+async def transport(make_transport: Callable[..., HttpTransport]) -> AsyncIterator[HttpTransport]:
     """A transport that takes small replies only."""
-    made = HttpTransport(max_response_bytes=LIMIT_BYTES, by_session=by_session)
+    made = make_transport(max_response_bytes=LIMIT_BYTES)
     yield made
     await made.aclose()
 
@@ -559,7 +559,9 @@ async def test_closing_ends_who_reads_a_body(transport: HttpTransport, serve: Se
         await reading
 
 
-async def test_closing_between_a_replys_head_and_its_body(by_session: bool, serve: Serve) -> None:
+async def test_closing_between_a_replys_head_and_its_body(
+    make_transport: Callable[..., HttpTransport], serve: Serve
+) -> None:
     """A reply whose head has just come when the adapter closes fails, for its body never comes."""
 
     async def handle(exchange: Exchange) -> None:
@@ -568,7 +570,7 @@ async def test_closing_between_a_replys_head_and_its_body(by_session: bool, serv
 
     server = await serve(handle)
     for turns in range(12):  # somewhere in these turns the head arrives and the task has not run yet
-        made = HttpTransport(max_response_bytes=LIMIT_BYTES, by_session=by_session)
+        made = make_transport(max_response_bytes=LIMIT_BYTES)
         task = asyncio.ensure_future(made.send(post(server), soon()))
         while made.statistics().in_flight == 0:
             await asyncio.sleep(0)

@@ -170,6 +170,18 @@ async def test_a_reply_may_have_no_body(status: int, transport: HttpTransport) -
     assert server.connections == 1
 
 
+async def test_a_switch_to_another_protocol_is_a_reply_and_the_last(transport: HttpTransport) -> None:
+    """Nobody asked for one: it has no body, and its connection is not used again."""
+
+    async def handle(exchange: Exchange) -> None:
+        await exchange.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: raw\r\n\r\n")
+
+    async with LoopbackServer(handle) as server:
+        replies = [await ask(transport, server) for _ in range(2)]
+    assert [(reply.status, reply.body) for reply in replies] == [(101, b"")] * 2
+    assert server.connections == 2
+
+
 async def test_the_next_version_of_the_address_works_too(transport: HttpTransport) -> None:
     """IPv6 addresses are as good as others."""
     if not socket.has_ipv6:
@@ -214,7 +226,7 @@ async def test_a_connection_that_ends_as_it_is_used_again(method: str, replies: 
     assert got == replies
 
 
-async def test_a_reply_before_the_request_has_gone_out(transport: HttpTransport, by_session: bool) -> None:
+async def test_a_reply_before_the_request_has_gone_out(transport: HttpTransport) -> None:
     """A refusal that does not wait for the body is a reply; past the session the rest of the body is dropped, too."""
     replied = asyncio.Event()
     left: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -233,7 +245,7 @@ async def test_a_reply_before_the_request_has_gone_out(transport: HttpTransport,
         reply = await transport.send(request, asyncio.get_running_loop().time() + 20)
         assert (reply.status, reply.body) == (413, b"fine")
         replied.set()
-        assert await left < len(request.body) or by_session
+        assert await left < len(request.body) or transport._by_session
 
 
 async def test_both_ways_say_the_same() -> None:

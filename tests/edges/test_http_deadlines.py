@@ -51,6 +51,22 @@ async def test_a_cancelled_task_stays_cancelled() -> None:
     assert order == []
 
 
+async def test_a_future_gets_its_deadline_as_an_error() -> None:
+    """Where it has no result yet; one that was cancelled in the same moment stays so, nobody is told of one let go."""
+    loop = asyncio.get_running_loop()
+    deadlines, now = Deadlines(loop), loop.time()
+    late, answered, cancelled, let_go = (loop.create_future() for _ in range(4))
+    for future in (late, answered, cancelled):
+        deadlines.add(now, future)
+    wait = deadlines.add(now, let_go)
+    wait.over, wait.answer = True, None
+    answered.set_result("in time")
+    cancelled.cancel()
+    with pytest.raises(TimeoutError):
+        await late
+    assert (answered.result(), cancelled.cancelled(), let_go.done()) == ("in time", True, False)
+
+
 async def test_a_wait_nobody_is_in_is_only_told() -> None:
     """Between two reads of a stream a deadline cancels nobody."""
     loop = asyncio.get_running_loop()

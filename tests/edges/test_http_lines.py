@@ -229,6 +229,20 @@ async def test_a_reply_to_who_has_just_been_cancelled_is_for_nobody(direct: Http
     assert complaints == []
 
 
+async def test_nothing_of_a_reply_is_kept_until_its_deadline(direct: HttpTransport) -> None:
+    """Nor of a request that failed: the deadline is far away, and only forgotten when there are many."""
+
+    async def handle(exchange: Exchange) -> None:
+        await (exchange.write(FINE) if len(server.exchanges) < 4 else exchange.write(b"What?"))
+
+    async with LoopbackServer(handle) as server:
+        for _ in range(3):
+            await ask(direct, server)
+        with pytest.raises(GatewayError):
+            await ask(direct, server)
+    assert [(wait.over, wait.answer, wait.task) for wait in direct._deadlines._heap] == [(True, None, None)] * 4
+
+
 async def test_nothing_is_left_of_a_line_that_ended(direct: HttpTransport) -> None:
     """However it ended: by the other side while idle or while asked, or by whoever asked."""
     others = {id(each): each for each in gc.get_objects() if type(each) is Line}

@@ -7,9 +7,12 @@ wait is over long before its deadline, so all that is kept of it is an entry in 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from itertools import count, filterfalse
 from operator import attrgetter
+from typing import Any
 
 import msgspec
 
@@ -18,14 +21,15 @@ _is_over = attrgetter("over")
 
 
 class Wait(msgspec.Struct, order=True):
-    """What a task does that a deadline may end, by cancelling the task; `end` says whether that is what happened.
+    """What a deadline may end: a future, which gets a `TimeoutError`, or all that a task does, by cancelling it.
 
-    A wait without a task is only told that it is `due`: nobody is waiting just now. `cancelling` is how often the task
-    had been cancelled when it began to wait.
+    Of a task `end` says whether that is what happened; `cancelling` is how often it had been cancelled when it began to
+    wait. A wait with neither is only told that it is `due`: nobody is waiting just now.
     """
 
     deadline: float
     number: int
+    answer: asyncio.Future[Any] | None = None
     task: asyncio.Task[object] | None = None
     cancelling: int = 0
     due: bool = False
@@ -47,6 +51,8 @@ class Wait(msgspec.Struct, order=True):
         self.due = True
         if self.task is not None:
             self.task.cancel()
+        elif self.answer is not None and not self.answer.done():
+            self.answer.set_exception(TimeoutError())
 
 
 class Deadlines:
@@ -65,9 +71,12 @@ class Deadlines:
     def __len__(self) -> int:
         return len(self._heap)
 
-    def add(self, deadline: float, task: asyncio.Task[object] | None = None) -> Wait:
-        """A wait that is due at `deadline` on the loop's clock, already begun by `task`; it is given back by `drop`."""
-        wait = Wait(deadline, next(self._numbers), task, 0 if task is None else task.cancelling())
+    def add(self, deadline: float, answer: asyncio.Future[Any] | None = None) -> Wait:
+        """A wait that is due at `deadline` on the loop's clock: for the future, or for who is to `begin` it.
+
+        It is given back by `drop`; one for a future alone is `over` as soon as that is set and the future let go.
+        """
+        wait = Wait(deadline, next(self._numbers), answer)
         heap = self._heap
         heappush(heap, wait)
         if deadline < self._alarm_at:
@@ -82,7 +91,7 @@ class Deadlines:
         """The wait is over; a second time is without effect."""
         if wait.due:
             wait.end()
-        wait.task = None
+        wait.task = wait.answer = None
         wait.over = True
 
     def _arm(self, at: float) -> None:
@@ -101,4 +110,9 @@ class Deadlines:
             self._arm(heap[0].deadline)
 
 
-__all__ = ["Deadlines", "Wait"]
+def clock_of(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
+    """The loop's clock; asyncio's own loops tell the system's by a method in between, which costs as much again."""
+    return time.monotonic if type(loop).time is asyncio.BaseEventLoop.time else loop.time
+
+
+__all__ = ["Deadlines", "Wait", "clock_of"]

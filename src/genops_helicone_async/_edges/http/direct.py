@@ -18,10 +18,12 @@ from aiohttp.http import HttpResponseParser
 from yarl import URL
 
 from ..._values import HttpRequest
-from .lines import Line, Lines
+from .lines import Idle, Line, Lines
 
 if TYPE_CHECKING:
     from aiohttp.streams import StreamReader
+
+    from .lines import Head
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _METHOD = re.compile(r"[A-Z]+")
@@ -44,13 +46,23 @@ class Exchange(msgspec.Struct, eq=False):
     status: int
     headers: Mapping[str, str]
     content: StreamReader
-    lines: Lines
+
+    @classmethod
+    def on(cls, line: Line, head: Head) -> Exchange:
+        """The reply with this head, on this line; a whole one leaves it free for the next request."""
+        message, content = head
+        if content.is_eof():
+            line.rest()
+            return cls(None, message.code, message.headers, content)
+        exchange = cls(line, message.code, message.headers, content)
+        line.on_whole = exchange.arrived
+        return exchange
 
     def arrived(self) -> None:
         """The whole body is here, and its line free for the next request."""
         line, self.connection = self.connection, None
         if line is not None:
-            self.lines.give_back(line)
+            line.rest()
 
     def close(self) -> None:
         """Drops a connection on which not everything has arrived."""
@@ -62,13 +74,17 @@ class Exchange(msgspec.Struct, eq=False):
 class _Head:
     """What requests of one method, URL and set of header names begin with: a format for the headers' values."""
 
-    __slots__ = ("form", "has_length", "initiator", "site")
+    __slots__ = ("form", "has_length", "idle", "initiator", "is_once")
 
-    def __init__(self, form: str, initiator: aiohttp.ClientRequest, *, has_length: bool) -> None:
+    def __init__(
+        self, form: str, initiator: aiohttp.ClientRequest, idle: Idle, *, has_length: bool, is_once: bool
+    ) -> None:
         self.form = form
         self.has_length = has_length
         self.initiator = initiator
-        self.site = str(initiator.url.origin())
+        self.idle = idle
+        self.is_once = is_once
+        """Whether it is of requests with a body, which are never sent a second time."""
 
 
 class DirectWay:
@@ -82,12 +98,29 @@ class DirectWay:
         self._loop = loop
         self._heads: dict[tuple[object, ...], _Head | None] = {}
 
+    def ask_nowait(self, request: HttpRequest) -> Line | None:
+        """Sends the request on an idle line, whose `answer` is then to be awaited, and the line dropped if that fails.
+
+        None where that cannot be, and nothing is sent: the request is not plain, may have to be sent again, or needs a
+        new connection. Then `ask` it.
+        """
+        body, headers = request.body, request.headers
+        head = self._heads.get((request.method, request.url, not body, *headers))
+        if head is None or not head.is_once:
+            return None
+        values = (*headers.values(),)
+        line = self._lines.take(head.idle) if "".join(values).isprintable() else None
+        if line is not None:
+            request.sent = True
+            line.ask((head.form % (*values, len(body))).encode() + body)
+        return line
+
     async def ask(self, request: HttpRequest) -> Exchange | None:
         """Sends the request and returns when the reply's head is here; None where it is not plain, and nothing is sent.
 
         Raises aiohttp's errors.
         """
-        body, headers, lines = request.body, request.headers, self._lines
+        body, headers = request.body, request.headers
         key = (request.method, request.url, not body, *headers)
         try:
             head = self._heads[key]
@@ -99,11 +132,11 @@ class DirectWay:
         data = (head.form % (*values, len(body))).encode() + body if head.has_length else (head.form % values).encode()
         is_repeat = False
         while True:
-            line = lines.take(head.site) or await lines.open(head.site, head.initiator)
+            line = self._lines.take(head.idle) or await self._lines.open(head.idle, head.initiator)
             if body:
                 request.sent = True
             try:
-                message, content = await line.ask(data)
+                return Exchange.on(line, await line.ask(data))
             except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
                 line.drop()
                 if is_repeat or request.method not in _REPEATABLE:
@@ -113,12 +146,6 @@ class DirectWay:
             except BaseException:
                 line.drop()
                 raise
-            if content.is_eof():
-                lines.give_back(line)
-                return Exchange(None, message.code, message.headers, content, lines)
-            exchange = Exchange(line, message.code, message.headers, content, lines)
-            line.on_whole = exchange.arrived
-            return exchange
 
     def _new_head(self, key: tuple[object, ...], request: HttpRequest) -> _Head | None:
         if len(self._heads) >= _MOST_HEADS:
@@ -154,13 +181,31 @@ class DirectWay:
         forms += [f"{name.replace('%', '%%')}: %s" for name in request.headers]
         if has_length:
             forms.append("Content-Length: %d")
-        return _Head("\r\n".join([*forms, "", ""]), initiator, has_length=has_length)
+        idle, is_once = (
+            self._lines.idle(str(initiator.url.origin())),
+            bool(request.body) and request.method not in _REPEATABLE,
+        )
+        return _Head("\r\n".join([*forms, "", ""]), initiator, idle, has_length=has_length, is_once=is_once)
+
+
+def whole_body(content: StreamReader) -> bytes:
+    """The body that has arrived whole, and of which nothing has been read: `read_nowait` in a tenth of the steps."""
+    try:
+        parts = content._buffer
+    except AttributeError:  # replies that have no body share a reader without one
+        return b""
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def is_supported() -> bool:
     """Whether this aiohttp has what the short way needs; without it every request goes through the session."""
     return isinstance(getattr(aiohttp.connector.Connection, "protocol", None), property) and all(
-        hasattr(HttpResponseParser, name) for name in ("feed_data", "feed_eof", "pause_reading")
+        hasattr(kind, name)
+        for kind, names in (
+            (HttpResponseParser, ("feed_data", "feed_eof", "pause_reading")),
+            (aiohttp.StreamReader, ("_buffer",)),
+        )
+        for name in names
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -24,7 +25,12 @@ if TYPE_CHECKING:
 _MOST_UNREAD_BYTES = 2**18
 """Beyond twice as much of a body nothing more is taken from the socket until it has been read; aiohttp's own figure."""
 _SWITCHING = 101
+Idle = dict["Line", float]
+"""Lines on which nothing is asked, in the order in which they were used, and since when."""
 _NOBODY: list[Any] = []  # who traces
+_new_parser = partial(
+    HttpResponseParser, limit=_MOST_UNREAD_BYTES, payload_exception=aiohttp.ClientPayloadError, read_until_eof=True
+)
 
 
 class Line(asyncio.Protocol):
@@ -35,11 +41,11 @@ class Line(asyncio.Protocol):
     """
 
     __slots__ = (
-        *("_answer", "_connection", "_content", "_handler", "_is_paused", "_lines", "_loop", "_parser"),
-        *("connected", "is_last", "on_whole", "site", "transport"),
+        *("_connection", "_content", "_handler", "_idle", "_is_paused", "_lines", "_loop", "_parser"),
+        *("answer", "connected", "is_last", "on_whole", "transport"),
     )
 
-    def __init__(self, connection: Connection, lines: Lines, site: str, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, connection: Connection, lines: Lines, idle: Idle, loop: asyncio.AbstractEventLoop) -> None:
         handler, transport = connection.protocol, connection.transport
         if handler is None or transport is None or transport.is_closing():
             connection.close()
@@ -47,14 +53,14 @@ class Line(asyncio.Protocol):
         self._connection = connection
         self._handler = handler
         self._lines = lines
+        self._idle = idle
         self._loop = loop
-        self.site = site
         self.transport = transport
         self.connected = True
         self.is_last = False
         self._is_paused = False
         self._parser: HttpResponseParser | None = None
-        self._answer: asyncio.Future[Head] | None = None
+        self.answer: asyncio.Future[Head] | None = None
         self._content: StreamReader | None = None
         self.on_whole: Callable[[], None] | None = None
         """Called when the rest of a body has arrived."""
@@ -64,51 +70,56 @@ class Line(asyncio.Protocol):
         """Sends a request; the future is the head of the reply, with its body as it comes."""
         loop = self._loop
         # a new one for each reply: what came behind the end of the last must not begin this one
-        self._parser = HttpResponseParser(
-            self,  # type: ignore[arg-type]
-            loop,
-            _MOST_UNREAD_BYTES,
-            payload_exception=aiohttp.ClientPayloadError,
-            read_until_eof=True,
-        )
+        self._parser = _new_parser(self, loop)  # type: ignore[arg-type]
         self.transport.write(data)
-        answer = self._answer = loop.create_future()
+        answer = self.answer = loop.create_future()
         return answer
 
-    def rest(self) -> bool:
-        """Nothing is asked any more; gives whether the line may be used again, as far as the other side lets it.
+    def rest(self) -> None:
+        """A whole reply is here: the line may be used again, unless the other side or what it sent forbids it.
 
-        Not where it said so or sent more than was asked for, nor where the reply came before the request was out,
-        which nobody may be reading any more.
+        It may not where the other side said so or sent more than was asked for, nor where the reply came before the
+        request was out, which nobody may be reading any more.
         """
         parser = self._parser
-        self._parser = self._answer = self._content = self.on_whole = None
-        if self.is_last or parser is None or self.transport.get_write_buffer_size():
-            return False
+        self._parser = self.answer = self._content = self.on_whole = None
         try:
-            return parser.feed_eof() is None  # else something has begun behind the end of the reply
-        except Exception:  # noqa: BLE001  and makes no sense
-            return False
+            is_last = (
+                self.is_last
+                or parser is None
+                or self.transport.get_write_buffer_size()
+                or parser.feed_eof() is not None
+            )
+        except Exception:  # noqa: BLE001  something has begun behind the end of the reply, and makes no sense
+            is_last = True
+        if is_last:
+            self.drop()
+            return
+        lines = self._lines
+        self._idle[self] = lines.clock()
+        if lines.sweeping is None:
+            lines.sweep_later()
 
     def drop(self) -> None:
         """Ends the connection without a farewell: over TLS a polite one waits for the other side's."""
         self._is_paused = False
-        self._lines.forget(self)
+        self._idle.pop(self, None)
         if self.connected:
             self.transport.abort()
         self._connection.close()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a reply, or such as nobody asked for."""
-        parser, answer, content = self._parser, self._answer, self._content
-        if parser is None or answer is None:
+        answer = self.answer
+        if answer is None:
             self.drop()
             return
         try:
-            messages, _, _ = parser.feed_data(data)
+            messages, _, _ = self._parser.feed_data(data)  # type: ignore[union-attr]  # there is one where an answer is
         except Exception as exc:  # noqa: BLE001  whatever it was, it was no HTTP
             self._broken(exc)
             return
+        content = self._content
         for message, arriving in messages:
             if content is not None or message.should_close:
                 self.is_last = True  # more came than was asked for, or the other side said so
@@ -121,7 +132,7 @@ class Line(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection has ended: whoever waits for the reply or for the rest of it is told."""
-        self._lines.forget(self)
+        self._idle.pop(self, None)
         self._handler.connection_lost(exc)  # the connector may be waiting for that
         self._connection.close()
         self.connected = False
@@ -138,7 +149,7 @@ class Line(asyncio.Protocol):
                 told = f"Response payload is not completed: {why!r}" + ("" if exc is None else f". {exc!r}")
                 content.set_exception(aiohttp.ClientPayloadError(told), why.with_traceback(None))
         if not self._is_paused:  # else the parser still has some of the body
-            self._parser = self._answer = self._content = self.on_whole = None
+            self._parser = self.answer = self._content = self.on_whole = None
 
     def pause_reading(self) -> None:
         """Too much of a body lies unread."""
@@ -176,74 +187,62 @@ class Line(asyncio.Protocol):
             self.transport.abort()
 
     def _fail(self, error: Exception) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(error)
+        if self.answer is not None and not self.answer.done():
+            self.answer.set_exception(error)
 
 
 class Lines:
     """The lines of one event loop. Idle ones are kept for `keep_alive_s`; the one used last is used first."""
 
-    __slots__ = ("_clock", "_connector", "_idle", "_keep_alive_s", "_loop", "_sweeping", "_timeout")
+    __slots__ = ("_connector", "_idle", "_keep_alive_s", "_loop", "_timeout", "clock", "sweeping")
 
     def __init__(
         self, connector: aiohttp.BaseConnector, loop: asyncio.AbstractEventLoop, timeout: aiohttp.ClientTimeout,
         keep_alive_s: float, clock: Callable[[], float],
     ) -> None:  # fmt: skip
-        self._clock = clock
+        self.clock = clock
         self._connector = connector
         self._loop = loop
         self._timeout = timeout
         self._keep_alive_s = keep_alive_s
-        self._idle: dict[str, dict[Line, float]] = {}
-        self._sweeping: asyncio.TimerHandle | None = None
+        self._idle: dict[str, Idle] = {}  # as many as there are hosts, which settings name
+        self.sweeping: asyncio.TimerHandle | None = None
 
-    def take(self, site: str) -> Line | None:
-        """An idle line to this scheme, host and port, if there is one that is still good."""
-        idle = self._idle.get(site)
+    def idle(self, site: str) -> Idle:
+        """The idle lines to this scheme, host and port, which `take` takes from; the same dictionary for good."""
+        return self._idle.setdefault(site, {})
+
+    def take(self, idle: Idle) -> Line | None:
+        """One of these idle lines, if any is still good."""
         while idle:
             line, since_s = idle.popitem()
-            if not line.transport.is_closing() and self._clock() - since_s <= self._keep_alive_s:
+            if self.clock() - since_s <= self._keep_alive_s and not line.transport.is_closing():
                 return line
             line.drop()
         return None
 
-    async def open(self, site: str, initiator: aiohttp.ClientRequest) -> Line:
+    async def open(self, idle: Idle, initiator: aiohttp.ClientRequest) -> Line:
         """A new line; raises aiohttp's errors."""
         try:
             connection = await self._connector.connect(initiator, _NOBODY, self._timeout)
         except TimeoutError as exc:
             raise aiohttp.ConnectionTimeoutError(f"no connection to {initiator.url.authority}") from exc
-        return Line(connection, self, site, self._loop)
+        return Line(connection, self, idle, self._loop)
 
-    def give_back(self, line: Line) -> None:
-        """A whole reply is here: its line may be used again, unless the other side or what it sent forbids it."""
-        if not line.rest():
-            line.drop()
-            return
-        idle = self._idle.get(line.site)
-        if idle is None:
-            idle = self._idle[line.site] = {}
-        idle[line] = self._clock()
-        if self._sweeping is None:
-            self._sweeping = self._loop.call_later(self._keep_alive_s, self._sweep)
-
-    def forget(self, line: Line) -> None:
-        """A line that has ended."""
-        idle = self._idle.get(line.site)
-        if idle:
-            idle.pop(line, None)
+    def sweep_later(self) -> None:
+        """Has idle lines ended in time."""
+        if self.sweeping is None:
+            self.sweeping = self._loop.call_later(self._keep_alive_s, self._sweep)
 
     def _sweep(self) -> None:
         """Ends the lines that were idle for too long; those used last are at the end."""
-        self._sweeping = None
-        oldest_s = self._clock() - self._keep_alive_s
-        for site, idle in tuple(self._idle.items()):
+        self.sweeping = None
+        oldest_s = self.clock() - self._keep_alive_s
+        for idle in tuple(self._idle.values()):
             for line in [line for line, since_s in idle.items() if since_s <= oldest_s]:
                 line.drop()
-            if not idle:
-                del self._idle[site]
-        if self._idle:
-            self._sweeping = self._loop.call_later(self._keep_alive_s, self._sweep)
+        if any(self._idle.values()):
+            self.sweep_later()
 
 
 __all__ = ["Line", "Lines"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from functools import partial
 from urllib.request import getproxies, proxy_bypass
 
@@ -15,14 +15,15 @@ from yarl import URL
 
 from ..._values import HttpReply, HttpRequest
 from ...errors import ConfigurationError, DeadlineExceededError
-from .deadlines import Deadlines, Wait
-from .direct import DirectWay, Exchange, is_supported
+from .deadlines import Deadlines, Wait, clock_of
+from .direct import DirectWay, Exchange, is_supported, whole_body
 from .failures import CONNECT_TIMEOUT_S, translated
 from .lines import Lines
 from .sending import Body, Connector
 from .stream import HttpStream, too_large
 
 KEEP_ALIVE_S = 30.0
+_TOO_LATE = "the deadline passed before anything was sent"
 _MOST_URLS = 4096
 
 
@@ -47,7 +48,7 @@ class HttpTransport:
 
     __slots__ = (
         *("_by_session", "_clock", "_closed", "_counts", "_deadlines", "_direct", "_keep_alive_s", "_keeper", "_loop"),
-        *("_max_response_bytes", "_reading", "_session", "_timeout", "_tls", "_trust_env", "_ways"),
+        *("_max_response_bytes", "_now", "_reading", "_session", "_timeout", "_tls", "_trust_env", "_ways"),
     )
 
     def __init__(
@@ -70,6 +71,7 @@ class HttpTransport:
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop
+        self._now: Callable[[], float]
         self._deadlines: Deadlines
         self._direct: DirectWay | None = None
         self._keeper: AsyncGenerator[None, None] | None = None
@@ -102,30 +104,75 @@ class HttpTransport:
             GatewayError: no connection, or it broke.
             DecodeError: the body is too large, cut short or wrongly encoded.
         """
+        direct = self._direct
+        if direct is None:
+            return await self._send(request, deadline)
+        if deadline <= self._now():  # a connection that stands ready would send at once
+            raise DeadlineExceededError(_TOO_LATE)
+        line = direct.ask_nowait(request)
+        if line is None:
+            return await self._send(request, deadline)
+        self._counts[0] += 1
+        wait = self._deadlines.add(deadline, line.answer)
+        try:
+            head = await line.answer  # type: ignore[misc]  # there is one: it was just asked
+            if self._closed:  # between the reply's head and this line, so that its body will never come
+                raise aiohttp.ServerDisconnectedError
+        except BaseException as exc:
+            self._counts[2] += 1
+            line.drop()
+            if isinstance(exc, Exception):
+                raise translated(exc, request) from exc
+            raise
+        finally:
+            wait.over, wait.answer = True, None
+        message, content = head
+        if not content.is_eof() or content.exception() is not None:
+            return await self._rest(Exchange.on(line, head), request, deadline)
+        line.rest()
+        return self._whole(message.code, message.headers, whole_body(content))
+
+    async def _send(self, request: HttpRequest, deadline: float) -> HttpReply:
+        """Sends what is not plain, or needs a connection first."""
         if self._session is None:
             await self._open_session()
         wait = self._begin(deadline)
         try:
             response = await self._ask(request)
-            content = response.content
-            if content.is_eof() and content.exception() is None:  # all had arrived with the reply's head
-                body = content.read_nowait()
-                if len(body) > self._max_response_bytes:
-                    self._counts[2] += 1
-                    raise too_large(self._max_response_bytes, response.status)
-                self._counts[1] += 1
-                return HttpReply(status=response.status, headers=response.headers, body=body)
-            stream = self._stream(response, request)
-            try:
-                return HttpReply(status=stream.status, headers=stream.headers, body=await stream.collect())
-            finally:
-                stream.close()
         except asyncio.CancelledError as exc:
             if wait.end():
                 raise translated(TimeoutError(), request) from exc
             raise
         finally:
             self._deadlines.drop(wait)
+        return await self._rest(response, request, deadline)
+
+    async def _rest(
+        self, response: aiohttp.ClientResponse | Exchange, request: HttpRequest, deadline: float
+    ) -> HttpReply:
+        """The reply with all of its body, which may be still to come."""
+        content = response.content
+        if content.is_eof() and content.exception() is None:  # all had arrived with the reply's head
+            return self._whole(response.status, response.headers, content.read_nowait())
+        stream, wait = self._stream(response, request), self._deadlines.add(deadline)
+        wait.begin()
+        try:
+            return HttpReply(status=stream.status, headers=stream.headers, body=await stream.collect())
+        except asyncio.CancelledError as exc:
+            if wait.end():
+                raise translated(TimeoutError(), request) from exc
+            raise
+        finally:
+            self._deadlines.drop(wait)
+            stream.close()
+
+    def _whole(self, status: int, headers: Mapping[str, str], body: bytes) -> HttpReply:
+        """The reply with this body, if that is not too large."""
+        if len(body) > self._max_response_bytes:
+            self._counts[2] += 1
+            raise too_large(self._max_response_bytes, status)
+        self._counts[1] += 1
+        return HttpReply(status=status, headers=headers, body=body)
 
     async def open(self, request: HttpRequest, deadline: float) -> HttpStream:
         """Sends the request and returns when the reply's head is here; raises as `send` does."""
@@ -143,10 +190,11 @@ class HttpTransport:
 
     def _begin(self, deadline: float) -> Wait:
         """Begins the running task's wait for a reply."""
-        loop = self._loop
-        if deadline <= loop.time():  # a connection that stands ready would send at once
-            raise DeadlineExceededError("the deadline passed before anything was sent")
-        return self._deadlines.add(deadline, asyncio.current_task(loop))
+        if deadline <= self._now():
+            raise DeadlineExceededError(_TOO_LATE)
+        wait = self._deadlines.add(deadline)
+        wait.begin()
+        return wait
 
     async def _ask(self, request: HttpRequest) -> aiohttp.ClientResponse | Exchange:
         """The reply's head: by the short way where the request is plain and the URL has no proxy before it."""
@@ -190,7 +238,7 @@ class HttpTransport:
     async def aclose(self) -> None:
         """Closes the session and its connections; calls in flight fail with a `GatewayError`."""
         self._closed = True
-        keeper, self._keeper, self._session = self._keeper, None, None
+        keeper, self._keeper, self._session, self._direct = self._keeper, None, None, None
         for stream in tuple(self._reading):  # aiohttp's own close would leave whoever reads a body waiting for ever
             stream.drop()
         if keeper is not None:
@@ -223,6 +271,7 @@ class HttpTransport:
         )
         self._session = session
         self._loop = asyncio.get_running_loop()
+        self._now = clock_of(self._loop)
         self._deadlines = Deadlines(self._loop)
         if not self._by_session:
             lines = Lines(connector, self._loop, self._timeout, self._keep_alive_s, self._clock)
