@@ -10,9 +10,28 @@ import msgspec
 from .._values import Reply, TokenCounts
 from ..chat_request import ChatRequest
 from ..models import StreamChunk, ToolCall, ToolCallDelta
+from .openai_body import (
+    Choice,
+    Function,
+    Message,
+    ToolCallPart,
+    Whole,
+    WholeChoice,
+    beside_content,
+    decode_body,
+    decode_whole,
+)
 from .request_json import encode_body
 from .schema import ANSWER_TOOL, answer_tool_for, may_force_answer, response_format_of
-from .usage import ABSENT, OpenAiUsage, decode_openai_usage, openai_counts, read_usage, reported_cost_usd
+from .usage import (
+    ABSENT,
+    OpenAiUsage,
+    decode_openai_usage,
+    exact_counts,
+    openai_counts,
+    read_usage,
+    reported_cost_usd,
+)
 
 _REASONING_PREFIXES = ("o1", "o3", "o4", "gpt-5")
 _SENT_AS_GIVEN = (
@@ -20,7 +39,7 @@ _SENT_AS_GIVEN = (
 )  # fmt: skip
 _sent_as_given = attrgetter(*_SENT_AS_GIVEN)
 _NONE_GIVEN = (None,) * len(_SENT_AS_GIVEN)
-_FINISH = {
+_FINISH: dict[str | None, str] = {
     "function_call": "tool_calls",
     "tool_use": "tool_calls",
     "end_turn": "stop",
@@ -31,59 +50,6 @@ _FINISH = {
 }
 """What providers write instead of OpenAI's own words."""
 _encode = msgspec.json.Encoder().encode
-
-
-class _Function(msgspec.Struct):
-    name: str | None = None
-    arguments: Any = None
-
-
-class _ToolCall(msgspec.Struct):
-    id: str | None = None
-    index: int | None = None
-    function: _Function | None = None
-
-
-class _Message(msgspec.Struct):
-    content: str | list[Any] | None = None
-    tool_calls: list[_ToolCall] | None = None
-    function_call: _Function | None = None
-    refusal: str | None = None
-    reasoning: Any = None
-    reasoning_content: Any = None
-
-    def is_only_text(self) -> bool:
-        """Whether there is nothing beside the content, as in nearly every piece of a stream."""
-        return not (self.tool_calls or self.function_call or self.reasoning or self.reasoning_content)
-
-
-class _Choice(msgspec.Struct):
-    index: int | None = 0
-    message: _Message | None = None
-    delta: _Message | None = None
-    finish_reason: str | None = None
-
-
-class _Body(msgspec.Struct):
-    choices: list[_Choice] | None = None
-    usage: msgspec.Raw = ABSENT
-    model: str | None = None
-    id: Any = None
-    error: msgspec.Raw = ABSENT
-
-
-class _Whole(msgspec.Struct):
-    """The same with a usage as it should be, as nearly every reply has it: taking it apart costs half as much again."""
-
-    choices: list[_Choice] | None = None
-    usage: OpenAiUsage | None = None
-    model: str | None = None
-    id: Any = None
-    error: msgspec.Raw = ABSENT
-
-
-_decode_body = msgspec.json.Decoder(_Body).decode
-_decode_whole = msgspec.json.Decoder(_Whole).decode
 
 
 def encode_chat(
@@ -133,40 +99,51 @@ def decode_chat(body: bytes, *, gateway: bool, provider: str) -> Reply | None:
     Raises:
         msgspec.DecodeError: the body is not JSON or a field has an impossible type.
     """
-    decoded: _Body | _Whole
+    usage: OpenAiUsage | None
+    calls: tuple[ToolCall, ...] = ()
     try:
-        decoded = whole = _decode_whole(body)
-        usage = whole.usage
+        whole = decode_whole(body)
+        usage = exact = whole.usage
+        counts = exact_counts(exact, gateway=gateway, provider=provider) if exact is not None else None
     except msgspec.ValidationError:
-        decoded = _decode_body(body)
-        usage = read_usage(decoded.usage, decode_openai_usage)
-    if not decoded.choices or (decoded.error is not ABSENT and _says_something(decoded.error)):
-        return None
-    choice = decoded.choices[0]
-    if choice.index:
-        choice = _first_choice(decoded.choices)
-    finish, message = _finish(choice), choice.message
-    if message is None:
-        if choice.delta is None and finish is None:
+        found = _whole_in(body)
+        if found is None:
             return None
-        message = choice.delta or _Message()
+        whole, usage = found
+        counts = None
+        if usage is not None:
+            counts = openai_counts(usage, gateway=gateway, streamed=False, provider=provider)
+    choice = whole.choices[0]
+    message, finish = choice.message, choice.finish_reason
     content, reasoning = message.content, None
-    if type(content) is not str or message.reasoning_content or message.reasoning:
-        content, reasoning = text_of(content), reasoning_of(message)
-    has_calls = message.tool_calls or message.function_call is not None
-    counts = None
-    if usage is not None:
-        counts = openai_counts(usage, gateway=gateway, streamed=False, provider=provider)
+    if type(content) is not str or any(beside_content(message)):
+        content, reasoning, calls = text_of(content), reasoning_of(message) or None, _tool_calls(message)
     return Reply(
         content=content or message.refusal or "",
-        finish_reason=finish,
+        finish_reason=_FINISH.get(finish, finish) or None,
         usage=counts,
-        tool_calls=_tool_calls(message) if has_calls else (),
-        reasoning=reasoning or None,
-        served_model=decoded.model,
-        response_id=decoded.id if isinstance(decoded.id, str) else None,
+        tool_calls=calls,
+        reasoning=reasoning,
+        served_model=whole.model,
+        response_id=whole.id,
         reported_cost_usd=reported_cost_usd(usage) if usage is not None and usage.cost is not None else None,
     )
+
+
+def _whole_in(body: bytes) -> tuple[Whole, OpenAiUsage | None] | None:
+    """The reply in a body that is not all as it should be, and its usage apart; None where there is none."""
+    decoded = decode_body(body)
+    if not decoded.choices or _says_something(decoded.error):
+        return None
+    choice = _first_choice(decoded.choices)
+    message = choice.message
+    if message is None:
+        if choice.delta is None and _finish(choice) is None:
+            return None
+        message = choice.delta or Message()
+    told = WholeChoice(message=message, finish_reason=choice.finish_reason)
+    response_id = decoded.id if isinstance(decoded.id, str) else None
+    return Whole(choices=[told], model=decoded.model, id=response_id), read_usage(decoded.usage, decode_openai_usage)
 
 
 def text_of(content: str | list[Any] | None) -> str:
@@ -177,7 +154,7 @@ def text_of(content: str | list[Any] | None) -> str:
     return "".join(part["text"] for part in parts if isinstance(part.get("text"), str))
 
 
-def reasoning_of(message: _Message) -> str:
+def reasoning_of(message: Message) -> str:
     """The reasoning text a provider put beside the content, under whichever name it uses."""
     if message.reasoning_content or message.reasoning:
         for value in (message.reasoning_content, message.reasoning):
@@ -189,16 +166,16 @@ def reasoning_of(message: _Message) -> str:
     return ""
 
 
-def _first_choice(choices: list[_Choice]) -> _Choice:
+def _first_choice(choices: list[Choice]) -> Choice:
     return next((choice for choice in choices if not choice.index), choices[0])
 
 
-def _finish(choice: _Choice) -> str | None:
+def _finish(choice: Choice) -> str | None:
     """Why the answer ended, in OpenAI's words; some servers write an empty text until it has."""
-    return _FINISH.get(choice.finish_reason or "", choice.finish_reason) or None
+    return _FINISH.get(choice.finish_reason, choice.finish_reason) or None
 
 
-def _tool_calls(message: _Message) -> tuple[ToolCall, ...]:
+def _tool_calls(message: Message) -> tuple[ToolCall, ...]:
     calls = [
         ToolCall(id=call.id or "", name=call.function.name or "", arguments=_arguments(call.function.arguments))
         for call in message.tool_calls or ()
@@ -261,7 +238,7 @@ class OpenAiStream:
         """
         if data == b"[DONE]":
             return None
-        decoded = _decode_body(data)
+        decoded = decode_body(data)
         if decoded.error is not ABSENT and _says_something(decoded.error):
             self.error = self.error or data
             return None
@@ -278,25 +255,25 @@ class OpenAiStream:
         choice = _first_choice(decoded.choices)
         if choice.index:
             return None
-        delta = choice.delta or choice.message or _Message()
+        delta = choice.delta or choice.message or Message()
         return self._chunk(delta, None if choice.finish_reason is None else _finish(choice))
 
-    def _chunk(self, delta: _Message, finish_reason: str | None) -> StreamChunk | None:
+    def _chunk(self, delta: Message, finish_reason: str | None) -> StreamChunk | None:
         self.finish_reason = finish_reason or self.finish_reason
         if delta.content and isinstance(delta.content, str) and delta.is_only_text():
             return StreamChunk(content=delta.content, finish_reason=finish_reason)
         content, reasoning = text_of(delta.content) or delta.refusal or "", reasoning_of(delta)
         calls = delta.tool_calls or ()
         if delta.function_call is not None:
-            calls = [_ToolCall(index=0, function=delta.function_call)]
+            calls = [ToolCallPart(index=0, function=delta.function_call)]
         deltas = tuple(self._call_delta(position, call) for position, call in enumerate(calls))
         if not (content or reasoning or deltas or finish_reason):
             return None
         return StreamChunk(content=content, reasoning=reasoning, tool_calls=deltas, finish_reason=finish_reason)
 
-    def _call_delta(self, position: int, call: _ToolCall) -> ToolCallDelta:
+    def _call_delta(self, position: int, call: ToolCallPart) -> ToolCallDelta:
         """A piece of a call. Another id on a known index is another call: Gemini gives every call the index 0."""
-        function = call.function or _Function()
+        function = call.function or Function()
         index = position if call.index is None else call.index
         begun = self._calls.get(index)
         if begun is None or (call.id and function.name and call.id != begun[1]):

@@ -41,6 +41,8 @@ _ROWS = tuple(
     (by, unit, form.format("limit"), form.format("remaining"), form.format("reset"), window_s)
     for by, unit, form, window_s in _FAMILIES
 )
+_TELLING = (*(row[3] for row in _ROWS), "helicone-ratelimit-remaining", "ratelimit", "ratelimit-remaining")
+"""One of these is there where anything is told."""
 
 
 def rate_limits_of(headers: Mapping[str, str], now_s: float) -> tuple[RateObservation, ...]:
@@ -49,6 +51,8 @@ def rate_limits_of(headers: Mapping[str, str], now_s: float) -> tuple[RateObserv
     `headers` looks names up without regard to case. `now_s` is the wall clock in Unix seconds; absolute times count
     from the reply's own `Date` if it has one, so that a wrong clock here does not matter.
     """
+    if not any(map(headers.__contains__, _TELLING)):
+        return ()
     get = headers.get
     found: list[RateObservation] = []
     for by, unit, limit, remaining, reset, window_s in _ROWS:

@@ -46,8 +46,9 @@ def decode_reply(body: bytes, status: int, endpoint: Endpoint, request_id: str) 
     try:
         if endpoint.shape == "openai":
             reply = decode_chat(body, gateway=endpoint.is_gateway, provider=endpoint.provider)
-            if reply is None:
-                reply = decode_messages(body) or decode_generate_content(body)
+            if reply is not None:
+                return reply
+            reply = decode_messages(body) or decode_generate_content(body)
         else:
             reply = decode_messages(body) or decode_chat(body, gateway=False, provider=endpoint.provider)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:

@@ -8,7 +8,8 @@ tokens unless the reply was streamed, and a provider that sent no usage is given
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from operator import attrgetter
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -18,6 +19,9 @@ _Count = int | float | None
 _Usage = TypeVar("_Usage")
 _MOST_TOKENS = 10**9
 """A count above this is no count: the largest context window on sale holds 10 million tokens."""
+_Exact = Annotated[int, msgspec.Meta(ge=0, le=_MOST_TOKENS)] | None
+_TOTAL_TELLS_MORE = frozenset({"xai", "gemini", "vertex"})
+"""Whose reasoning may be in the total alone."""
 ABSENT = msgspec.Raw(b"")
 """The default of a raw field; `msgspec.Raw | None` would refuse everything but null."""
 
@@ -66,6 +70,18 @@ class OpenAiUsage(msgspec.Struct):
     prompt_cache_hit_tokens: _Count = None
     modality_tokens: dict[str, ModalityTokens] | msgspec.UnsetType | None = msgspec.UNSET
     cost: Any = None
+
+
+class ExactUsage(OpenAiUsage):
+    """The same where both figures are whole and possible, as in nearly every reply: looked at while it is decoded."""
+
+    prompt_tokens: _Exact = None
+    completion_tokens: _Exact = None
+
+
+_beside_the_usual = attrgetter(
+    "modality_tokens", "prompt_cache_hit_tokens", "input_tokens_details", "output_tokens_details"
+)
 
 
 class AnthropicCacheCreation(msgspec.Struct):
@@ -124,15 +140,29 @@ def reported_cost_usd(usage: OpenAiUsage) -> float | None:
     return float(cost)
 
 
+def exact_counts(usage: ExactUsage, *, gateway: bool, provider: str) -> TokenCounts | None:
+    """`openai_counts` of a whole reply. Most have nothing but the two figures: no cache, no reasoning."""
+    prompt, completion = usage.prompt_tokens, usage.completion_tokens
+    details, split = usage.prompt_tokens_details, usage.completion_tokens_details
+    if (
+        prompt
+        and completion is not None
+        and not any(_beside_the_usual(usage))
+        and (details is None or not (details.cached_tokens or details.cache_write_tokens))
+        and (split is None or not split.reasoning_tokens)
+        and provider not in _TOTAL_TELLS_MORE
+    ):
+        return TokenCounts(input=prompt, output=completion)
+    return openai_counts(usage, gateway=gateway, streamed=False, provider=provider)
+
+
 def openai_counts(usage: OpenAiUsage, *, gateway: bool, streamed: bool, provider: str) -> TokenCounts | None:
     """Token counts of an OpenAI-shaped usage; None where it says nothing or contradicts itself.
 
     `gateway` says that the AI Gateway wrote it: then a missing `modality_tokens` means "converted from Claude".
     """
-    prompt, completion = usage.prompt_tokens, usage.completion_tokens
-    if type(prompt) is not int or type(completion) is not int:
-        prompt = _first(prompt, usage.input_tokens)
-        completion = _first(completion, usage.output_tokens)
+    prompt = _first(usage.prompt_tokens, usage.input_tokens)
+    completion = _first(usage.completion_tokens, usage.output_tokens)
     details = usage.prompt_tokens_details or usage.input_tokens_details
     split = usage.completion_tokens_details or usage.output_tokens_details
     cached, written, reasoning = usage.prompt_cache_hit_tokens or 0, 0, 0
@@ -154,11 +184,9 @@ def openai_counts(usage: OpenAiUsage, *, gateway: bool, streamed: bool, provider
                 cached += _first(tokens.cached_tokens)
                 prompt += _first(tokens.input_tokens) + _first(tokens.cached_tokens)
                 completion += _first(tokens.output_tokens)
-    elif provider in ("xai", "gemini", "vertex") and _first(usage.total_tokens) > prompt + completion:
+    elif provider in _TOTAL_TELLS_MORE and _first(usage.total_tokens) > prompt + completion:
         reasoning = max(reasoning, _first(usage.total_tokens) - prompt - completion)
         completion = _first(usage.total_tokens) - prompt
-    if not (cached or written or reasoning) and 0 < prompt <= _MOST_TOKENS and 0 <= completion <= _MOST_TOKENS:
-        return TokenCounts(input=prompt, output=completion)
     return _counts(prompt, completion, cached, written, _hour_writes(details, written) if written else 0, reasoning)
 
 
@@ -214,12 +242,14 @@ def _counts(prompt: int, completion: int, cached: int, written: int, hour: int, 
 __all__ = [
     "ABSENT",
     "AnthropicUsage",
+    "ExactUsage",
     "GoogleUsage",
     "OpenAiUsage",
     "anthropic_counts",
     "decode_anthropic_usage",
     "decode_google_usage",
     "decode_openai_usage",
+    "exact_counts",
     "google_counts",
     "openai_counts",
     "read_usage",
