@@ -37,8 +37,8 @@ _REASONING_PREFIXES = ("o1", "o3", "o4", "gpt-5")
 _SENT_AS_GIVEN = (
     "temperature", "top_p", "stop", "seed", "tools", "tool_choice", "response_format", "reasoning_effort",
 )  # fmt: skip
-_sent_as_given = attrgetter(*_SENT_AS_GIVEN)
-_NONE_GIVEN = (None,) * len(_SENT_AS_GIVEN)
+_options_of = attrgetter(*_SENT_AS_GIVEN, "response_model")
+_NO_OPTIONS = (None,) * (len(_SENT_AS_GIVEN) + 1)
 _FINISH: dict[str | None, str] = {
     "function_call": "tool_calls",
     "tool_use": "tool_calls",
@@ -62,24 +62,29 @@ def encode_chat(
     Raises:
         ConfigurationError: a value has no form in JSON, or the answer tool cannot be made.
     """
-    body: dict[str, Any] = {"model": model, "messages": request.messages()}
+    message = request.message
+    is_whole = type(message) is list and request.system_prompt is None
+    body: dict[str, Any] = {"model": model, "messages": message if is_whole else request.messages()}
     if request.max_tokens is not None:
         name = model.removeprefix(f"{provider}/")
         renamed = provider in ("openai", "azure") and name.startswith(_REASONING_PREFIXES)
         body["max_completion_tokens" if renamed else "max_tokens"] = request.max_tokens
-    given = _sent_as_given(request)
-    if given != _NONE_GIVEN:
-        pairs = zip(_SENT_AS_GIVEN, given, strict=True)
-        body |= {name: value for name, value in pairs if value not in (None, [], ())}  # providers refuse an empty list
-    if answer_by_tool:
-        _ask_by_tool(body, request)
-    elif request.response_model is not None and "response_format" not in body:
-        body["response_format"] = response_format_of(request.response_model)
+    if (options := _options_of(request)) != _NO_OPTIONS:
+        _add_options(body, request, options, answer_by_tool=answer_by_tool)
     if stream:
         body["stream"] = True
         if stream_usage:
             body["stream_options"] = {"include_usage": True}
     return encode_body(body, request)
+
+
+def _add_options(body: dict[str, Any], request: ChatRequest, options: tuple[Any, ...], *, answer_by_tool: bool) -> None:
+    given = zip(_SENT_AS_GIVEN, options, strict=False)  # the last option is sent in another form
+    body |= {name: value for name, value in given if value not in (None, [], ())}  # providers refuse an empty list
+    if answer_by_tool:
+        _ask_by_tool(body, request)
+    elif request.response_model is not None and "response_format" not in body:
+        body["response_format"] = response_format_of(request.response_model)
 
 
 def _ask_by_tool(body: dict[str, Any], request: ChatRequest) -> None:
