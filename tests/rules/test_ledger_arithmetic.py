@@ -1,5 +1,7 @@
 """Holding, settling and releasing money: over all scopes or none, and never above a limit through a hold."""
 
+from collections.abc import Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -80,6 +82,126 @@ def test_no_interleaving_of_holds_passes_a_limit(steps: list[tuple[str, int, flo
     for held in open_holds:
         accounts.settle((DAY, TEAM), held, 0)
     assert accounts.of(TEAM.key) == accounts.of(DAY.key) == Account(settled_pusd=spent, held_pusd=0)
+
+
+class Slow:
+    """The arithmetic as it is told: every account looked at and changed with every step."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[tuple[str, str], Account] = {}
+
+    def of(self, scope: Scope) -> Account:
+        """The account of a scope."""
+        return self.accounts.setdefault(scope.key, Account())
+
+    def hold(self, scopes: Sequence[Scope], amount: int, *, enforce: bool) -> Refusal | None:
+        """Refuses where a scope has no room."""
+        for scope in scopes if enforce else ():
+            account = self.of(scope)
+            if scope.limit_pusd is not None and account.settled_pusd + account.held_pusd + amount > scope.limit_pusd:
+                return Refusal(scope=scope, settled_pusd=account.settled_pusd, held_pusd=account.held_pusd)
+        for scope in scopes:
+            self.of(scope).held_pusd += amount
+        return None
+
+    def settle(self, scopes: Sequence[Scope], held: int, cost: int) -> tuple[Movement, ...]:
+        """Tells of what ends at or above what is told from."""
+        told = []
+        for scope in scopes:
+            account = self.of(scope)
+            account.held_pusd -= held
+            account.settled_pusd += cost
+            if account.settled_pusd >= scope.tells_from_pusd:
+                told.append(
+                    Movement(scope=scope, before_pusd=account.settled_pusd - cost, after_pusd=account.settled_pusd)
+                )
+        return tuple(told)
+
+
+NEVER = 1 << 64
+BIG = Scope(name="daily", window="2026-11-23", limit_pusd=3_000, tells_from_pusd=2_400)
+SMALL = Scope(name="team:research", window="2026-11", limit_pusd=900, tells_from_pusd=500)
+SINCE = Scope(name="monthly", window="2026-11", tells_from_pusd=NEVER)
+OTHER = Scope(name="team:other", window="2026-11", tells_from_pusd=NEVER)
+LATER = Scope(name="team:research", window="2026-11", limit_pusd=700, tells_from_pusd=NEVER)
+COMBINATIONS: tuple[Sequence[Scope], ...] = (
+    (BIG, SINCE, SMALL), (BIG, SINCE, OTHER), (SINCE, OTHER), (LATER,), (), [BIG, OTHER],
+)  # fmt: skip
+RUNS = st.tuples(
+    st.integers(0, len(COMBINATIONS) - 1),
+    st.integers(1, 30),  # so many calls over these scopes
+    st.integers(0, 60),  # each of which sets so much aside
+    st.integers(0, 90),  # and costs so much, sometimes more than that
+    st.sampled_from(["settled at once", "settled later", "enforced by nobody"]),
+    st.sampled_from(["nobody looks", "somebody looks", "an account is looked at", "one is forgotten"]),
+)
+
+
+@given(runs=st.lists(RUNS, max_size=12))
+def test_steps_added_up_are_those_made_one_by_one(runs: list[tuple[int, int, int, int, str, str]]) -> None:
+    """What is refused and told, and what stands in the accounts: as if every step had changed every account."""
+    quick, slow = Accounts(), Slow()
+    open_holds: list[tuple[Sequence[Scope], int, int]] = []
+    for which, calls, amount, cost, how, looks in runs:
+        scopes = COMBINATIONS[which]
+        for _ in range(calls):
+            enforce = how != "enforced by nobody"
+            refusal = quick.hold(scopes, amount, enforce=enforce)
+            assert refusal == slow.hold(scopes, amount, enforce=enforce)
+            if refusal is None:
+                open_holds.append((scopes, amount, cost))
+            while open_holds and (how != "settled later" or len(open_holds) > 5):
+                ended = open_holds.pop(0)
+                assert quick.settle(*ended) == slow.settle(*ended)
+            if looks == "somebody looks":
+                assert quick.copies(scopes) == [slow.of(scope) for scope in scopes]
+        if looks == "an account is looked at":
+            assert quick.of(BIG.key) == slow.of(BIG)
+        elif looks == "one is forgotten":
+            quick.forget(OTHER.key)
+            slow.accounts.pop(OTHER.key, None)
+    for scope in (BIG, SMALL, SINCE, OTHER):
+        assert quick.copies([scope]) == [slow.of(scope)]
+
+
+QUIET = Scope(name="team:quiet", limit_pusd=60, tells_from_pusd=NEVER)
+
+
+def test_steps_added_up_use_the_last_unit_and_no_more() -> None:
+    """Who is refused is told of the account as it stands."""
+    accounts, scopes = Accounts(), (QUIET,)
+    assert [accounts.hold(scopes, 2) for _ in range(30)] == [None] * 30
+    assert accounts.hold(scopes, 1) == Refusal(scope=QUIET, settled_pusd=0, held_pusd=60)
+    accounts.settle(scopes, 2, 1)
+    assert accounts.hold(scopes, 2) == Refusal(scope=QUIET, settled_pusd=1, held_pusd=58)
+    assert accounts.hold(scopes, 1) is None
+
+
+def test_an_account_that_is_there_twice_is_changed_twice() -> None:
+    """Also by steps that come again and again."""
+    accounts, twice = Accounts(), (QUIET, QUIET)
+    for _ in range(30):
+        assert accounts.hold(twice, 1) is None
+    assert isinstance(accounts.hold(twice, 1), Refusal)
+    assert accounts.of(QUIET.key) == Account(settled_pusd=0, held_pusd=60)
+
+
+def test_steps_added_up_reach_accounts_that_were_dropped_or_forgotten() -> None:
+    """They begin anew there, as for any other call."""
+    counted = Scope(name="customer:busy", tells_from_pusd=NEVER)
+    accounts, scopes = Accounts(most=10), (counted,)
+    for _ in range(20):
+        accounts.settle(scopes, 0, 3)
+    assert accounts.of(counted.key) == Account(settled_pusd=60, held_pusd=0)
+    for number in range(50):
+        accounts.copies((Scope(name=f"customer:{number}"),))
+    accounts.hold(scopes, 3)
+    assert accounts.of(counted.key) == Account(settled_pusd=0, held_pusd=3)
+    for _ in range(20):
+        accounts.hold(scopes, 3)
+    accounts.forget(counted.key)
+    accounts.hold(scopes, 5)
+    assert accounts.of(counted.key) == Account(settled_pusd=0, held_pusd=5)
 
 
 def test_a_threshold_is_crossed_once() -> None:

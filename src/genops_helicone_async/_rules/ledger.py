@@ -103,40 +103,74 @@ class Movement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _BOUNDLESS = 1 << 200
+_IN_ROW = 8
+"""After so many steps over the same scopes, what comes next over them is added up beside their accounts."""
 
 
-class _Found(msgspec.Struct, frozen=True):
-    """The accounts of some scopes, with what holding and settling ask of each scope; it keeps the scopes alive."""
+class _Found(msgspec.Struct):
+    """The accounts of some scopes, with what holding and settling ask of each scope; it keeps the scopes alive.
 
-    scopes: Sequence[Scope]
+    Where steps are added up beside the accounts: `room_pusd` is the least that any scope has left, `written_pusd` what
+    it was when the accounts were right last; `spent_pusd` has been settled since, and nobody is to be told of it as
+    long as it is less than `quiet_pusd`.
+    """
+
+    scopes: Sequence[Scope] | None
     accounts: list[Account]
     limits: list[tuple[Scope, int, Account]]
     telling: list[tuple[Account, int]]
+    room_pusd: int = 0
+    written_pusd: int = 0
+    spent_pusd: int = 0
+    quiet_pusd: int = 0
+
+    def begin(self) -> bool:
+        """Begins to add up, where that is exact, there is room, and nobody is to be told of each step."""
+        if len(set(map(id, self.accounts))) < len(self.accounts):
+            return False  # one is there twice
+        rooms = [limit - account.settled_pusd - account.held_pusd for _, limit, account in self.limits]
+        self.room_pusd = self.written_pusd = min(rooms, default=0)
+        self.quiet_pusd = min([tells_from - account.settled_pusd for account, tells_from in self.telling], default=0)
+        return self.room_pusd > 0 and self.quiet_pusd > 0
+
+    def write(self) -> None:
+        """Makes the accounts right."""
+        spent = self.spent_pusd
+        held = self.written_pusd - self.room_pusd - spent
+        for account in self.accounts:
+            account.held_pusd += held
+            account.settled_pusd += spent
+        self.written_pusd, self.quiet_pusd, self.spent_pusd = self.room_pusd, self.quiet_pusd - spent, 0
+
+
+_NOBODY: Final = _Found(None, [], [], [])
 
 
 class Accounts:
     """Accounts by scope. Every method is one step that nothing can come between.
 
     Scopes that are only counted may be of any number: beyond `most`, those that hold nothing are dropped.
+    Most calls fall under the same scopes as the one before: their steps are added up, and written to the accounts
+    before anybody looks at these, or changes them for other scopes.
     """
 
-    __slots__ = ("_accounts", "_cap", "_found", "_limited", "_most")
+    __slots__ = ("_accounts", "_cap", "_found", "_in_row", "_last", "_limited", "_most", "_near")
 
     def __init__(self, most: int = MOST_COUNTED) -> None:
         self._most = self._cap = most
         self._accounts: dict[tuple[str, str], Account] = {}
         self._limited: set[tuple[str, str]] = set()
         self._found: dict[int, _Found] = {}
+        self._near = self._last = _NOBODY
+        self._in_row = 0
 
     def __repr__(self) -> str:
         return f"Accounts({len(self._accounts)})"
 
     def of(self, key: tuple[str, str]) -> Account:
         """The account of a scope, made when first asked for."""
-        account = self._accounts.get(key)
-        if account is None:
-            account = self._accounts[key] = Account()
-        return account
+        self._near.write()
+        return self._account(key)
 
     def keys(self) -> list[tuple[str, str]]:
         """Every scope and window there is an account for."""
@@ -144,25 +178,30 @@ class Accounts:
 
     def forget(self, key: tuple[str, str]) -> None:
         """Drops an account, of a window that is over."""
+        self._part()
         self._accounts.pop(key, None)
         self._found.clear()
 
     def hold(self, scopes: Sequence[Scope], amount_pusd: int, *, enforce: bool = True) -> Refusal | None:
         """Sets the amount aside in every scope, or in none: then the first scope without room is named."""
-        found = self._found.get(id(scopes)) or self._of_all(scopes)
-        if not enforce:
-            for account in found.accounts:
-                account.held_pusd += amount_pusd
-            return None
+        near = self._near
+        if near.scopes is scopes:
+            room = near.room_pusd - amount_pusd
+            if room >= 0 or not enforce:
+                near.room_pusd = room
+                return None
+        found = self._parted(scopes)
         for scope, limit, account in found.limits:
             held = account.held_pusd + amount_pusd
-            if account.settled_pusd + held > limit:
+            if enforce and account.settled_pusd + held > limit:
                 return _refused(found, scope, amount_pusd)
             account.held_pusd = held
+        self._done(found)
         return None
 
     def copies(self, scopes: Sequence[Scope]) -> list[Account]:
         """The accounts of the scopes as they stand."""
+        self._near.write()
         found = self._found.get(id(scopes)) or self._of_all(scopes)
         return list(map(_copy, found.accounts))
 
@@ -171,20 +210,58 @@ class Accounts:
 
         The movements are those that concern somebody; see `Scope`.
         """
-        found, is_told = self._found.get(id(scopes)) or self._of_all(scopes), False
+        near = self._near
+        if near.scopes is scopes:
+            spent = near.spent_pusd + cost_pusd
+            if spent < near.quiet_pusd:
+                near.spent_pusd = spent
+                near.room_pusd += held_pusd - cost_pusd
+                return ()
+        found, is_told = self._parted(scopes), False
         for account, tells_from in found.telling:
             account.held_pusd -= held_pusd
             account.settled_pusd = after = account.settled_pusd + cost_pusd
             if after >= tells_from:
                 is_told = True
+        self._done(found)
         return _movements(found, cost_pusd) if is_told else ()
+
+    def _parted(self, scopes: Sequence[Scope]) -> _Found:
+        """The scopes' accounts as they stand, to be changed one by one."""
+        self._part()
+        return self._found.get(id(scopes)) or self._of_all(scopes)
+
+    def _part(self) -> None:
+        """Ends adding up beside the accounts."""
+        if self._near is not _NOBODY:
+            self._near.write()
+            self._near = _NOBODY
+
+    def _done(self, found: _Found) -> None:
+        """A step over these scopes was made: after some in a row, what follows is added up beside the accounts.
+
+        Scopes in a list, which may change, are found anew each time, and so never come in a row.
+        """
+        if found is not self._last:
+            self._last, self._in_row = found, 0
+        self._in_row += 1
+        if self._in_row >= _IN_ROW:
+            self._in_row = 0
+            if found.begin():
+                self._near = found
+
+    def _account(self, key: tuple[str, str]) -> Account:
+        account = self._accounts.get(key)
+        if account is None:
+            account = self._accounts[key] = Account()
+        return account
 
     def _of_all(self, scopes: Sequence[Scope]) -> _Found:
         """Looks the scopes' accounts up; for a tuple that comes again and again that is done once."""
         self._limited.update(scope.key for scope in scopes if scope.limit_pusd is not None)
         if len(self._accounts) >= self._cap:
             self._drop_idle()
-        accounts = [self.of(scope.key) for scope in scopes]
+        accounts = [self._account(scope.key) for scope in scopes]
         limits = [
             (scope, _BOUNDLESS if scope.limit_pusd is None else scope.limit_pusd, account)
             for scope, account in zip(scopes, accounts, strict=True)
@@ -198,6 +275,7 @@ class Accounts:
         return found
 
     def _drop_idle(self) -> None:
+        self._part()
         self._accounts = {
             key: account for key, account in self._accounts.items() if account.held_pusd or key in self._limited
         }
