@@ -34,7 +34,7 @@ class Attempts:
     """Makes attempts and writes them down. `clock` is the event loop's, `new_id` gives the request ids."""
 
     __slots__ = (
-        *("_clock", "_currency", "_estimates", "_fees", "_kept", "_new_id", "_remembered", "_traced"),
+        *("_clock", "_estimates", "_fees", "_kept", "_money", "_new_id", "_remembered", "_traced"),
         "_transport",
     )
 
@@ -54,7 +54,7 @@ class Attempts:
         self._traced = traced
         self._transport = transport
         self._estimates = estimates
-        self._currency = currency
+        self._money = currency.of
         self._clock = clock
         self._new_id = new_id
         self._fees = fees
@@ -66,7 +66,8 @@ class Attempts:
         Raises:
             HeliconeError: the attempt failed; it is on the ticket, and so is what it may have cost.
         """
-        request = self.request(ticket, target, stream=False)
+        endpoint = target.endpoint
+        request = self.prepared(ticket, target, endpoint.chat_url, encode(ticket.request, endpoint, stream=False))
         request_id = request.request_id
         started = self._clock()
         try:
@@ -74,27 +75,24 @@ class Attempts:
             if (turn := ticket.turn) is not None:
                 turn.gate.heard(turn.model, http.headers)
             if http.status not in _OK:
-                raise classify(http, target.endpoint, request_id=request_id, now_s=time.time())
-            reply = decode_reply(http.body, http.status, target.endpoint, request_id)
+                raise classify(http, endpoint, request_id=request_id, now_s=time.time())
+            reply = decode_reply(http.body, http.status, endpoint, request_id)
         except BaseException as exc:  # noqa: BLE001  recorded, then raised
             raise self.failed(exc, ticket, target, request, started, until) from exc.__cause__
         return self.succeeded(ticket, target, request_id, started, reply, http)
 
-    def request(self, ticket: Ticket, target: Target, *, stream: bool) -> HttpRequest:
-        """The HTTP request of one attempt at a chat."""
+    def streamed(self, ticket: Ticket, target: Target) -> HttpRequest:
+        """The HTTP request of one attempt at a chat whose answer comes in pieces."""
         endpoint = target.endpoint
-        request = self.prepared(ticket, target, endpoint.chat_url, encode(ticket.request, endpoint, stream=stream))
-        if stream:
-            request.headers["Accept"] = "text/event-stream"
+        request = self.prepared(ticket, target, endpoint.chat_url, encode(ticket.request, endpoint, stream=True))
+        request.headers["Accept"] = "text/event-stream"
         return request
 
     def prepared(self, ticket: Ticket, target: Target, url: str, body: bytes) -> HttpRequest:
         """A request with this body, under a request id of its own."""
         endpoint, request_id = target.endpoint, self._new_id()
-        known = self._remembered.get((id(endpoint), id(ticket.headers)))
-        if known is None or known[0] is not endpoint or known[1] is not ticket.headers:
-            known = self._remember(ticket, endpoint)
-        headers = known[2].copy()
+        known = self._remembered.get((id(endpoint), id(ticket.headers)))  # of nobody else as long as both are in there
+        headers = (known or self._remember(ticket, endpoint))[2].copy()
         if endpoint.dialect in _HELICONE:
             headers["Helicone-Request-Id"] = request_id
         is_traced = self._traced()
@@ -147,18 +145,27 @@ class Attempts:
             estimates.observe(ticket.request, target, reply.finish_reason, counts.output)
         if endpoint.answers_by_tool:
             reply = take_answer(reply)
-        duration_s, reserved = self._clock() - started, ticket.reserved.get(request_id, _NOTHING)
-        pusd, money = charge.provider_pusd + charge.gateway_pusd, self._currency.of
+        duration_s, provider, model = self._clock() - started, endpoint.provider, endpoint.model
+        tokens_in, tokens_out, source, fee = counts.input, counts.output, charge.source, charge.gateway_pusd
+        pusd, money, reserved = charge.provider_pusd + fee, self._money, ticket.reserved.get(request_id, _NOTHING)
         ticket.attempts.append(Attempt(
-            endpoint.provider, endpoint.model, request_id, endpoint.host, started - ticket.started, duration_s,
-            http.status, http.status, billed="yes", cost=money(pusd), cost_source=charge.source,
-            input_tokens=counts.input, output_tokens=counts.output, cached_input_tokens=counts.cached,
+            provider, model, request_id, endpoint.host, started - ticket.started, duration_s,
+            http.status, http.status, billed="yes", cost=money(pusd), cost_source=source,
+            input_tokens=tokens_in, output_tokens=tokens_out, cached_input_tokens=counts.cached,
             cache_write_tokens=counts.cache_write, reasoning_tokens=counts.reasoning,
             reserved=money(reserved.pusd) if reserved.pusd else 0.0, reserved_tokens=reserved.tokens,
             time_to_first_chunk_s=first_chunk_s, finish_reason=reply.finish_reason, response_id=reply.response_id,
             response_model=reply.served_model,
         ))  # fmt: skip
-        self._enter(ticket, endpoint, request_id, "ok", charge, counts, duration_s)
+        team, project, customer_id, environment = map(ticket.attribution.get, _BREAKDOWNS, _NO_NAMES)
+        ticket.rows.append(LedgerRow(
+            request_id=request_id, at_s=time.time(), provider=provider, model=model, status="ok", cost_pusd=pusd,
+            gateway_pusd=fee, cost_source=source, input_tokens=tokens_in, output_tokens=tokens_out,
+            duration_ms=duration_s * 1000,
+            team=team, project=project, customer_id=customer_id, environment=environment,
+        ))  # fmt: skip
+        if (turn := ticket.turn) is not None:
+            turn.used = tokens_in + tokens_out if turn.tokens else 0
         return Outcome(
             target=target, request_id=request_id, reply=reply, headers=http.headers, body=http.body,
             duration_s=duration_s, charge=charge, counts=counts, is_cached=charge is FREE,
@@ -200,30 +207,24 @@ class Attempts:
             host=endpoint.host, started_s=started - ticket.started, duration_s=self._clock() - started,
             error=type(exc).__name__ if exc is not None else "Abandoned",
             error_message=error.message if error is not None else "cancelled" if exc is not None else "the caller left",
-            billed=billed, cost=self._currency.of(charge.total_pusd),
+            billed=billed, cost=self._money(charge.total_pusd),
             cost_source="none" if billed == "no" else charge.source,
             status_code=error.status_code if error else None, http_status=error.http_status if error else None,
             retry_after_s=error.retry_after_s if error else None,
-            reserved=self._currency.of(reserved.pusd), reserved_tokens=reserved.tokens,
+            reserved=self._money(reserved.pusd), reserved_tokens=reserved.tokens,
             time_to_first_chunk_s=first_chunk_s, finish_reason=reply.finish_reason, response_id=reply.response_id,
             response_model=reply.served_model,
         ))  # fmt: skip
         done = ticket.attempts[-1]
-        self._enter(ticket, endpoint, done.request_id, done.error or "", charge, counts, done.duration_s)
-
-    def _enter(
-        self, ticket: Ticket, endpoint: Endpoint, request_id: str, status: str, charge: Charge, counts: TokenCounts,
-        duration_s: float,
-    ) -> None:  # fmt: skip
-        """Writes the attempt's row of the ledger, to be booked when the call is settled."""
         team, project, customer_id, environment = map(ticket.attribution.get, _BREAKDOWNS, _NO_NAMES)
-        fee = charge.gateway_pusd
         ticket.rows.append(LedgerRow(
-            request_id=request_id, at_s=time.time(), provider=endpoint.provider, model=endpoint.model, status=status,
-            cost_pusd=charge.provider_pusd + fee, gateway_pusd=fee, cost_source=charge.source,
-            input_tokens=counts.input, output_tokens=counts.output, duration_ms=duration_s * 1000,
+            request_id=request_id, at_s=time.time(), provider=done.provider, model=done.model, status=done.error or "",
+            cost_pusd=charge.total_pusd, gateway_pusd=charge.gateway_pusd, cost_source=charge.source,
+            input_tokens=counts.input, output_tokens=counts.output, duration_ms=done.duration_s * 1000,
             team=team, project=project, customer_id=customer_id, environment=environment,
         ))  # fmt: skip
+        if ticket.turn is not None:  # what it used is not known: all that was reserved, unless nothing is paid
+            ticket.turn.used = 0.0 if billed == "no" else ticket.turn.tokens
 
 
 def encode(request: ChatRequest, endpoint: Endpoint, *, stream: bool) -> bytes:

@@ -173,7 +173,7 @@ class Failover:
         if gate.counts_tokens:
             tokens = float(self._estimates.likely_tokens(ticket.request, target))
         if gate.enter_nowait(model, tokens):  # never where the provider has asked for a pause
-            ticket.turn = Turn(gate=gate, model=model, tokens=tokens, number=len(ticket.attempts))
+            ticket.turn = Turn(gate, model, tokens)
             return True
         self._health.end(endpoint.key)
         return False
@@ -208,7 +208,7 @@ class Failover:
             if until >= ticket.deadline or isinstance(exc, RateLimitExceededError):
                 raise
             raise ProviderError(exc.message, code="no_turn", retry_safe=True, provider=endpoint.provider) from exc
-        ticket.turn = Turn(gate=gate, model=endpoint.model, tokens=tokens, number=len(ticket.attempts))
+        ticket.turn = Turn(gate, endpoint.model, tokens)
         return True
 
     def _has_other(self, targets: list[Target], failures: list[Failure], at: int) -> bool:

@@ -55,7 +55,7 @@ class Openings:
         Raises:
             HeliconeError: the attempt failed before its first content; it is on the ticket.
         """
-        request = self._attempts.request(ticket, target, stream=True)
+        request = self._attempts.streamed(ticket, target)
         started = self._pipeline.clock()
         body: BodyStream | None = None
         try:

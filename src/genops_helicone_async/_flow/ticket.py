@@ -83,16 +83,16 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the gateway answered from its cache."""
 
 
-class Turn(msgspec.Struct, frozen=True, kw_only=True):
+class Turn(msgspec.Struct):
     """An attempt's place among those under way: the gate it went through, and the tokens reserved for it there.
 
-    `number` is how many attempts the call had made before.
+    `used` is how many of them it took, None until it has been written down: then it never went out.
     """
 
     gate: Gate
     model: str
     tokens: float
-    number: int
+    used: float | None = None
 
 
 class Exchange(msgspec.Struct, kw_only=True):
@@ -162,23 +162,11 @@ class Ticket(msgspec.Struct, kw_only=True):
         )
 
     def end_turn(self) -> None:
-        """Gives back what the attempt under way holds of its provider's limits; without effect where none is.
-
-        Tokens it used are in its row; where that does not say, all that were reserved count as used.
-        """
-        turn, self.turn = self.turn, None
-        if turn is None:
-            return
-        used, unsent = turn.tokens, len(self.attempts) == turn.number
-        if unsent:
-            used = 0.0
-        elif turn.tokens:
-            row = self.rows[-1]
-            if row.status == "ok":
-                used = float(row.input_tokens + row.output_tokens)
-            elif self.attempts[-1].billed == "no":
-                used = 0.0
-        turn.gate.leave(turn.model, turn.tokens, used, unsent=unsent)
+        """Gives back what the attempt under way holds of its provider's limits; without effect where none is."""
+        turn = self.turn
+        if turn is not None:
+            self.turn, used = None, turn.used
+            turn.gate.leave(turn.model, turn.tokens, used or 0.0, unsent=used is None)
 
 
 class RequestRecord(msgspec.Struct, frozen=True):

@@ -156,7 +156,7 @@ class ForeignCall:
         tokens = float(likely) if gate.counts_tokens else 0.0
         who = (ticket.attribution.get("team"), ticket.attribution.get("customer_id"))
         await gate.enter(endpoint.model, tokens, priority=0, tenant=who, deadline=ticket.deadline)
-        ticket.turn = Turn(gate=gate, model=endpoint.model, tokens=tokens, number=0)
+        ticket.turn = Turn(gate, endpoint.model, tokens)
 
     @_harmless
     def refuse(self, error: BaseException) -> None:
