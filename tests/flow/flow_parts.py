@@ -99,6 +99,7 @@ class AwaitedPrices:
 
     def __init__(self, book: PriceBook) -> None:
         self._book = book
+        self.edition = object()
 
     def lookup(self, provider: str, model: str, now_s: float) -> object:
         """Never there yet."""

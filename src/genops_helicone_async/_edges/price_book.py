@@ -76,7 +76,7 @@ class PriceBook:
         TypeError: `overrides` or one of its prices is no mapping.
     """
 
-    __slots__ = ("_batch", "_clock", "_in_flight", "_known", "_overrides", "_resolutions", "_table")
+    __slots__ = ("_batch", "_clock", "_in_flight", "_known", "_overrides", "_resolutions", "_table", "edition")
 
     def __init__(
         self,
@@ -97,6 +97,7 @@ class PriceBook:
         self._batch: dict[tuple[str, str], Price | None] = {}
         self._in_flight: dict[tuple[int, str, str], asyncio.Event] = {}
         self._resolutions = 0
+        self.edition = object()
 
     def lookup(self, provider: str, model: str, now_s: float) -> Price | Unresolved | None:
         """The price at this moment (Unix seconds), None for a model without one, or `UNRESOLVED`."""
@@ -153,6 +154,7 @@ class PriceBook:
             if len(self._batch) >= MAX_KNOWN:
                 self._batch.clear()
             self._batch[provider, model] = known
+            self.edition = object()
         return known
 
     def statistics(self) -> PriceBookStatistics:
@@ -183,6 +185,7 @@ class PriceBook:
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
         self._known[provider, model] = price
+        self.edition = object()  # after what has changed
 
 
 def _listed(provider: str, model: str, now_s: float, *, in_batch: bool = False) -> Price | None:

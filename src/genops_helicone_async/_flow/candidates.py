@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,38 +24,73 @@ from .ports import Prices
 from .ticket import Target
 
 _MOST_REMEMBERED = 4096
+_named = attrgetter(
+    "provider", "model", "providers", "model_preferences", "provider_preferences", "fallback_strategy", "extra_body",
+    "prices",
+)  # fmt: skip
+_NO_MORE = (None,) * 6
 _log = logging.getLogger("genops_helicone_async")
 
 
+class _Known(msgspec.Struct, frozen=True):
+    """The targets of calls that name just this, in this edition of the prices, until the first of these expires."""
+
+    targets: list[Target]
+    edition: object
+    until_s: float | None
+
+
 class Candidates:
-    """Finds the targets of a call; endpoints are remembered, prices looked up each time (they may expire)."""
+    """Finds the targets of a call; endpoints are remembered, prices looked up each time that they may have changed.
 
-    __slots__ = ("_prices", "_remembered", "_settings", "_told")
+    `clock` gives Unix seconds, for prices that expire.
+    """
 
-    def __init__(self, settings: Settings, prices: Prices) -> None:
+    __slots__ = ("_clock", "_known_lists", "_prices", "_remembered", "_settings", "_told")
+
+    def __init__(self, settings: Settings, prices: Prices, clock: Callable[[], float] = time.time) -> None:
         self._settings = settings
         self._prices = prices
+        self._clock = clock
         self._remembered: dict[tuple[str, str], Target] = {}
+        self._known_lists: dict[tuple[Any, ...], _Known] = {}
         self._told: set[str] = set()
 
     def of_nowait(self, request: ChatRequest) -> list[Target]:
-        """The targets of an ordinary call, all of them known; empty for any other: then `of` finds or refuses them."""
+        """The targets of an ordinary call, all of them known; empty for any other: then `of` finds or refuses them.
+
+        They are the same list for the next call, not to be changed.
+        """
+        named = _named(request)
+        try:
+            known = self._known_lists.get(named)
+        except TypeError:  # a list or a mapping is given
+            known = None
+        if known is None or known.edition is not self._prices.edition:
+            return self._looked_up(request, named)
+        if known.until_s is not None and self._clock() >= known.until_s:
+            return self._looked_up(request, named)
+        return known.targets
+
+    def _looked_up(self, request: ChatRequest, named: tuple[Any, ...]) -> list[Target]:
+        """The same by its steps; remembered for calls that name no more than a provider and a model."""
         if request.extra_body or request.prices or request.fallback_strategy or request.provider_preferences:
             return []
         if self._settings.compliance.mode:
             return []
-        now_s, lookup, is_priced = time.time(), self._prices.lookup, self._settings.enable_cost_tracking
-        provider, model, targets = request.provider, request.model, []
-        if provider is not None and model is not None and provider in PROVIDERS:
-            target = self._remembered.get((provider, model))
-            if target is None or (is_priced and target.price is not lookup(provider, model, now_s)):
-                return []
-            return [target]
-        for key in self._names(request):
+        edition, now_s, is_priced = self._prices.edition, self._clock(), self._settings.enable_cost_tracking
+        targets: list[Target] = []
+        for key in self._asked(request):
             target = self._remembered.get(key)
-            if target is None or (is_priced and target.price is not lookup(*key, now_s)):
+            if target is None or (is_priced and target.price is not self._prices.lookup(*key, now_s)):
                 return []
             targets.append(target)
+        if named[2:] == _NO_MORE:
+            if len(self._known_lists) >= _MOST_REMEMBERED:
+                self._known_lists.clear()
+            ends = [target.price.valid_until_s for target in targets if target.price is not None]
+            until_s = min((end for end in ends if end is not None), default=None)
+            self._known_lists[named] = _Known(targets, edition, until_s)
         return targets
 
     async def of(self, request: ChatRequest, deadline: float | None = None) -> list[Target]:
@@ -67,10 +103,7 @@ class Candidates:
         """
         if request.extra_body and (denial := denial_of_body(self._settings.compliance, request.extra_body)):
             raise denial
-        if request.provider is not None and request.model is not None and request.provider in PROVIDERS:
-            names = [(request.provider, request.model)]
-        else:
-            names = self._names(request)
+        names = self._asked(request)
         if request.provider_preferences or request.fallback_strategy:
             _refuse_contradictions(request)
         if request.provider is None and request.providers is None and request.model is None:
@@ -124,7 +157,7 @@ class Candidates:
         target = self._remembered.get(key)
         price = None
         if self._settings.enable_cost_tracking:
-            price = self._prices.lookup(provider, model, time.time())
+            price = self._prices.lookup(provider, model, self._clock())
             if price is not None and not isinstance(price, Price):
                 looking = f"the price of {provider}/{model} was looked up for the first time"
                 price = await in_time(self._prices.resolve(provider, model), deadline, looking)
@@ -134,6 +167,12 @@ class Candidates:
                 self._remembered.clear()
             self._remembered[key] = target
         return target
+
+    def _asked(self, request: ChatRequest) -> list[tuple[str, str]]:
+        """The providers and models that a call names or implies, in order."""
+        if request.provider is not None and request.model is not None and request.provider in PROVIDERS:
+            return [(request.provider, request.model)]
+        return self._names(request)
 
     def _names(self, request: ChatRequest) -> list[tuple[str, str]]:
         preferences = {canonical(name): model for name, model in (request.model_preferences or {}).items()}

@@ -47,6 +47,11 @@ class BatchPrices:
     def __init__(self, book: PriceBook) -> None:
         self._book = book
 
+    @property
+    def edition(self) -> object:
+        """The book's."""
+        return self._book.edition
+
     def lookup(self, provider: str, model: str, now_s: float) -> Price | None:
         """The price; at once for what was resolved before."""
         return self._book.batch_price_now(provider, model)

@@ -1,0 +1,128 @@
+"""Who could answer a call that names no more than a provider and a model is found at once, and never out of date."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genops_helicone_async import ConfigurationError
+from genops_helicone_async._edges.price_book import PriceBook
+from genops_helicone_async._flow.candidates import Candidates
+from genops_helicone_async._flow.ticket import Target
+from genops_helicone_async._rules.prices import Price, Rates
+from genops_helicone_async.chat_request import ChatRequest
+from genops_helicone_async.config import GivenSettings, resolve
+
+pytestmark = pytest.mark.anyio
+PERIOD_S = 100.0
+NAMED: list[dict[str, Any]] = [
+    {"provider": "openai", "model": "gpt-4o"},
+    {"provider": "openai", "model": "gpt-4o-mini"},
+    {"provider": "openai"},
+    {"model": "gpt-4o"},
+    {},
+    {"providers": ["openai", "anthropic"]},
+    {"providers": ("openai", "anthropic")},
+    {"provider": "openai", "model": "gpt-4o", "prices": {"gpt-4o": {"input": 1, "output": 2}}},
+    {"provider": "openai", "model": "gpt-4o", "extra_body": {}},
+    {"provider": "openai", "model": "gpt-4o", "extra_body": {"n": 2}},
+    {"model_preferences": {"anthropic": "claude-haiku-4-5"}, "providers": ["anthropic"]},
+]
+
+
+class World:
+    """A price book whose prices hold for a hundred seconds each, those of `gpt-4o-mini` for good, and candidates."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        given = {"helicone_api_key": "sk-helicone-x", "provider_keys": {"openai": "k", "anthropic": "k"}}
+        self.book = PriceBook(clock=lambda: self.now_s, table=self.listed)
+        self.candidates = Candidates(resolve(GivenSettings(**given), {}, 1024), self.book, lambda: self.now_s)
+
+    def listed(self, provider: str, model: str, now_s: float) -> Price:
+        """Dearer with each period."""
+        period = int(now_s // PERIOD_S)
+        rates = Rates(
+            **dict.fromkeys(("input", "output", "cache_read", "cache_write", "cache_write_1h"), 1), reasoning=1
+        )
+        return Price(
+            provider=provider, model=model, tiers=((0, rates),), source=f"period {period}", date=None,
+            valid_until_s=None if model == "gpt-4o-mini" else (period + 1) * PERIOD_S,
+        )  # fmt: skip
+
+    def one_by_one(self, request: ChatRequest) -> list[Target]:
+        """What is known of each of the targets now."""
+        if request.extra_body or request.prices:
+            return []
+        known = [(key, self.candidates._remembered.get(key)) for key in self.candidates._asked(request)]
+        targets = [target for key, target in known if target and target.price is self.book.lookup(*key, self.now_s)]
+        return targets if len(targets) == len(known) else []
+
+
+STEPS = st.lists(
+    st.tuples(st.just("ask"), st.sampled_from(NAMED))
+    | st.tuples(st.just("find"), st.sampled_from(NAMED))
+    | st.tuples(st.just("wait"), st.sampled_from([1.0, 60.0, 100.0]))
+    | st.tuples(st.just("renew"), st.sampled_from(["gpt-4o", "gpt-4o-mini"]))
+    | st.tuples(st.just("batch"), st.sampled_from(["gpt-4o", "gpt-4o-mini"])),
+    min_size=4, max_size=30,
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=STEPS)
+async def test_what_is_known_is_what_looking_up_each_gives(steps: list[tuple[str, Any]]) -> None:
+    """Whatever became of the prices meanwhile: expired, looked up anew, asked for in batches."""
+    world = World()
+    for step, what in steps:
+        if step == "wait":
+            world.now_s += what
+        elif step == "renew":
+            world.book.resolve_now("openai", what)
+        elif step == "batch":
+            world.book.batch_price_now("openai", what)
+        elif step == "find":
+            await world.candidates.of(ChatRequest(message="a", **what))
+        else:
+            request = ChatRequest(message="a", **what)
+            expected = world.one_by_one(request)
+            found = world.candidates.of_nowait(request)
+            assert list(map(id, found)) == list(map(id, expected))
+
+
+async def test_what_a_call_names_is_found_without_looking_again() -> None:
+    """The very same list, until the prices' edition is another."""
+    world = World()
+    request = ChatRequest(message="a", provider="openai", model="gpt-4o-mini")
+    targets = await world.candidates.of(request)
+    known = world.candidates.of_nowait(request)
+    assert known == targets
+    assert world.candidates.of_nowait(request) is known
+    world.book.resolve_now("openai", "another")
+    again = world.candidates.of_nowait(request)
+    assert again == known
+    assert again is not known
+
+
+async def test_what_is_known_is_bounded() -> None:
+    """Names come from callers: beyond 4,096 combinations all are looked up again."""
+    world = World()
+    candidates = world.candidates
+    for number in range(4_200):
+        request = ChatRequest(message="a", provider="openai", model=f"model-{number}")
+        await candidates.of(request)
+        assert candidates.of_nowait(request)[0].endpoint.model == f"model-{number}"
+    assert len(candidates._known_lists) == 104
+
+
+async def test_preferences_for_models_of_others_are_no_matter_where_provider_and_model_are_named() -> None:
+    """As before; where only a provider is named they are refused."""
+    world = World()
+    preferences = {"anthropic": "claude-haiku-4-5"}
+    request = ChatRequest(message="a", provider="openai", model="gpt-4o", model_preferences=preferences)
+    assert world.candidates.of_nowait(request) == []
+    (target,) = await world.candidates.of(request)
+    assert world.candidates.of_nowait(request) == [target]
+    with pytest.raises(ConfigurationError, match="not among the providers"):
+        world.candidates.of_nowait(ChatRequest(message="a", provider="openai", model_preferences=preferences))
