@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genops_helicone_async._rules.ledger import Account, Accounts, Movement, Refusal, Scope, crossed
+from genops_helicone_async._rules.accounts import Accounts
+from genops_helicone_async._rules.ledger import Account, Movement, Refusal, Scope, crossed
 
 DAY = Scope(name="daily", window="2026-11-23", limit_pusd=100)
 TEAM = Scope(name="team:research", window="2026-11", limit_pusd=60)

@@ -8,7 +8,8 @@ from itertools import islice
 
 import msgspec
 
-from .._rules.ledger import Account, Accounts, LedgerRow, Movement, Refusal, Scope, Wait
+from .._rules.accounts import Accounts
+from .._rules.ledger import Account, LedgerRow, Movement, Refusal, Scope, Wait, cost_of
 
 KEPT_ROWS = 10_000
 """Rows kept for looking back and for knowing repeats: at 360 bytes each they are what a long bulk run would grow by.
@@ -29,21 +30,24 @@ class LedgerStatistics(msgspec.Struct, frozen=True, kw_only=True):
 class MemoryLedger:
     """Every step is done when it returns. One per adapter; steps may come from several threads' event loops."""
 
-    __slots__ = ("_accounts", "_booked_pusd", "_forgotten", "_known", "_lock")
+    __slots__ = ("_accounts", "_forgotten", "_forgotten_pusd", "_known", "_lock")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._accounts = Accounts()
         self._known: dict[str, LedgerRow] = {}
-        self._booked_pusd = 0
         self._forgotten = 0
+        self._forgotten_pusd = 0
 
     def __repr__(self) -> str:
-        return f"MemoryLedger({self.statistics().rows} rows, ${self._booked_pusd / 1e12:.6f})"
+        told = self.statistics()
+        return f"MemoryLedger({told.rows} rows, ${told.booked_pusd / 1e12:.6f})"
 
     def statistics(self) -> LedgerStatistics:
         """Rows and their sum."""
-        return LedgerStatistics(rows=self._forgotten + len(self._known), booked_pusd=self._booked_pusd)
+        with self._lock:
+            rows, booked_pusd = self._known.values(), self._forgotten_pusd
+            return LedgerStatistics(rows=self._forgotten + len(rows), booked_pusd=booked_pusd + cost_of(rows))
 
     def rows(self) -> list[LedgerRow]:
         """The latest rows, oldest first, at most `KEPT_ROWS`."""
@@ -74,7 +78,6 @@ class MemoryLedger:
                 if row.request_id not in known:
                     known[row.request_id] = row
                     cost_pusd += row.cost_pusd
-            self._booked_pusd += cost_pusd
             if len(known) >= _FORGETS_AT:
                 self._forget()
             movements = self._accounts.settle(scopes, held_pusd, cost_pusd)
@@ -96,6 +99,7 @@ class MemoryLedger:
     def _forget(self) -> None:
         """Keeps the latest rows only, in a new dictionary: one that lost its first entries is slow to find the next."""
         older = len(self._known) - KEPT_ROWS
+        self._forgotten_pusd += cost_of(islice(self._known.values(), older))
         self._known = dict(islice(self._known.items(), older, None))
         self._forgotten += older
 

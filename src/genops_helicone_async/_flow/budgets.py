@@ -23,6 +23,8 @@ _log = logging.getLogger("genops_helicone_async.budgets")
 _MOST_REMEMBERED = 4096
 _NEVER_PUSD = 1 << 64
 """More than can be spent."""
+_DIMENSIONS = ("team", "project", "customer_id")
+"""What a budget can be for, besides everything."""
 _Limited = tuple[Scope, Period, Window]
 
 
@@ -117,15 +119,15 @@ class Budgets:
     def open(self, attribution: Mapping[str, str], *, enforce: bool | None) -> CallHold:
         """The hold of one call, with nothing held yet."""
         plan = self.plan
-        key = (attribution.get("team"), attribution.get("project"), attribution.get("customer_id"))
+        key = tuple(map(attribution.get, _DIMENSIONS))
         known = plan.remembered.get(key)
         if known is None or self._clock() >= known.valid_until_s:
             known = self._scopes(plan, key)
             if len(plan.remembered) >= _MOST_REMEMBERED:
                 plan.remembered.clear()
             plan.remembered[key] = known
-        trackers, limited = trackers_around(), known.limited != ()
-        if trackers:
+        limited = known.limited != ()
+        if trackers := trackers_around():
             trackers = active_trackers()
             limited = limited or any(tracker.has_limit for tracker in trackers)
         return CallHold(self, self._ledger, known, trackers, limited, plan.enforce if enforce is None else enforce)
@@ -256,7 +258,7 @@ class Budgets:
 
 
 def _dimensions(limits: BudgetLimits) -> tuple[tuple[str, Mapping[str, int]], ...]:
-    """What a budget can be for, with its limits, in the order of the keys of `_Plan.remembered`."""
+    """The names of `_DIMENSIONS` in scopes, with their limits; in the same order, which is that of `_scopes`'s key."""
     return ("team", limits.teams), ("project", limits.projects), ("customer", limits.customers)
 
 

@@ -136,15 +136,16 @@ class CallHold(msgspec.Struct, eq=False):
         if self._ended:
             return None
         self._ended = True
-        if self.is_limited and (cost_pusd := cost_of(rows)) > self.held_pusd:
-            self._budgets.overran(rows, cost_pusd, self.held_pusd)
-        for tracker in self._trackers:
-            tracker.settle(self.held_pusd, rows, failed=failed, cached=cached, saved_pusd=saved_pusd)
-        if not rows and not self.held_pusd:
+        held_pusd, known = self.held_pusd, self._known
+        if self.is_limited and (cost_pusd := cost_of(rows)) > held_pusd:
+            self._budgets.overran(rows, cost_pusd, held_pusd)
+        if self._trackers:
+            for tracker in self._trackers:
+                tracker.settle(held_pusd, rows, failed=failed, cached=cached, saved_pusd=saved_pusd)
+        if not rows and not held_pusd:
             return None
-        known = self._known
         scopes = known.scopes if known.plan is self._budgets.plan else known.watched()
-        return self._ledger.settle(scopes, self.held_pusd, rows, self._booked)
+        return self._ledger.settle(scopes, held_pusd, rows, self._booked)
 
 
 __all__ = ["CallHold", "CallScopes"]

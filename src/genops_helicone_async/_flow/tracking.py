@@ -7,7 +7,8 @@ import threading
 from contextvars import ContextVar
 from typing import Self
 
-from .._rules.ledger import Accounts, LedgerRow, Refusal, Scope, cost_of
+from .._rules.accounts import Accounts
+from .._rules.ledger import LedgerRow, Refusal, Scope, cost_of
 from ..errors import ConfigurationError
 from ..models import PUSD_PER_USD
 from .tally import SessionSummary, Tally

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
-from ..._rules.ledger import Account, Accounts, LedgerRow, Scope
+from ..._rules.accounts import Accounts
+from ..._rules.ledger import Account, LedgerRow, Scope
 from .known_rows import KnownRows
 from .many_rows import ManyRows
 from .requests import HoldRequest, Refresh, Request, Settlement

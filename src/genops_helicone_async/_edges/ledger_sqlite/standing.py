@@ -1,6 +1,6 @@
 """The accounts of one call's scopes, looked up once for all calls that share them.
 
-The arithmetic is that of `_rules.ledger.Accounts`, to which the contract of all ledgers holds it; half of what a call
+The arithmetic is that of `_rules.accounts.Accounts`, to which the contract of all ledgers holds it; half of what a call
 costs there is finding its accounts, and the calls of one customer all have the same.
 """
 
