@@ -156,8 +156,8 @@ class Ledger(Protocol):
         """Replaces a hold by the rows' costs, exactly once; rows known by their `request_id` are not booked again.
 
         Never fails and never waits: what a store cannot take now is kept and tried again. `booked` is called on the
-        event loop when it is done; it need not be where no movement concerns anybody. Gives None where it is done at
-        once, else what to await to be sure that it is durable; that raises `LedgerError` where it is not.
+        event loop when it is done. Gives None where it is done at once, else what to await to be sure that it is
+        durable; that raises `LedgerError` where it is not.
         """
         ...
 
