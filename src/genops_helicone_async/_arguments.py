@@ -15,7 +15,7 @@ from .errors import ConfigurationError
 MAX_MESSAGE_CHARS = 32 * 1024 * 1024
 """Longest text of one request, in characters: above the largest context window on sale (10 million tokens)."""
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
-_DICTS, _TEXTS, _TWO = {dict}, {str}, {2}
+_DICTS, _TWO = {dict}, {2}
 _role_of, _content_of = itemgetter("role"), itemgetter("content")
 REASONING_EFFORTS = frozenset({"none", "minimal", "low", "medium", "high", "xhigh"})
 
@@ -54,18 +54,6 @@ def are_plain(messages: list[Any]) -> bool:
     except (KeyError, TypeError):  # another key, or what is no text
         pass
     return False
-
-
-def texts_of(messages: list[Any]) -> list[str] | None:
-    """The texts of messages that were checked, if each is a role and a text and nothing else; else None."""
-    if {*map(len, messages)} == _TWO:
-        try:
-            texts = [*map(_content_of, messages)]
-        except KeyError:  # an assistant's, with tool calls instead
-            return None
-        if {*map(type, texts)} == _TEXTS:
-            return texts
-    return None
 
 
 def _check_one_message(position: int, item: object) -> None:

@@ -144,13 +144,18 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
         message = self.message
         if type(message) is not list or not are_plain(message):
             check_message(message)
-        if not _are_known(labels := _labels_of(self)):
+        labels = _labels_of(self)
+        try:
+            are_known = labels in _known
+        except TypeError:  # one cannot be hashed, so it is no text
+            are_known = False
+        if not are_known:
             _check_all(_LABEL_CHECKS, labels)
             _remember(labels)
         if (values := _values_of(self)) != _NO_VALUES:
             _check_all(_VALUE_CHECKS, values)
-        if self.provider is not None and self.providers is not None:
-            raise ConfigurationError("give `provider` for one or `providers` for several, not both")
+            if self.provider is not None and self.providers is not None:
+                raise ConfigurationError("give `provider` for one or `providers` for several, not both")
 
     def messages(self) -> list[Mapping[str, Any]]:
         """The conversation as OpenAI-style messages, `system_prompt` first."""
@@ -260,13 +265,6 @@ _NO_VALUES = (None,) * len(_VALUE_CHECKS)
 _MOST_KNOWN = 1024
 _known: set[tuple[str | None, ...]] = set()
 """Combinations of labels that were found right: few combinations make most calls. Only texts are in it."""
-
-
-def _are_known(labels: tuple[Any, ...]) -> bool:
-    try:
-        return labels in _known
-    except TypeError:  # one cannot be hashed, so it is no text
-        return False
 
 
 def _check_all(checks: tuple[tuple[str, Any], ...], values: tuple[Any, ...]) -> None:

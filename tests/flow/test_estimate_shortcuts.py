@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genops_helicone_async import ConfigurationError
-from genops_helicone_async._arguments import MAX_MESSAGE_CHARS, are_plain, check_message, texts_of
+from genops_helicone_async._arguments import MAX_MESSAGE_CHARS, are_plain, check_message
 from genops_helicone_async._edges.token_counter import TokenCounter
 from genops_helicone_async._flow.estimates import Estimates
 from genops_helicone_async._flow.ticket import Target
 from genops_helicone_async._rules.prices import Price, Rates, worst_case_pusd
-from genops_helicone_async._rules.tokens import heuristic_tokens
+from genops_helicone_async._rules.tokens import heuristic_tokens, texts_of
 from genops_helicone_async._wire.dialects import Endpoint
 from genops_helicone_async.chat_request import ChatRequest
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from .._arguments import texts_of
 from .._rules.averages import UNKNOWN, OutputAverages
 from .._rules.prices import Price, cost_pusd, worst_case_pusd
 from .._rules.tokens import (
@@ -19,6 +18,7 @@ from .._rules.tokens import (
     image_tokens_for,
     most_tokens,
     most_tokens_of_all,
+    texts_of,
 )
 from .._values import Reply, TokenCounts
 from .._wire.schema import answer_tool_of

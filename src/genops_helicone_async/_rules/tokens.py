@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -26,6 +27,8 @@ _ASCII_CHARS_PER_TOKEN = 3.8
 _TOKENS_PER_OTHER_CHAR = 0.62  # a quarter, as for ASCII, counts Chinese and Japanese three times too low
 _IMAGE_PARTS = frozenset({"image_url", "image", "input_image"})
 _CLAUDE_VERSION = re.compile(r"claude-(?:[a-z]+-)?(\d{1,2})(?:[.-](\d{1,2}))?(?!\d)")
+_TEXTS, _TWO = {str}, {2}
+_content_of = itemgetter("content")
 _OPENAI = ("gpt-", "o1", "o3", "o4", "chatgpt-", "text-embedding-")
 # Small OpenAI models that multiply an image's tokens: gpt-4o-mini 2,833 + 8 tiles of 5,667, the others 1,536
 # patches times 1.62, 2.46 and 1.72 (platform.openai.com/docs/guides/images-vision, "Calculating costs").
@@ -35,6 +38,18 @@ _IMAGE_TOKENS = (
     (re.compile(r"gpt-(4\.1|5)-nano"), 3_779),
     (re.compile(r"o4-mini"), 2_642),
 )
+
+
+def texts_of(messages: list[Any]) -> list[str] | None:
+    """The texts of messages that were checked, if each is a role and a text and nothing else; else None."""
+    if {*map(len, messages)} == _TWO:
+        try:
+            texts = [*map(_content_of, messages)]
+        except KeyError:  # an assistant's, with tool calls instead
+            return None
+        if {*map(type, texts)} == _TEXTS:
+            return texts
+    return None
 
 
 def heuristic_tokens(text: str) -> int:
@@ -145,4 +160,5 @@ __all__ = [
     "most_tokens",
     "most_tokens_of_all",
     "multiplier_for",
+    "texts_of",
 ]
