@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
+
+import msgspec
 
 from ..chat_request import ChatRequest, EmbedRequest
 from ..errors import BudgetExceededError, ConfigurationError, HeliconeError
@@ -16,24 +18,21 @@ if TYPE_CHECKING:
     from .replayed import Replay
 
 
-class Admission:
+class Admission(msgspec.Struct, eq=False):
     """`with` around one call: `ticket` inside; outside nothing of it remains, however it ended.
 
     Nearly every call can be admitted without waiting. Where one cannot, `is_whole` is False inside, and `complete` has
     to be awaited first; `async with` does both. `replay` is the answer where a cache has it: then nothing is set
-    aside, and nobody is to be asked.
+    aside, and nobody is to be asked. `targets` are those who could answer.
     """
 
-    __slots__ = ("_pipeline", "_request", "_streamed", "is_whole", "replay", "targets", "ticket")
-
-    def __init__(self, pipeline: Pipeline, request: ChatRequest, *, streamed: bool = False) -> None:
-        self._pipeline = pipeline
-        self._request = request
-        self._streamed = streamed
-        self.replay: Replay | None = None
-        self.is_whole = False
-        self.ticket: Ticket
-        self.targets: list[Target] = []
+    pipeline: Pipeline
+    request: ChatRequest
+    streamed: bool = False
+    replay: Replay | None = None
+    is_whole: bool = False
+    targets: list[Target] = []
+    ticket: Ticket = cast("Ticket", None)  # there is one inside
 
     def __enter__(self) -> Self:
         """Admits the call as far as nothing has to be waited for.
@@ -41,33 +40,39 @@ class Admission:
         Raises:
             ConfigurationError: it names something unknown.
         """
-        pipeline, request = self._pipeline, self._request
+        pipeline, request = self.pipeline, self.request
         if request.cache or request.custom_metrics:
             self._refuse_what_is_not_there()
         started = pipeline.clock()
         merged, headers = pipeline.attribution.of(request)
+        hold = pipeline.budget.open(merged, enforce=request.enforce_budget)
         self.ticket = ticket = Ticket(
             request=request,
             attribution=merged,
             headers=headers,
             started=started,
             deadline=started + (request.timeout_seconds or pipeline.settings.timeout_s),
+            hold=hold,
         )
         pipeline.in_flight.add(self)
         try:
-            ticket.hold = hold = pipeline.budget.open(merged, enforce=request.enforce_budget)
             self.targets = targets = pipeline.candidates.of_nowait(request)
             if targets and pipeline.caching.current is None and pipeline.audit is None:
-                ticket.meant = targets[0].endpoint
-                has_limit = hold.is_limited or request.max_cost is not None
-                self.is_whole = not has_limit or self._set_aside_nowait(ticket)
+                target = targets[0]
+                ticket.meant = target.endpoint
+                if request.max_cost is not None or (hold.is_limited and len(targets) > 1):
+                    self.is_whole = self._set_aside_nowait(ticket)
+                elif hold.is_limited and (worst := pipeline.estimates.worst_case_pusd(request, target)) is not None:
+                    self.is_whole = hold.raise_nowait(worst)
+                else:
+                    self.is_whole = not hold.is_limited or self._set_aside_nowait(ticket)
         except BaseException as exc:
             self.close(exc)
             raise
         return self
 
     def _refuse_what_is_not_there(self) -> None:
-        pipeline, request = self._pipeline, self._request
+        pipeline, request = self.pipeline, self.request
         caching = pipeline.caching.current is not None
         if request.cache and (not caching or isinstance(request, EmbedRequest)):
             why = "this adapter has none: call enable_caching, or" if not caching else "embeddings have none:"
@@ -84,11 +89,11 @@ class Admission:
             DeadlineExceededError: its turn did not come in time.
             PolicyDeniedError: the adapter's policy refuses it, or it cannot be recorded as it has to be.
         """
-        pipeline, request, ticket = self._pipeline, self._request, self.ticket
+        pipeline, request, ticket = self.pipeline, self.request, self.ticket
         self.targets = self.targets or await pipeline.candidates.of(request, ticket.deadline)
         ticket.meant = self.targets[0].endpoint
         if pipeline.caching.current is not None and not isinstance(request, EmbedRequest):
-            self.replay = await pipeline.replays.find(ticket, self.targets, streamed=self._streamed)
+            self.replay = await pipeline.replays.find(ticket, self.targets, streamed=self.streamed)
         if self.replay is None and (ticket.hold.is_limited or request.max_cost is not None):
             await self._set_aside(ticket)
         if pipeline.audit is not None:
@@ -108,13 +113,8 @@ class Admission:
 
     def _set_aside_nowait(self, ticket: Ticket) -> bool:
         """Holds the worst case of the dearest candidate; False where a store has to be asked or there is no room."""
-        pipeline, request, targets = self._pipeline, self._request, self.targets
-        worst = None
-        if len(targets) == 1 and request.max_cost is None:
-            worst = pipeline.estimates.worst_case_pusd(request, targets[0])
-        if worst is not None:
-            return ticket.hold.raise_nowait(worst)
-        cases = cases_of(ticket, targets, pipeline.estimates, pipeline.currency)
+        targets = self.targets
+        cases = cases_of(ticket, targets, self.pipeline.estimates, self.pipeline.currency)
         try:
             is_held = ticket.hold.raise_nowait(max([cost for _, cost in cases]))
         except BudgetExceededError:  # perhaps not for all of them: `_set_aside` looks
@@ -125,7 +125,7 @@ class Admission:
 
     async def _set_aside(self, ticket: Ticket) -> None:
         """Holds the worst case of the dearest candidate that the budgets have room for; dearer ones drop out."""
-        pipeline, hold = self._pipeline, ticket.hold
+        pipeline, hold = self.pipeline, ticket.hold
         cases = cases_of(ticket, self.targets, pipeline.estimates, pipeline.currency)
         for total in sorted({cost for _, cost in cases}, reverse=True):
             try:
@@ -141,18 +141,8 @@ class Admission:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Where the call was not settled, settles it as failed."""
-        self.close(exc)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """The same; it never waits."""
-        self.close(exc)
-
-    def close(self, exc: BaseException | None) -> None:
-        """Ends the admission; safe to call more than once. A stream that its reader left on purpose has not failed."""
-        ticket, pipeline = self.ticket, self._pipeline
+        """Ends the admission; where the call was not settled, settles it as failed."""
+        ticket, pipeline = self.ticket, self.pipeline
         pipeline.in_flight.discard(self)
         ticket.end_turn()
         if not ticket.settled:
@@ -161,9 +151,19 @@ class Admission:
             if isinstance(exc, HeliconeError):
                 exc.attempts = tuple(ticket.attempts)
             pipeline.sinks.emit(record_of(ticket, pipeline.clock(), error=exc))
-        lead, ticket.lead = ticket.lead, None
-        if lead is not None:
+        if (lead := ticket.lead) is not None:
+            ticket.lead = None
             lead.give_up(exc)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """The same; it never waits."""
+        self.__exit__(kind, exc, trace)
+
+    def close(self, exc: BaseException | None) -> None:
+        """The same; safe to call more than once. A stream that its reader left on purpose has not failed."""
+        self.__exit__(None, exc, None)
 
 
 __all__ = ["Admission"]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import anyio
+import msgspec
 
 from .._rules.hedging import HedgeQuota
 from ..chat_request import ChatRequest
@@ -15,9 +16,6 @@ from .admit import Admission
 from .branches import Branch, Branches
 from .failover import SHARE_OF_TIME
 from .ticket import Ticket
-
-if TYPE_CHECKING:
-    from .pipeline import Pipeline
 
 
 async def hedge(branches: Branches, after_s: float | None, quota: HedgeQuota) -> MultiProviderResponse:
@@ -150,22 +148,17 @@ class Hedging:
             self._ask(self._unasked[0], "asked because the others failed")
 
     def _admit(self, request: ChatRequest) -> Admission:
-        return _Admission(self._branches.pipeline, request, self._unasked)
+        return _Admission(self._branches.pipeline, request, unasked=self._unasked)
 
 
 class _Admission(Admission):
     """Lets in a branch that yields to those not asked yet."""
 
-    __slots__ = ("_clock", "_unasked")
-
-    def __init__(self, pipeline: Pipeline, request: ChatRequest, unasked: list[Branch]) -> None:
-        super().__init__(pipeline, request)
-        self._clock = pipeline.clock
-        self._unasked = unasked
+    unasked: list[Branch] = msgspec.field(default_factory=list)
 
     def __enter__(self) -> Self:
         super().__enter__()
-        self.ticket.attempts = _Attempts(self.ticket, self._clock, self._unasked)
+        self.ticket.attempts = _Attempts(self.ticket, self.pipeline.clock, self.unasked)
         return self
 
 
