@@ -118,6 +118,17 @@ class Slow:
                 )
         return tuple(told)
 
+    def tightest(self, scopes: Sequence[Scope]) -> tuple[Scope, int]:
+        """The first of those with the least left, and what is used of it."""
+        found: tuple[Scope, int] | None = None
+        least = 0
+        for scope in scopes:
+            used = self.of(scope).settled_pusd + self.of(scope).held_pusd
+            if scope.limit_pusd is not None and (found is None or scope.limit_pusd - used < least):
+                found, least = (scope, used), scope.limit_pusd - used
+        assert found is not None
+        return found
+
 
 NEVER = 1 << 64
 BIG = Scope(name="daily", window="2026-11-23", limit_pusd=3_000, tells_from_pusd=2_400)
@@ -134,7 +145,9 @@ RUNS = st.tuples(
     st.integers(0, 60),  # each of which sets so much aside
     st.integers(0, 90),  # and costs so much, sometimes more than that
     st.sampled_from(["settled at once", "settled later", "enforced by nobody"]),
-    st.sampled_from(["nobody looks", "somebody looks", "an account is looked at", "one is forgotten"]),
+    st.sampled_from(
+        ["nobody looks", "somebody looks", "an account is looked at", "the tightest is looked at", "one is forgotten"]
+    ),
 )
 
 
@@ -156,6 +169,8 @@ def test_steps_added_up_are_those_made_one_by_one(runs: list[tuple[int, int, int
                 assert quick.settle(*ended) == slow.settle(*ended)
             if looks == "somebody looks":
                 assert quick.copies(scopes) == [slow.of(scope) for scope in scopes]
+            elif looks == "the tightest is looked at" and any(scope.limit_pusd is not None for scope in scopes):
+                assert quick.tightest(scopes) == slow.tightest(scopes)
         if looks == "an account is looked at":
             assert quick.of(BIG.key) == slow.of(BIG)
         elif looks == "one is forgotten":

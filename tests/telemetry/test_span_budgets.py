@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from genops_helicone_async import BudgetExceededError, GenOpsHeliconeAsyncAdapter, HeliconeError
 from genops_helicone_async._flow.budget_standing import BudgetStanding
-from genops_helicone_async._rules.ledger import Account, Scope
+from genops_helicone_async._rules.ledger import Scope
 from genops_helicone_async.testing import Fault, SandboxGateway
 
 pytestmark = pytest.mark.anyio
@@ -190,7 +190,5 @@ async def test_the_attempt_that_failed_passed_no_threshold(gateway: SandboxGatew
 
 def test_an_enforced_budget_never_warns() -> None:
     """Where others have spent more than they had set aside, whoever was granted room before is allowed all the same."""
-    scope, account = Scope(name="daily", limit_pusd=5), Account(settled_pusd=4, held_pusd=2)
-    told = [BudgetStanding([scope], [account], enforced=enforced) for enforced in (True, False)]
+    told = [BudgetStanding(Scope(name="daily", limit_pusd=5), 6, enforced) for enforced in (True, False)]
     assert [(each.left_pusd, each.is_exceeded) for each in told] == [(-1, False), (-1, True)]
-    assert repr(told[0]) == "BudgetStanding(daily, 6 of 5 pUSD)"

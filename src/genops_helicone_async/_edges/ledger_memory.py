@@ -89,6 +89,11 @@ class MemoryLedger:
         with self._lock:
             return self._accounts.copies(scopes)
 
+    def tightest(self, scopes: Sequence[Scope]) -> tuple[Scope, int]:
+        """The scope with the least left, and what is spent and held in it."""
+        with self._lock:
+            return self._accounts.tightest(scopes)
+
     async def refresh(self, scopes: Sequence[Scope]) -> list[Account]:
         """The same; there is no other process."""
         return self.accounts(scopes)

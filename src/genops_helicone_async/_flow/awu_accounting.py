@@ -77,7 +77,7 @@ def accounted(
     if budget is not None:
         standing = _standing(budget, currency)
         attributes |= standing
-        booked[GENOPS_BUDGET_NAME] = held[GENOPS_BUDGET_NAME] = budget.name
+        booked[GENOPS_BUDGET_NAME] = held[GENOPS_BUDGET_NAME] = budget.scope.name
         held[GENOPS_BUDGET_REMAINING] = standing[GENOPS_BUDGET_REMAINING]
     events = [SpanEvent(EVENT_RESERVATION, held, start_ns)]
     if attempt.input_tokens is not None:
@@ -100,11 +100,12 @@ def accounted(
 
 def _standing(budget: BudgetStanding, currency: Currency) -> Attributes:
     """The tightest budget as it stood when the attempt was sent, the hold for it counted."""
+    limit_pusd, used_pusd, money = budget.limit_pusd, budget.used_pusd, currency.of
     return {
-        GENOPS_BUDGET_NAME: budget.name,
-        GENOPS_BUDGET_ALLOCATED: currency.of(budget.limit_pusd),
-        GENOPS_BUDGET_CONSUMED: currency.of(budget.used_pusd),
-        GENOPS_BUDGET_REMAINING: currency.of(budget.left_pusd),
+        GENOPS_BUDGET_NAME: budget.scope.name,
+        GENOPS_BUDGET_ALLOCATED: money(limit_pusd),
+        GENOPS_BUDGET_CONSUMED: money(used_pusd),
+        GENOPS_BUDGET_REMAINING: money(limit_pusd - used_pusd),
         GENOPS_BUDGET_PERIOD: budget.period,
     }
 

@@ -62,8 +62,8 @@ class CallHold(msgspec.Struct, eq=False):
 
     def standing(self) -> BudgetStanding | None:
         """What the tightest budget of the ledger stands at, as far as this process knows; None without a limit."""
-        limited = self._known.limited
-        return BudgetStanding(limited, self._ledger.accounts(limited), enforced=self._enforce) if limited else None
+        known = self._known
+        return BudgetStanding(*self._ledger.tightest(known.scopes), self._enforce) if known.limited else None
 
     def _booked(self, movements: tuple[Movement, ...]) -> None:
         if movements:

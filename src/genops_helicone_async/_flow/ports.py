@@ -165,6 +165,10 @@ class Ledger(Protocol):
         """What is spent and held in each scope, as far as this process knows without waiting."""
         ...
 
+    def tightest(self, scopes: Sequence[Scope]) -> tuple[Scope, int]:
+        """The scope with the least left, of those with a limit, one at least, and what is spent and held in it."""
+        ...
+
     async def refresh(self, scopes: Sequence[Scope]) -> list[Account]:
         """What is spent and held in each scope now, by every process; raises `LedgerError` where that is not known."""
         ...

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from .ledger import Account, Movement, Refusal, Scope
+from .ledger import Account, Movement, Refusal, Scope, tightest_of
 
 MOST_COUNTED = 100_000
 """Accounts kept of scopes without a limit."""
@@ -26,15 +26,17 @@ _copy = methodcaller("__copy__")  # msgspec's own, in C
 class _Found(msgspec.Struct):
     """The accounts of some scopes, with what holding and settling ask of each scope; it keeps the scopes alive.
 
-    Where steps are added up beside the accounts: `room_pusd` is the least that any scope has left, `written_pusd` what
-    it was when the accounts were right last; `spent_pusd` has been settled since, and nobody is to be told of it as
-    long as it is less than `quiet_pusd`.
+    Where steps are added up beside the accounts: `room_pusd` is the least that any scope has left, which stays that of
+    `tightest`, `written_pusd` what it was when the accounts were right last; `spent_pusd` has been settled since, and
+    nobody is to be told of it as long as it is less than `quiet_pusd`.
     """
 
     scopes: Sequence[Scope] | None
     accounts: list[Account]
     limits: list[tuple[Scope, int, Account]]
     telling: list[tuple[Account, int]]
+    tightest: tuple[Scope, int] | None = None
+    """With its limit."""
     room_pusd: int = 0
     written_pusd: int = 0
     spent_pusd: int = 0
@@ -45,7 +47,10 @@ class _Found(msgspec.Struct):
         if len(set(map(id, self.accounts))) < len(self.accounts):
             return False  # one is there twice
         rooms = [limit - account.settled_pusd - account.held_pusd for _, limit, account in self.limits]
-        self.room_pusd = self.written_pusd = min(rooms, default=0)
+        if not rooms:
+            return False
+        self.room_pusd = self.written_pusd = least = min(rooms)
+        self.tightest = self.limits[rooms.index(least)][:2]
         self.quiet_pusd = min([tells_from - account.settled_pusd for account, tells_from in self.telling], default=0)
         return self.room_pusd > 0 and self.quiet_pusd > 0
 
@@ -121,6 +126,14 @@ class Accounts:
         self._near.write()
         found = self._found.get(id(scopes)) or self._of_all(scopes)
         return list(map(_copy, found.accounts))
+
+    def tightest(self, scopes: Sequence[Scope]) -> tuple[Scope, int]:
+        """The scope with the least left, of those with a limit, and what is spent and held in it; see `tightest_of`."""
+        near = self._near
+        if near.scopes is scopes and near.tightest is not None:
+            scope, limit_pusd = near.tightest
+            return scope, limit_pusd - near.room_pusd
+        return tightest_of(scopes, self.copies)
 
     def settle(self, scopes: Sequence[Scope], held_pusd: int, cost_pusd: int) -> tuple[Movement, ...]:
         """Replaces a hold by what the call cost, in every scope; a cost of 0 releases it.

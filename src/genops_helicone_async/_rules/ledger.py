@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Final
 
@@ -85,6 +85,18 @@ def cost_of(rows: Iterable[LedgerRow]) -> int:
     return sum(map(_cost_pusd, rows))
 
 
+def tightest_of(scopes: Sequence[Scope], look: Callable[[Sequence[Scope]], Sequence[Account]]) -> tuple[Scope, int]:
+    """The scope with the least left, of those with a limit, and what is spent and held in it, as it looks.
+
+    There is one at least that has a limit.
+    """
+    limited = [(scope, scope.limit_pusd) for scope in scopes if scope.limit_pusd is not None]
+    used = [account.settled_pusd + account.held_pusd for account in look([scope for scope, _ in limited])]
+    left = [limit_pusd - used_pusd for (_, limit_pusd), used_pusd in zip(limited, used, strict=True)]
+    at = left.index(min(left))
+    return limited[at][0], used[at]
+
+
 class Movement(msgspec.Struct, frozen=True, kw_only=True):
     """What a settlement did to one scope: its settled pico-dollars before and after."""
 
@@ -108,4 +120,5 @@ __all__ = [
     "Wait",
     "cost_of",
     "crossed",
+    "tightest_of",
 ]

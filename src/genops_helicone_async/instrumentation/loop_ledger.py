@@ -74,6 +74,10 @@ class LoopLedger:
         """What is spent and held in each scope, as far as this process knows."""
         return self._ledger.accounts(scopes)
 
+    def tightest(self, scopes: Sequence[Scope]) -> tuple[Scope, int]:
+        """The scope with the least left, and what is spent and held in it."""
+        return self._ledger.tightest(scopes)
+
     async def refresh(self, scopes: Sequence[Scope]) -> list[Account]:
         """The same with what other processes have spent; to be awaited on the loop thread."""
         return await self._ledger.refresh(scopes)

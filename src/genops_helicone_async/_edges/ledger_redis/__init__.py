@@ -34,7 +34,7 @@ from typing import Final
 
 import msgspec
 
-from ..._rules.ledger import WAIT, Account, LedgerRow, Movement, Refusal, Scope, Wait
+from ..._rules.ledger import WAIT, Account, LedgerRow, Movement, Refusal, Scope, Wait, tightest_of
 from ...errors import ConfigurationError, LedgerError
 from .book import Book
 from .courier import Couriers
@@ -184,6 +184,10 @@ class RedisLedger:
         if is_stale:
             self._couriers.ring()
         return accounts
+
+    def tightest(self, scopes: Sequence[Scope]) -> tuple[Scope, int]:
+        """The scope with the least left, and what is spent and held in it, as far as is known."""
+        return tightest_of(scopes, self.accounts)
 
     async def refresh(self, scopes: Sequence[Scope]) -> list[Account]:
         """The scopes' accounts, asked of the server.

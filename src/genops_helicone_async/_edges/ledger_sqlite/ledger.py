@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from ..._rules.ledger import WAIT, Account, LedgerRow, Movement, Refusal, Scope, Wait
+from ..._rules.ledger import WAIT, Account, LedgerRow, Movement, Refusal, Scope, Wait, tightest_of
 from ...errors import LedgerError
 from .location import path_of
 from .reader import read_rows
@@ -166,6 +166,10 @@ class SqliteLedger:
             Account() if account is None else Account(settled_pusd=account[0], held_pusd=account[1])
             for account in known
         ]
+
+    def tightest(self, scopes: Sequence[Scope]) -> tuple[Scope, int]:
+        """The scope with the least left, and what is spent and held in it, as far as is known."""
+        return tightest_of(scopes, self.accounts)
 
     async def refresh(self, scopes: Sequence[Scope]) -> list[Account]:
         """What is spent and held in each scope now, by every process.
