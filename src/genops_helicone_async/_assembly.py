@@ -33,7 +33,6 @@ from ._flow.ports import Ledger
 from ._flow.route import RoutingBoard
 from ._flow.sinks import Sinks
 from ._flow.tally import Tally
-from ._flow.ticket import RequestRecord
 from ._flow.tracing import Tracing
 from ._rules.health import HealthBoard
 from ._rules.retry import RetryQuota
@@ -41,7 +40,6 @@ from ._side_channels import SideChannels, permitted_options, side_channels
 from ._values import Credential
 from ._wire.headers import GatewayOptions
 from .config import Settings, is_access_token
-from .models import HeliconeResponse
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +60,9 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 def assemble(settings: Settings, gateway_options: GatewayOptions | None, ledger: Ledger | None = None) -> Parts:
     """The parts for these settings, on this ledger or that of `state_url`; nothing is opened before it is used."""
     sinks = Sinks()
-    tally, tracing = _tally(settings, sinks), tracing_of(settings, sinks)
+    tally = Tally(currency=settings.currency)
+    sinks.add(tally)
+    tracing = tracing_of(settings, sinks)
     prices, ledger = PriceBook(settings.prices, table=PriceTable().find), ledger or open_ledger(settings.state_url)
     budgets = Budgets(ledger, time.time, sinks.tell, settings.currency)
     side = side_channels(settings, sinks, budgets, RequestIds(), gateway_options)
@@ -101,21 +101,6 @@ def assemble(settings: Settings, gateway_options: GatewayOptions | None, ledger:
         side=side,
         keepers=_keepers(settings),
     )
-
-
-def _tally(settings: Settings, sinks: Sinks) -> Tally:
-    """The count of all calls, which cost summaries read."""
-    tally = Tally(currency=settings.currency)
-
-    def count(record: RequestRecord) -> None:
-        if record.is_plain:
-            tally.later(record.rows[0])
-            return
-        cached = isinstance(record.response, HeliconeResponse) and record.response.cached
-        tally.add(record.rows, failed=record.error is not None, cached=cached, saved_pusd=record.saved_pusd)
-
-    sinks.add(count)
-    return tally
 
 
 def tracing_of(settings: Settings, sinks: Sinks) -> Tracing:

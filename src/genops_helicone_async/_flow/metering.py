@@ -86,10 +86,10 @@ class Metering:
         cells = self._outlet.cells()
         if cells is None:
             return
-        rows, attempts, request, response = record.rows, record.attempts, record.request, record.response
         if record.is_plain and cells.defers:
-            cells.later(rows[0], attempts[0].started_s * 1000)
+            cells.later(record.rows[0], record.attempts[0].started_s * 1000)
             return
+        rows, attempts, request, response = record.rows, record.attempts, record.request, record.response
         operation = names.EMBEDDINGS if isinstance(request, EmbedRequest) else names.CHAT
         with cells.lock:
             for row in rows:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Sequence
 from operator import attrgetter
 
 import msgspec
 
 from .._rules.ledger import LedgerRow
+from .._rules.put_off import grouped, taken
 from .._values import Currency
+from ..models import HeliconeResponse
+from .ticket import RequestRecord
 
 _MOST_KEYS = 10_000
 _MOST_PUT_OFF = 256
@@ -66,6 +69,19 @@ class Tally:
         self._requests = self._errors = self._hits = 0
         self._saved_pusd = self._fees_pusd = self._input_tokens = self._output_tokens = 0
 
+    def __call__(self, record: RequestRecord) -> None:
+        """Counts the call that a record is of, as a sink; a plain one before anybody reads, without the lock."""
+        if record.is_plain:
+            put_off = self._put_off
+            put_off.append(record.rows[0])
+            if len(put_off) >= _MOST_PUT_OFF:
+                with self._lock:
+                    self._catch_up()
+            return
+        response = record.response
+        cached = isinstance(response, HeliconeResponse) and response.cached
+        self.add(record.rows, failed=record.error is not None, cached=cached, saved_pusd=record.saved_pusd)
+
     def add(self, rows: Sequence[LedgerRow], *, failed: bool, cached: bool, saved_pusd: int = 0) -> None:
         """Counts one ended call with the rows of its attempts."""
         with self._lock:
@@ -76,7 +92,7 @@ class Tally:
             self._add_up(rows)
 
     def later(self, row: LedgerRow) -> None:
-        """Counts an answered call of one attempt, before anybody reads; without the lock."""
+        """Counts an answered call of one attempt, in the same way as a plain one."""
         put_off = self._put_off
         put_off.append(row)
         if len(put_off) >= _MOST_PUT_OFF:
@@ -85,17 +101,13 @@ class Tally:
 
     def _catch_up(self) -> None:
         """Adds up what was put off, the row of an answered call each; the caller holds the lock."""
-        put_off = self._put_off
-        rows = [put_off.popleft() for _ in range(len(put_off))]  # other threads may add more meanwhile
+        rows = taken(self._put_off)
         self._requests += len(rows)
         self._add_up(rows)
 
     def _add_up(self, rows: Sequence[LedgerRow]) -> None:
         """Adds rows to all sums; the caller holds the lock."""
-        groups: defaultdict[tuple[str, str, str], list[LedgerRow]] = defaultdict(list)
-        for row in rows:
-            groups[_names_of(row)].append(row)
-        for (provider, model, team), group in groups.items():
+        for (provider, model, team), group in grouped(rows, map(_names_of, rows)).items():
             cost_pusd = sum(map(_cost_pusd_of, group))
             self._total_pusd += cost_pusd
             self._fees_pusd += sum(map(_gateway_pusd_of, group))

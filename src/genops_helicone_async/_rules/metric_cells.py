@@ -10,14 +10,15 @@ from __future__ import annotations
 import math
 import threading
 from bisect import bisect_left
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
-from operator import attrgetter
+from operator import attrgetter, itemgetter, truediv
 from typing import Final, Generic, TypeVar
 
 from .custom_metrics import MetricDefinition
 from .ledger import LedgerRow
+from .put_off import grouped, taken
 from .telemetry_names import CHAT
 
 MOST_SETS: Final = 1_999
@@ -167,7 +168,9 @@ class Line:
 
 LINE_LABELS: Final = ("operation", "provider", "model", "team", "project", "environment", "status")
 _labels_of = attrgetter(*LINE_LABELS[1:])  # of a row
-_cost_pusd_of, _input_tokens_of, _output_tokens_of = map(attrgetter, ("cost_pusd", "input_tokens", "output_tokens"))
+_cost_pusd_of, _cost_source_of, _duration_ms_of = map(attrgetter, ("cost_pusd", "cost_source", "duration_ms"))
+_input_tokens_of, _output_tokens_of = attrgetter("input_tokens"), attrgetter("output_tokens")
+_row_of = itemgetter(0)  # of what is put off
 TARGET_LABELS: Final = ("provider", "model", "team")
 OPERATION_LABELS: Final = ("operation", "provider", "model", "status")
 
@@ -218,13 +221,9 @@ class MetricCells:
 
     def catch_up(self) -> None:
         """Counts what was put off; the caller does not hold the lock."""
-        put_off = self._put_off
-        groups: defaultdict[Labels, list[tuple[LedgerRow, float]]] = defaultdict(list)
         with self.lock:
-            for _ in range(len(put_off)):  # other threads may add more meanwhile: they are for the next time
-                one = put_off.popleft()
-                groups[_labels_of(one[0])].append(one)
-            for labels, group in groups.items():
+            every = taken(self._put_off)
+            for labels, group in grouped(every, map(_labels_of, map(_row_of, every))).items():
                 rows, waits_ms = zip(*group, strict=True)
                 self._attempts((CHAT, *labels), rows)
                 self.waits_ms.of((labels[0],)).add_all(waits_ms)
@@ -236,18 +235,21 @@ class MetricCells:
     def _attempts(self, labels: Labels, rows: Sequence[LedgerRow]) -> None:
         """Counts attempts of one label set, at least one."""
         line = self._lines.get(labels) or self._new_line(labels)
-        durations_ms = [row.duration_ms for row in rows]
+        durations_ms, inputs = [*map(_duration_ms_of, rows)], [*map(_input_tokens_of, rows)]
+        outputs = [*map(_output_tokens_of, rows)]
         line.requests += len(rows)
         line.cost_pusd += sum(map(_cost_pusd_of, rows))
         line.interval_ms.add_all(durations_ms)
-        line.duration_s.add_all([duration_ms / 1000 for duration_ms in durations_ms])
-        line.input_tokens += sum(map(_input_tokens_of, rows))
-        line.output_tokens += sum(map(_output_tokens_of, rows))
-        told = [row for row in rows if row.cost_source != "estimated" and (row.input_tokens or row.output_tokens)]
-        if told:
-            line.input_usage.add_all(list(map(_input_tokens_of, told)))
-            if outputs := list(filter(None, map(_output_tokens_of, told))):
-                line.output_usage.add_all(outputs)
+        line.duration_s.add_all([*map(truediv, durations_ms, repeat(1000))])
+        line.input_tokens += sum(inputs)
+        line.output_tokens += sum(outputs)
+        if not all(inputs) or "estimated" in map(_cost_source_of, rows):  # what nobody counted is in no histogram
+            told = [row for row in rows if row.cost_source != "estimated" and (row.input_tokens or row.output_tokens)]
+            inputs, outputs = [*map(_input_tokens_of, told)], [*map(_output_tokens_of, told)]
+        if inputs:
+            line.input_usage.add_all(inputs)
+            if some := [*filter(None, outputs)]:
+                line.output_usage.add_all(some)
 
     def count(self, name: str, labels: Labels, amount: float = 1) -> None:
         """Adds to a counter that moves rarely."""
