@@ -16,7 +16,7 @@ from opentelemetry.context import attach, detach
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, ParentBased, Sampler, SamplingResult
-from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags, set_span_in_context
 
 from genops_helicone_async import (
     BudgetExceededError,
@@ -26,6 +26,7 @@ from genops_helicone_async import (
 from genops_helicone_async._edges.otel_spans import SpanExport
 from genops_helicone_async._flow.call_spans import CallTelemetry
 from genops_helicone_async._flow.ticket import RequestRecord
+from genops_helicone_async._rules.spans import SpanContent
 from genops_helicone_async._values import Currency
 from genops_helicone_async.testing import Fault, SandboxGateway
 
@@ -95,12 +96,38 @@ async def test_a_plain_call_has_the_span_of_any_other(gateway: SandboxGateway, w
     (record,), telemetry = records, CallTelemetry(Currency(), "NO_CONTENT", "test")
     long, short = Spans(watched=watched), Spans(watched=watched)
     SpanExport(long.provider, None).export(telemetry.spans_of(record, {}, 10**18), record.context)
-    name, asked, _ = telemetry.target_of(record.attempts[0])
+    (attempt,) = record.attempts
+    name, asked, told = telemetry.target_of(attempt)
     export = SpanExport(short.provider, None)
     assert (record.is_plain, export.is_on()) == (True, True)
-    export.export_one(name, asked, record.context, lambda: telemetry.only_span_of(record, 10**18))
+    export.export_one(name, asked, record.context, lambda: telemetry.only_span_of(record, attempt, told, 10**18))
     assert list(map(shown, short.all)) == list(map(shown, long.all))
     assert len(short.awus()) == 1
+
+
+@pytest.mark.parametrize("watched", [False, True], ids=["direct", "through the tracer"])
+@pytest.mark.parametrize("decision", Decision)
+def test_what_is_not_recorded_has_its_content_never_made(decision: Decision, watched: bool) -> None:
+    """Whichever way a plain call's span goes, the sampler is asked first, with what it is always told."""
+    asked, made = list[object](), list[str]()
+
+    class Deciding(Sampler):
+        def should_sample(self, context: Any, trace_id: int, name: str, kind: Any, attributes: Any, links: Any) -> Any:
+            asked.append((name, kind, dict(attributes)))
+            return SamplingResult(decision)
+
+        def get_description(self) -> str:
+            return "as decided"
+
+    def content() -> SpanContent:
+        made.append("content")
+        return SpanContent({"told": 1})
+
+    export = SpanExport(Spans(watched=watched, sampler=Deciding()).provider, None)
+    assert export.is_on()
+    export.export_one("chat m", {"model": "m"}, contextvars.Context(), lambda: (1, 2, content))
+    assert asked == [("chat m", SpanKind.CLIENT, {"model": "m"})]
+    assert made == ([] if decision is Decision.DROP else ["content"])
 
 
 def test_a_sampler_that_is_always_off_is_as_no_tracing() -> None:

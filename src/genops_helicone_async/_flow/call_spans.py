@@ -9,7 +9,7 @@ costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import compress
 from operator import attrgetter, is_not
@@ -101,16 +101,19 @@ class CallTelemetry:
         return CallSpans(parent=parent, units=tuple(units))
 
     def target_of(self, attempt: Attempt) -> _OfTarget:
-        """The name of a chat's attempt, what a sampler is asked with, and all that each span of its target has."""
-        return self._target(names.CHAT, attempt.provider, attempt.model, attempt.host)
+        """The name of a chat's attempt, what a sampler is asked with, and all that each span of its target tells."""
+        key = (names.CHAT, attempt.provider, attempt.model, attempt.host)
+        return self._targets.get(key) or self._target(*key)
 
-    def only_span_of(self, record: RequestRecord, ended_ns: int) -> tuple[int, int, SpanContent]:
-        """The times and content of the span of a chat whose record is plain; `look_at` comes before."""
-        (attempt,) = record.attempts
+    def only_span_of(
+        self, record: RequestRecord, attempt: Attempt, told: Attributes, ended_ns: int
+    ) -> tuple[int, int, Callable[[], SpanContent]]:
+        """The span of a chat's only attempt, as `MakeSpan` has it; `look_at` comes before."""
         start_ns = ended_ns - round((record.duration_s - attempt.started_s) * 1e9)
-        end_ns = min(start_ns + round(attempt.duration_s * 1e9), ended_ns)
-        _, _, target = self.target_of(attempt)
-        return start_ns, end_ns, self._attempt_content(record, attempt, target, start_ns, end_ns)
+        end_ns = start_ns + round(attempt.duration_s * 1e9)
+        if end_ns > ended_ns:
+            end_ns = ended_ns
+        return start_ns, end_ns, partial(self._attempt_content, record, attempt, told, start_ns, end_ns)
 
     def _units(self, record: RequestRecord, kind: str, began_ns: int, ended_ns: int) -> list[Span]:
         """Attempts, and targets whose limits had no turn for the call, in their order."""

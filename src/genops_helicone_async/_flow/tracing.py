@@ -10,8 +10,9 @@ from contextvars import Context
 from functools import partial
 from typing import Protocol
 
-from .._rules.spans import Attributes, CallSpans, SpanContent
+from .._rules.spans import Attributes, CallSpans, MakeSpan, SpanContent
 from .._rules.telemetry_names import MULTI_PROVIDER_CHAT
+from ..errors import Attempt
 from ..models import RoutingDecision
 from .call_spans import CallTelemetry
 from .ticket import RequestRecord
@@ -41,10 +42,8 @@ class SpanOutlet(Protocol):
         """Makes the spans of a call that has ended, under what was current in the caller's context."""
         ...
 
-    def export_one(
-        self, name: str, asked: Attributes, caller: Context, make: Callable[[], tuple[int, int, SpanContent]]
-    ) -> None:
-        """The same for a call whose one span is a client's; `make` gives start, end and content if it is recorded."""
+    def export_one(self, name: str, asked: Attributes, caller: Context, make: MakeSpan) -> None:
+        """The same for a call whose one span is a client's; `make` is only asked for what is needed."""
         ...
 
     def open(self, name: str) -> OpenSpan:
@@ -73,18 +72,22 @@ class Tracing:
 
     def __call__(self, record: RequestRecord) -> None:
         """Exports the spans of an ended call, where anybody may see them."""
-        outlet, telemetry = self._outlet, self._telemetry
+        outlet = self._outlet
         if not outlet.is_on():
             return
-        if record.is_plain and (record.routing is None or len(record.routing.candidates) < 2):
-            name, asked, _ = telemetry.target_of(record.attempts[0])
-            outlet.export_one(name, asked, record.context, partial(self._only_span, record))
+        routing = record.routing
+        if record.is_plain and (routing is None or len(routing.candidates) < 2):
+            attempt = record.attempts[0]
+            name, asked, told = self._telemetry.target_of(attempt)
+            outlet.export_one(name, asked, record.context, partial(self._only_span, record, attempt, told))
         else:
-            outlet.export(telemetry.spans_of(record, outlet.resource, time.time_ns()), record.context)
+            outlet.export(self._telemetry.spans_of(record, outlet.resource, time.time_ns()), record.context)
 
-    def _only_span(self, record: RequestRecord) -> tuple[int, int, SpanContent]:
+    def _only_span(
+        self, record: RequestRecord, attempt: Attempt, told: Attributes
+    ) -> tuple[int, int, Callable[[], SpanContent]]:
         self._telemetry.look_at(self._outlet.resource)
-        return self._telemetry.only_span_of(record, time.time_ns())
+        return self._telemetry.only_span_of(record, attempt, told, time.time_ns())
 
     def is_on(self) -> bool:
         """Whether telemetry wants to know what is set aside for each attempt."""

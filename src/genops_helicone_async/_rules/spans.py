@@ -30,6 +30,10 @@ class SpanContent(msgspec.Struct, frozen=True, gc=False):
     log: SpanEvent | None = None
 
 
+MakeSpan = Callable[[], tuple[int, int, Callable[[], SpanContent]]]
+"""Start and end of a span that may be wanted, and what makes its content, for where it is recorded."""
+
+
 class Span(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A span that may be wanted: what a sampler is asked with, and the content, made only where somebody records it."""
 
@@ -48,4 +52,4 @@ class CallSpans(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     units: tuple[Span, ...]
 
 
-__all__ = ["Attributes", "CallSpans", "Span", "SpanContent", "SpanEvent"]
+__all__ = ["Attributes", "CallSpans", "MakeSpan", "Span", "SpanContent", "SpanEvent"]

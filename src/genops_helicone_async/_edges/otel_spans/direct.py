@@ -9,7 +9,7 @@ the processors change; whatever is not as expected leads back to the ordinary wa
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import starmap
 from typing import Any, NamedTuple, overload
 
@@ -27,9 +27,10 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from ..._rules.spans import CallSpans, Span, SpanContent
+from ..._rules.spans import CallSpans, MakeSpan, Span, SpanContent
 
 _KINDS = {"client": SpanKind.CLIENT, "internal": SpanKind.INTERNAL}
+_CLIENT = SpanKind.CLIENT
 _UNSET, _ERROR = Status(StatusCode.UNSET), Status(StatusCode.ERROR)
 _SAMPLED, _NOT_SAMPLED = TraceFlags(TraceFlags.SAMPLED), TraceFlags(TraceFlags.DEFAULT)
 _RANDOM = 0x02
@@ -52,11 +53,12 @@ Made = tuple[SpanContent, NonRecordingSpan, Context]
 class Direct:
     """The direct way to the processors of one tracer."""
 
-    __slots__ = ("_is_allowed", "_is_enabled", "_processors", "_random", "_sdk", "_tracer")
+    __slots__ = ("_drop", "_is_allowed", "_is_enabled", "_processors", "_random", "_sdk", "_tracer")
 
     def __init__(self, tracer: Any, sdk: Any) -> None:
         self._tracer = tracer
         self._sdk = sdk
+        self._drop = sdk.sampling.Decision.DROP
         self._processors: tuple[Any, ...] | None = None
         self._is_allowed = False
         self._is_enabled = getattr(tracer, "_is_enabled", _always)  # an SDK of 2026 can switch single tracers off
@@ -78,12 +80,13 @@ class Direct:
 
     def is_allowed(self) -> bool:
         """Whether spans may be built at once, with the processors there are now."""
-        tracer = self._tracer
-        processors = tracer.span_processor._span_processors
-        if processors is not self._processors:
-            self._processors = processors
-            self._is_allowed = all(_sees_ends_only(type(each)) for each in processors)
+        if self._tracer.span_processor._span_processors is not self._processors:
+            self._look_at_processors()
         return self._is_allowed and bool(self._is_enabled())
+
+    def _look_at_processors(self) -> None:
+        self._processors = processors = self._tracer.span_processor._span_processors
+        self._is_allowed = all(_sees_ends_only(type(each)) for each in processors)
 
     def export(self, call: CallSpans, context: Context) -> Iterator[Made]:
         """Builds the spans of a call; gives those whose content has a log record."""
@@ -102,15 +105,14 @@ class Direct:
         if parent is not None and above is not None:
             self.finish(parent, above)
 
-    def export_one(
-        self, name: str, asked: Mapping[str, Any], context: Context, make: Callable[[], tuple[int, int, SpanContent]]
-    ) -> Made | None:
+    def export_one(self, name: str, asked: Mapping[str, Any], context: Context, make: MakeSpan) -> Made | None:
         """The same of a call's only span, which is a client's and is made only where it is recorded."""
-        leaf = self.ask(name, SpanKind.CLIENT, asked, context, is_leaf=True) if self._processors else None
+        leaf = self.ask(name, _CLIENT, asked, context, is_leaf=True) if self._processors else None
         if leaf is None:
             return None
-        start_ns, end_ns, content = make()
-        self._build(name, SpanKind.CLIENT, start_ns, end_ns, content, leaf)
+        start_ns, end_ns, content_of = make()
+        content = content_of()
+        self._build(name, _CLIENT, start_ns, end_ns, content, leaf)
         return None if content.log is None else (content, NonRecordingSpan(leaf.own), context)
 
     @overload
@@ -134,9 +136,10 @@ class Direct:
         else:
             trace_id, random = above.trace_id, bool(above.trace_flags & _RANDOM)
         result = tracer.sampler.should_sample(context, trace_id, name, kind, attributes, ())
-        if is_leaf and not result.decision.is_recording():
+        decision = result.decision
+        if is_leaf and (decision is self._drop or not decision.is_recording()):
             return None
-        flags = _SAMPLED if result.decision.is_sampled() else _NOT_SAMPLED
+        flags = _SAMPLED if decision.is_sampled() else _NOT_SAMPLED
         if random:
             flags = TraceFlags(flags | _RANDOM)
         own = SpanContext(

@@ -20,7 +20,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.trace import NonRecordingSpan, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 
-from ..._rules.spans import CallSpans, Span, SpanContent, SpanEvent
+from ..._rules.spans import CallSpans, MakeSpan, Span, SpanContent, SpanEvent
 from ..._rules.telemetry_names import SCOPE
 from .direct import Asked, Direct, never_samples
 
@@ -34,13 +34,14 @@ _NAMED_IN_ENVIRONMENT = "OTEL_PYTHON_TRACER_PROVIDER" in os.environ
 class SpanExport:
     """Where an adapter's spans leave it. The given providers are used, or else the global ones."""
 
-    __slots__ = ("_direct", "_given", "_known", "_logger_provider", "_tracer", "resource")
+    __slots__ = ("_direct", "_given", "_is_settled", "_known", "_logger_provider", "_tracer", "resource")
 
     def __init__(self, tracer_provider: Any | None, logger_provider: Any | None) -> None:
         self._given = tracer_provider
         self._logger_provider = logger_provider
         self.resource: Mapping[str, object] = {}
         self._known: Any = None
+        self._is_settled = False  # whose spans they are: a provider that was given is looked at once
         self._tracer: Tracer | None = None
         self._direct: Direct | None = None
 
@@ -54,7 +55,7 @@ class SpanExport:
         """The tracer to use now; None where nobody would ever see a span."""
         provider = self._given if self._given is not None else _global_provider()
         if provider is not self._known:
-            self._known = provider
+            self._known, self._is_settled = provider, self._given is not None
             self._tracer, self._direct, self.resource = None, None, _resource_of(provider)
             if not isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider):
                 tracer = provider.get_tracer(SCOPE, _version())
@@ -65,8 +66,9 @@ class SpanExport:
 
     def is_on(self) -> bool:
         """Whether anybody may see a span."""
-        provider = self._given if self._given is not None else _global_provider()
-        return self._tracer is not None if provider is self._known else self.tracer() is not None
+        if not self._is_settled:
+            self.tracer()
+        return self._tracer is not None
 
     def export(self, call: CallSpans, caller: CallerContext) -> None:
         """Makes the spans of a call that has ended, under what was current in the caller's context."""
@@ -90,22 +92,17 @@ class SpanExport:
             self._end(unit, self._start(tracer, unit, within), within)
         self._end(parent, above, context)
 
-    def export_one(
-        self, name: str, asked: Mapping[str, Any], caller: CallerContext,
-        make: Callable[[], tuple[int, int, SpanContent]],
-    ) -> None:  # fmt: skip
+    def export_one(self, name: str, asked: Mapping[str, Any], caller: CallerContext, make: MakeSpan) -> None:
         """The same of a call whose one span is a client's, after `is_on`; it is made only where it is recorded."""
         direct = self._direct
-        if direct is None or not direct.is_allowed():
-            start_ns, end_ns, content = make()
-            span = Span(
-                name=name, kind="client", start_ns=start_ns, end_ns=end_ns, asked=asked, content=lambda: content
-            )
-            self.export(CallSpans(parent=None, units=(span,)), caller)
+        if direct is not None and direct.is_allowed():
+            made = direct.export_one(name, asked, caller.run(get_current), make)
+            if made is not None:
+                self._log(*made)
             return
-        made = direct.export_one(name, asked, caller.run(get_current), make)
-        if made is not None:
-            self._log(*made)
+        start_ns, end_ns, content = make()
+        span = Span(name=name, kind="client", start_ns=start_ns, end_ns=end_ns, asked=asked, content=content)
+        self.export(CallSpans(parent=None, units=(span,)), caller)
 
     def open(self, name: str) -> OpenSpan:
         """Begins a span and makes it current, so that what begins until its end is under it."""
