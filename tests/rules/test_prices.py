@@ -155,6 +155,33 @@ def test_no_cost_exceeds_the_worst_case(counts: TokenCounts, rates: Rates) -> No
     assert cost_pusd(price, counts) <= worst_case_pusd(price, counts.input, counts.output, may_write_cache=True)
 
 
+@given(
+    counts=counts_of_any_kind,
+    hour_percent=st.integers(0, 100),
+    low=rates,
+    high=rates,
+    threshold=st.none() | st.integers(1, 400_000),
+)
+def test_the_cost_is_that_of_each_kind_apart(
+    counts: TokenCounts, hour_percent: int, low: Rates, high: Rates, threshold: int | None
+) -> None:
+    """Of the tier that the request is in; a price without tiers knows its rates, also one made from another."""
+    counts = msgspec.structs.replace(counts, cache_write_1h=counts.cache_write * hour_percent // 100)
+    tiers = ((0, low),) if threshold is None else ((0, low), (threshold, high))
+    price = msgspec.structs.replace(flat(input=1, output=1), tiers=tiers)
+    assert price.flat is (low if threshold is None else None)
+    at = low if threshold is None or counts.input < threshold else high
+    assert cost_pusd(price, counts) == (
+        at.request
+        + counts.fresh * at.input
+        + counts.cached * at.cache_read
+        + (counts.cache_write - counts.cache_write_1h) * at.cache_write
+        + counts.cache_write_1h * at.cache_write_1h
+        + (counts.output - counts.reasoning) * at.output
+        + counts.reasoning * at.reasoning
+    )
+
+
 @given(first=counts_of_any_kind, second=counts_of_any_kind, rates=rates)
 def test_costs_add_up(first: TokenCounts, second: TokenCounts, rates: Rates) -> None:
     """Without tiers and request fees, two requests cost what one with the tokens of both would."""

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from itertools import compress
-from operator import is_not
+from operator import attrgetter, is_not
 
 from .._rules.prices import cost_pusd
 from .._values import Currency, Reply, TokenCounts
@@ -31,7 +31,9 @@ _TOLD_BY = ("helicone-id", "helicone-gateway-mode", "helicone-provider", "helico
 _TOLD = ("dialect", "host", "served_model", "helicone_id", "gateway_mode", "gateway_provider", "gateway_model",
          "helicone_cache")  # fmt: skip
 """What metadata may have: of the endpoint, of the reply, and of the headers above."""
+_told_of = attrgetter("target.endpoint.dialect", "target.endpoint.host", "reply.served_model")
 _NONES = (None,) * len(_TOLD)
+_CACHE, _HIT, _MODE = "helicone-cache", "HIT", "helicone-gateway-mode"
 _FEE_UNIT = 1_000_000
 FREE = Charge()
 _log = logging.getLogger("genops_helicone_async.ledger")
@@ -49,26 +51,28 @@ def charge_of(
 
     An answer of the gateway's cache costs nothing: its charge is `FREE`.
     """
-    counts = reply.usage
+    counts, price = reply.usage, target.price
     source: CostSource = "computed"
     if counts is None:
         counts, source = estimates.counts_of(request, reply, target.endpoint.model), "estimated"
-    if is_hit(headers):
+    if headers.get(_CACHE) == _HIT:
         return FREE, counts
     if reply.reported_cost_usd is not None and reply.reported_cost_usd >= 0:
         provider_pusd, source = round(reply.reported_cost_usd * PUSD_PER_USD), "reported"
-    elif target.price is None:
+    elif price is None:
         return Charge(source="unpriced"), counts
     else:
-        provider_pusd = cost_pusd(target.price, counts)
-    rate = fees.get(headers.get("helicone-gateway-mode", ""), 0.0) if fees else 0.0
-    gateway_pusd = (provider_pusd * round(rate * _FEE_UNIT) + _FEE_UNIT // 2) // _FEE_UNIT if rate else 0
+        provider_pusd = cost_pusd(price, counts)
+    rate = fees.get(headers.get(_MODE, ""))
+    if not rate:
+        return Charge(provider_pusd=provider_pusd, source=source), counts
+    gateway_pusd = (provider_pusd * round(rate * _FEE_UNIT) + _FEE_UNIT // 2) // _FEE_UNIT
     return Charge(provider_pusd=provider_pusd, gateway_pusd=gateway_pusd, source=source), counts
 
 
 def is_hit(headers: Mapping[str, str]) -> bool:
     """Whether the gateway answered from its cache, at no cost."""
-    return headers.get("helicone-cache") == "HIT"
+    return headers.get(_CACHE) == _HIT
 
 
 def usage_of(outcome: Outcome, currency: Currency) -> HeliconeUsage:
@@ -102,7 +106,9 @@ def response_of(ticket: Ticket, outcome: Outcome, currency: Currency) -> Helicon
         DecodeError: the answer does not fit the `response_model`; it was paid for.
     """
     request, reply, usage, routing = ticket.request, outcome.reply, usage_of(outcome, currency), ticket.routing
-    parsed = None
+    provider, parsed = usage.provider, None
+    if routing is None or routing.selected != provider:
+        routing = decided(routing, provider)
     if request.response_model is not None and not reply.partial:
         try:
             parsed = parse(request.response_model, reply.content)
@@ -112,12 +118,12 @@ def response_of(ticket: Ticket, outcome: Outcome, currency: Currency) -> Helicon
                 request_id=outcome.request_id,
                 http_status=200,
                 billed="yes",
-                provider=usage.provider,
+                provider=provider,
                 model=usage.model,
             ) from exc
     return HeliconeResponse(
         content=reply.content,
-        provider=usage.provider,
+        provider=provider,
         model=usage.model,
         usage=usage,
         request_id=outcome.request_id,
@@ -127,9 +133,7 @@ def response_of(ticket: Ticket, outcome: Outcome, currency: Currency) -> Helicon
         parsed=parsed,
         reasoning=reply.reasoning,
         cached=outcome.is_cached,
-        routing=routing
-        if routing is not None and routing.selected == usage.provider
-        else decided(routing, usage.provider),
+        routing=routing,
         attempts=tuple(ticket.attempts),
         metadata=metadata_of(outcome),
         raw_body=outcome.body,
@@ -152,9 +156,8 @@ def decided(routing: RoutingDecision | None, provider: str) -> RoutingDecision:
 
 def metadata_of(outcome: Outcome) -> dict[str, str]:
     """The gateway's facts about a reply, as far as it told them."""
-    endpoint = outcome.target.endpoint
-    facts = (endpoint.dialect, endpoint.host, outcome.reply.served_model, *map(outcome.headers.get, _TOLD_BY))
-    return dict(compress(zip(_TOLD, facts, strict=True), map(is_not, facts, _NONES)))  # type: ignore[arg-type]
+    facts = [*_told_of(outcome), *map(outcome.headers.get, _TOLD_BY)]
+    return dict(compress(zip(_TOLD, facts, strict=True), map(is_not, facts, _NONES)))
 
 
 async def written(ticket: Ticket) -> None:

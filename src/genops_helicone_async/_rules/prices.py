@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
+from operator import attrgetter
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from .._providers import canonical
 from .._values import TokenCounts
@@ -22,6 +24,8 @@ OVERRIDE = "override"
 
 Steps = Sequence[tuple[int, Decimal]]
 """A price that depends on the request's input tokens: (from this many on, dollars), ascending from 0."""
+
+_priced_apart = attrgetter("cached", "cache_write", "reasoning")
 
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +56,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
         valid_until_s: Unix seconds when another price may apply, None where none is scheduled.
         writes_cache: Whether the provider writes prompts to its cache unasked and charges more for it (OpenAI from
             GPT-5.6 on), so that any prompt may cost `cache_write` per token.
+        flat: The rates, where they are the same for any number of tokens; worked out, since every call asks for it.
     """
 
     provider: str
@@ -61,6 +66,10 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     date: str | None
     valid_until_s: float | None = None
     writes_cache: bool = False
+    flat: Rates | None = None
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "flat", self.tiers[0][1] if len(self.tiers) == 1 else None)
 
 
 def rates_for(price: Price, input_tokens: int) -> Rates:
@@ -75,17 +84,14 @@ def rates_for(price: Price, input_tokens: int) -> Rates:
 
 def cost_pusd(price: Price, counts: TokenCounts) -> int:
     """The exact cost in pico-dollars of the tokens that were used."""
-    tiers = price.tiers
-    rates = tiers[0][1] if len(tiers) == 1 else rates_for(price, counts.input)
+    rates = price.flat or rates_for(price, counts.input)
     cost = rates.request + counts.input * rates.input + counts.output * rates.output
-    if cached := counts.cached:
-        cost += cached * (rates.cache_read - rates.input)
-    if written := counts.cache_write:
-        cost += written * (rates.cache_write - rates.input)
-        if for_an_hour := counts.cache_write_1h:
-            cost += for_an_hour * (rates.cache_write_1h - rates.cache_write)
-    if reasoning := counts.reasoning:
-        cost += reasoning * (rates.reasoning - rates.output)
+    if any(_priced_apart(counts)):
+        cost += counts.cached * (rates.cache_read - rates.input)
+        cost += counts.reasoning * (rates.reasoning - rates.output)
+        if counts.cache_write:
+            cost += counts.cache_write * (rates.cache_write - rates.input)
+            cost += counts.cache_write_1h * (rates.cache_write_1h - rates.cache_write)
     return cost
 
 
@@ -97,8 +103,7 @@ def worst_case_pusd(
     `may_write_cache`: the prompt may be written to a short-lived cache, as the AI Gateway has Anthropic do unasked;
     `for_an_hour`: to the hour-long one.
     """
-    tiers = price.tiers
-    rates = tiers[0][1] if len(tiers) == 1 else rates_for(price, input_tokens)
+    rates = price.flat or rates_for(price, input_tokens)
     per_input = max(rates.input, rates.cache_read)
     if may_write_cache or price.writes_cache:
         per_input = max(per_input, rates.cache_write)
