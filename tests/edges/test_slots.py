@@ -171,7 +171,7 @@ async def test_those_who_gave_up_are_forgotten_behind_one_who_waits() -> None:
         impatient.cancel()
         await turn()
     assert told(slots) == (1, 1)
-    assert len(slots._waiters) == 1
+    assert len(slots.waiters) == 1
     patient.cancel()
     await turn()
 

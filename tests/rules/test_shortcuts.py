@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from genops_helicone_async._edges.limits import Gate, Slots
 from genops_helicone_async._edges.limits.conditions import Conditions
+from genops_helicone_async._edges.limits.found import MOST_UNREAD
 from genops_helicone_async._flow.tally import Tally
 from genops_helicone_async._rules.buckets import Bucket
 from genops_helicone_async._rules.ledger import LedgerRow
@@ -50,6 +52,29 @@ def test_a_call_without_its_tokens_takes_no_request() -> None:
     assert [conditions.begin_nowait("m", 500.0) for _ in range(5)] == [False] * 5
     assert [conditions.begin_nowait("m", 0.0) for _ in range(3)] == [True, True, False]
     assert (conditions.in_flight, conditions.entered) == (3, 3)
+
+
+@pytest.mark.parametrize("under_way, is_limit", [(0, True), (14, False)])
+def test_calls_under_way_speak_against_a_hidden_limit(under_way: int, is_limit: bool) -> None:
+    """Three refusals are one where nobody else is asking; of seventeen calls they are too few."""
+    conditions = Conditions("openai", RateLimits(), lambda: 1_000.0, None)
+    for _ in range(under_way + 3):
+        assert conditions.begin_nowait("m", 1.0)
+    for _ in range(3):
+        conditions.end("m", 1.0, 0.0, unsent=False)
+        conditions.refused("m", 1_000.0, None)
+    assert (conditions.is_plain, conditions.may_go("m", 1.0)) == (not is_limit, not is_limit)
+
+
+def test_a_gate_counts_accepted_calls_in_before_they_pile_up() -> None:
+    """A thousand calls leave no more behind than some hundred do, and all are counted."""
+    gate = Gate("openai", RateLimits(), Slots(1), lambda: 1_000.0)
+    for _ in range(1_000):
+        gate.accepted()
+    found = gate._conditions.found
+    assert len(found.unread_s) < MOST_UNREAD < 500
+    found.catch_up()
+    assert found._controller._accepted == 1_000.0
 
 
 def test_attempts_that_were_put_off_are_counted_before_anybody_reads() -> None:

@@ -59,12 +59,10 @@ class Bucket:
 
     def take_if_full_enough(self, amount: float, now_s: float) -> bool:
         """As `take`, for what is there to the last digit: False may still mean that `take` would say yes."""
-        level, passed_s = self._level, now_s - self._seen_s
-        if passed_s > 0.0:
-            level += passed_s * self._rate_per_s
-            if level > self.capacity:
-                level = self.capacity
-            self._seen_s = now_s
+        level = self._level + (now_s - self._seen_s) * self._rate_per_s
+        if level > self.capacity:
+            level = self.capacity
+        self._seen_s = now_s
         if level < amount:
             self._level = level
             return False
@@ -79,13 +77,13 @@ class Bucket:
 
     def settle(self, reserved: float, used: float, now_s: float) -> None:
         """What was reserved turned out to be `used`: the rest comes back, what was used beyond it is taken too."""
-        level = self._level
-        if now_s > self._seen_s:  # as in `level`, without another call
-            level += (now_s - self._seen_s) * self._rate_per_s
-            if level > self.capacity:
-                level = self.capacity
-            self._seen_s = now_s
-        self._level = min(self.capacity, level + reserved - used)
+        level, capacity = self._level + (now_s - self._seen_s) * self._rate_per_s, self.capacity
+        if level > capacity:
+            level = capacity
+        level += reserved - used
+        if level > capacity:
+            level = capacity
+        self._level, self._seen_s = level, now_s
 
     def refund(self, amount: float, now_s: float) -> None:
         """Gives back what was taken and not used."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from ..._rules.rate_limits import RateLimits
@@ -27,17 +27,16 @@ class Conditions:
     """One provider's limits on one event loop: configured ones, the provider's own, and what is under way."""
 
     __slots__ = (
-        *("_clock", "_has_store", "_is_unlimited", "_most_nowait", "_request_bucket", "_requests"),
+        *("_clock", "_has_store", "_is_unlimited", "_left", "_most", "_request_bucket", "_requests"),
         *("_store_away_until_s", "_token_bucket", "_tokens"),
-        *("entered", "found", "has_token_limit", "held_by", "in_flight", "limits", "provider"),
+        *("entered", "found", "has_token_limit", "held_by", "is_plain", "limits", "provider"),
     )
 
     def __init__(self, provider: str, limits: RateLimits, clock: Callable[[], float], store: Store | None) -> None:
         self.provider = provider
         self.limits = limits
         self.found = FoundLimits(limits, clock())
-        self.in_flight = 0
-        self.entered = 0
+        self.entered = self._left = 0
         self.held_by: HeldBy = "nothing"
         self._clock = clock
         self._requests = RequestLimit(limits, clock, store, f"{provider}:requests")
@@ -45,6 +44,11 @@ class Conditions:
         self._has_store = store is not None
         self._store_away_until_s = -math.inf
         self._resolve(limits)
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that have begun and are not over."""
+        return self.entered - self._left
 
     @property
     def counts_tokens(self) -> bool:
@@ -59,17 +63,13 @@ class Conditions:
 
     def begin_nowait(self, model: str, tokens: float) -> bool:
         """Takes everything for one call if it may go on now; otherwise nothing has changed."""
-        found = self.found
-        if self._is_unlimited and found.is_unlimited:
-            self.in_flight = found.in_flight = self.in_flight + 1
-            self.entered += 1
-            return True
-        if found.is_unlimited and self.in_flight < self._most_nowait:
-            # the usual case of limits: only our own, and far from them
+        if self.is_plain and (self._most is None or self.in_flight < self._most):
+            if self._is_unlimited:
+                self.entered += 1
+                return True
             now_s, requests, tokens_there = self._clock(), self._request_bucket, self._token_bucket
             if requests is None or requests.take_if_full_enough(1.0, now_s):
                 if tokens_there is None or tokens_there.take_if_full_enough(tokens, now_s):
-                    self.in_flight = found.in_flight = self.in_flight + 1
                     self.entered += 1
                     return True
                 self._requests.give_back()
@@ -122,8 +122,8 @@ class Conditions:
     def begin(self, model: str, tokens: float) -> None:
         """Takes everything for one call that may go on."""
         found = self.found
-        self.in_flight = found.in_flight = self.in_flight + 1
         self.entered += 1
+        found.in_flight = self.in_flight
         if self._is_unlimited and found.is_unlimited:
             return
         now_s = self._clock()
@@ -135,13 +135,14 @@ class Conditions:
 
     def end(self, model: str, reserved: float, used: float, *, unsent: bool) -> None:
         """A call is over: it had reserved so many tokens and used so many; `unsent`: it never went out."""
-        found = self.found
-        self.in_flight = found.in_flight = self.in_flight - 1
-        if used == reserved and not unsent:
-            return
-        if found.is_unlimited and not (unsent or self._has_store):
-            if self._token_bucket is not None:
+        self._left += 1
+        if self.is_plain and not unsent:
+            if used != reserved and self._token_bucket is not None:
                 self._token_bucket.settle(reserved, used, self._clock())
+            return
+        found = self.found
+        found.in_flight = self.in_flight
+        if used == reserved and not unsent:
             return
         if not self._is_unlimited:
             self._tokens.settle(reserved, used)
@@ -149,6 +150,19 @@ class Conditions:
                 self._requests.give_back()
         if not found.is_unlimited:
             found.give_back(model, reserved - used, self._clock(), unsent=unsent)
+
+    def refused(self, model: str, started_s: float, retry_after_s: float | None) -> None:
+        """The provider refused a call that began at `started_s`, because there were too many."""
+        found = self.found
+        found.in_flight = self.in_flight
+        found.refused(model, started_s, self._clock(), retry_after_s)
+        self.is_plain = found.is_unlimited and not self._has_store
+
+    def heard(self, model: str, headers: Mapping[str, str], now_s: float) -> None:
+        """Looks at a reply's headers for limits of the provider's own."""
+        found = self.found
+        found.heard(model, headers, now_s, alone=self.in_flight <= 1)
+        self.is_plain = found.is_unlimited and not self._has_store
 
     def configure(self, limits: RateLimits) -> None:
         """Other limits from now on."""
@@ -162,8 +176,9 @@ class Conditions:
         """What each call asks for, worked out once."""
         requests, tokens = self._requests.bucket, self._tokens.bucket
         self._request_bucket, self._token_bucket = requests, tokens
-        most = math.inf if limits.max_concurrency is None else limits.max_concurrency
-        self._most_nowait = 0 if self._has_store else most
+        self._most = limits.max_concurrency
+        self.is_plain = self.found.is_unlimited and not self._has_store
+        """Whether none but our own limits hold, as usual: no store, and nothing is known of the provider's own."""
         self._is_unlimited = requests is None and tokens is None and limits.max_concurrency is None
         self.has_token_limit = tokens is not None
 

@@ -33,7 +33,7 @@ time. A limit then refuses after about as many calls each time, none more than t
 come after a few calls or after many: eight of them so alike happen by chance once in some ten thousand times.
 """
 _MOST_SENT = 1024
-_MOST_UNREAD = 256
+MOST_UNREAD = 256
 _SETTLE_S = 0.25
 """After that, nothing is sent for so long, in which other refusals come in; what is under way then counts as taken."""
 _LOOK_EVERY_S = 0.05
@@ -53,8 +53,8 @@ class FoundLimits:
 
     __slots__ = (
         *("_accepted", "_controller", "_is_adaptive", "_limits", "_pace", "_paused_until_s", "_pressed_s", "_refused"),
-        *("_rounds", "_sent_s", "_settled_s", "_told", "_unread_s", "in_flight", "is_unlimited", "look_s"),
-        "throttled",
+        *("_rounds", "_sent_s", "_settled_s", "_told", "in_flight", "is_unlimited", "look_s"),
+        *("throttled", "unread_s"),
     )
 
     def __init__(self, limits: RateLimits, now_s: float) -> None:
@@ -63,7 +63,7 @@ class FoundLimits:
         self._controller = RateController(now_s, ceiling_per_s=limits.requests_per_s)
         self._pressed_s = now_s
         self._accepted = self._refused = 0.0
-        self._unread_s = array("d")
+        self.unread_s = array("d")
         """When calls were taken while there was no limit: nobody asks for that before a refusal."""
         self._rounds: deque[_Round] = deque(maxlen=_EVIDENCE_ROUNDS)
         self._sent_s: deque[float] = deque(maxlen=_MOST_SENT)
@@ -139,12 +139,12 @@ class FoundLimits:
     def accepted(self, now_s: float, *, was_paced: bool) -> None:
         """The provider took a call, whatever came of it; `was_paced`: calls were waiting for the rate found."""
         if self.is_unlimited:
-            self._unread_s.append(now_s)
-            if len(self._unread_s) >= _MOST_UNREAD:
-                self._catch_up()
+            self.unread_s.append(now_s)
+            if len(self.unread_s) >= MOST_UNREAD:
+                self.catch_up()
             return
-        if self._unread_s:
-            self._catch_up()
+        if self.unread_s:
+            self.catch_up()
         self._controller.observe_accepted(now_s, is_limited=was_paced)
         self._accepted += 1
         if now_s >= self._settled_s:
@@ -159,7 +159,7 @@ class FoundLimits:
     def refused(self, model: str, started_s: float, now_s: float, retry_after_s: float | None) -> None:
         """The provider refused a call that began at `started_s`, because there were too many."""
         self.throttled += 1
-        self._catch_up()
+        self.catch_up()
         self._pause(retry_after_s or 0.0, now_s)
         told = self._told.get(model)
         if not self._is_adaptive or (told is not None and told.wait_s(1.0, now_s) > 0):
@@ -175,9 +175,9 @@ class FoundLimits:
             self._follow(now_s)
             self.is_unlimited = False
 
-    def _catch_up(self) -> None:
+    def catch_up(self) -> None:
         """Counts in what was accepted and not counted yet."""
-        unread_s, self._unread_s = self._unread_s, array("d")
+        unread_s, self.unread_s = self.unread_s, array("d")
         self._controller.observe_free(unread_s)
         left = len(unread_s)
         while left:  # as one by one: with each that is one too many, both counts are halved

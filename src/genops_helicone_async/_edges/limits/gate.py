@@ -13,6 +13,7 @@ from ..._rules.rate_limits import RateLimits
 from ..._rules.told_limits import ToldStatistics
 from ...errors import ConfigurationError, DeadlineExceededError, RateLimitExceededError
 from .conditions import Conditions
+from .found import MOST_UNREAD
 from .shared import Store
 from .slots import Slots
 
@@ -93,10 +94,9 @@ class Gate:
     def enter_nowait(self, model: str, tokens: float) -> bool:
         """Lets a call through where it need not wait; otherwise False, and nothing has changed: then `enter`."""
         slots = self._slots  # without a server nobody waits
-        if self._server is None and slots.take_nowait():
-            if self._conditions.begin_nowait(model, tokens):
-                return True
-            slots.release()
+        if self._server is None and slots.taken < slots.limit and self._conditions.begin_nowait(model, tokens):
+            slots.taken += 1
+            return True
         return False
 
     async def enter(
@@ -125,8 +125,11 @@ class Gate:
 
     def leave(self, model: str, reserved: float, used: float, *, unsent: bool = False) -> None:
         """The attempt is over: it had reserved so many tokens and used so many; `unsent`: it never went out."""
-        self._slots.release()
-        conditions = self._conditions
+        slots, conditions = self._slots, self._conditions
+        if slots.waiters:
+            slots.release()
+        else:
+            slots.taken -= 1
         conditions.end(model, reserved, used, unsent=unsent)
         if self._wake is not None and conditions.held_by != "pace":  # which other calls' ends do not change
             self._poke()
@@ -134,17 +137,23 @@ class Gate:
     def accepted(self) -> None:
         """The provider took a call, whatever came of it."""
         conditions = self._conditions
-        conditions.found.accepted(self._clock(), was_paced=conditions.held_by == "pace")
+        if conditions.is_plain:  # nobody asks for that before a refusal
+            unread_s = conditions.found.unread_s
+            unread_s.append(self._clock())
+            if len(unread_s) >= MOST_UNREAD:
+                conditions.found.catch_up()
+        else:
+            conditions.found.accepted(self._clock(), was_paced=conditions.held_by == "pace")
 
     def refused(self, model: str, started_s: float, retry_after_s: float | None) -> None:
         """The provider refused a call that began at `started_s`, because there were too many."""
-        self._conditions.found.refused(model, started_s, self._clock(), retry_after_s)
+        self._conditions.refused(model, started_s, retry_after_s)
 
     def heard(self, model: str, headers: Mapping[str, str]) -> None:
         """Looks at a reply's headers for limits of the provider's own."""
         conditions, now_s = self._conditions, self._clock()
         if now_s >= conditions.found.look_s:
-            conditions.found.heard(model, headers, now_s, alone=conditions.in_flight <= 1)
+            conditions.heard(model, headers, now_s)
 
     def configure(self, limits: RateLimits) -> None:
         """Other limits from now on; who waits keeps its place."""

@@ -19,14 +19,18 @@ class SlotStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Slots:
-    """First come, first served; a released slot goes straight to the longest waiter. Bound to one event loop."""
+    """First come, first served; a released slot goes straight to the longest waiter. Bound to one event loop.
 
-    __slots__ = ("_limit", "_taken", "_waiters")
+    Whoever finds fewer `taken` than the `limit` may take one by adding it there, and give it back by taking it off
+    while there are no `waiters`: gates do so for every call.
+    """
+
+    __slots__ = ("limit", "taken", "waiters")
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._taken = 0
-        self._waiters: OrderedDict[asyncio.Future[None], None] = OrderedDict()  # leaves from the middle at no cost
+        self.limit = limit
+        self.taken = 0
+        self.waiters: OrderedDict[asyncio.Future[None], None] = OrderedDict()  # leaves from the middle at no cost
 
     def __repr__(self) -> str:
         told = self.statistics()
@@ -34,17 +38,17 @@ class Slots:
 
     def statistics(self) -> SlotStatistics:
         """Limit, taken and waiting."""
-        return SlotStatistics(limit=self._limit, taken=self._taken, waiting=len(self._waiters))
+        return SlotStatistics(limit=self.limit, taken=self.taken, waiting=len(self.waiters))
 
     @property
     def has_free(self) -> bool:
         """Whether a slot is free."""
-        return self._taken < self._limit
+        return self.taken < self.limit
 
     def take_nowait(self) -> bool:
         """Takes a slot if one is free and nobody waits."""
-        if self._taken < self._limit:  # never so while somebody waits
-            self._taken += 1
+        if self.taken < self.limit:  # never so while somebody waits
+            self.taken += 1
             return True
         return False
 
@@ -57,14 +61,14 @@ class Slots:
         if self.take_nowait():
             return
         waiter = asyncio.get_running_loop().create_future()
-        self._waiters[waiter] = None
+        self.waiters[waiter] = None
         try:
             async with asyncio.timeout_at(deadline):
                 await waiter
         except TimeoutError:
             self._withdraw(waiter)
             raise DeadlineExceededError(
-                f"the deadline passed while {self._limit} calls were on their way and this one waited for its turn: "
+                f"the deadline passed while {self.limit} calls were on their way and this one waited for its turn: "
                 "raise timeout_seconds or max_connections"
             ) from None
         except BaseException:
@@ -73,20 +77,20 @@ class Slots:
 
     def release(self) -> None:
         """Gives a slot back, to the longest waiter if there is one."""
-        if not self._waiters:
-            self._taken -= 1
+        if not self.waiters:
+            self.taken -= 1
             return
-        while self._waiters:
-            waiter, _ = self._waiters.popitem(last=False)
+        while self.waiters:
+            waiter, _ = self.waiters.popitem(last=False)
             if not waiter.done():
                 waiter.set_result(None)
                 return
-        self._taken -= 1
+        self.taken -= 1
 
     def _withdraw(self, waiter: asyncio.Future[None]) -> None:
         """Forgets a waiter that gave up; a slot that had just been handed to it goes on to the next."""
-        if waiter in self._waiters:
-            del self._waiters[waiter]
+        if waiter in self.waiters:
+            del self.waiters[waiter]
         elif not waiter.cancelled():
             self.release()
 
