@@ -61,6 +61,10 @@ class attributes:  # noqa: N801  used like a function: `with attributes(team=…
         self.__exit__(kind, exc, trace)
 
 
+blocks_around = _around.get
+"""What the blocks around the running code give, the outermost first; nearly always nothing."""
+
+
 def ambient_attributes() -> Mapping[str, str]:
     """The attribution around the running code."""
     around = _around.get()
@@ -69,4 +73,4 @@ def ambient_attributes() -> Mapping[str, str]:
     return around[0] if len(around) == 1 else {name: value for each in around for name, value in each.items()}
 
 
-__all__ = ["ambient_attributes", "attributes"]
+__all__ = ["ambient_attributes", "attributes", "blocks_around"]

@@ -7,7 +7,7 @@ from operator import attrgetter
 
 from .._wire.headers import GatewayOptions, attribution_headers, gateway_headers
 from ..chat_request import ChatRequest
-from .ambient import ambient_attributes
+from .ambient import ambient_attributes, blocks_around
 
 _FIELDS = (
     "team",
@@ -41,23 +41,24 @@ class Attribution:
         Raises:
             ConfigurationError: a value cannot travel in a header.
         """
-        custom, around = request.attributes, ambient_attributes()
         key: object = _given(request)
-        if custom or around:
-            key = key, _in_order(custom), _in_order(around)
-        known = self._remembered.get(key)
-        if known is None:
-            merged = {**self._defaults, **around}
-            for name in _FIELDS:
-                value = getattr(request, name)
-                if value is not None:
-                    merged[name] = value
-            merged.update(custom or {})
-            headers = attribution_headers(merged)
-            known = merged, {**headers, **gateway_headers(self._options, headers)}
-            if len(self._remembered) >= _MOST_REMEMBERED:
-                self._remembered.clear()
-            self._remembered[key] = known
+        if blocks_around() or request.attributes:
+            key = key, _in_order(request.attributes), _in_order(ambient_attributes())
+        return self._remembered.get(key) or self._merged(request, key)
+
+    def _merged(self, request: ChatRequest, key: object) -> tuple[dict[str, str], dict[str, str]]:
+        """The same of a combination that is not remembered; now it is."""
+        merged = {**self._defaults, **ambient_attributes()}
+        for name in _FIELDS:
+            value = getattr(request, name)
+            if value is not None:
+                merged[name] = value
+        merged.update(request.attributes or {})
+        headers = attribution_headers(merged)
+        known = merged, {**headers, **gateway_headers(self._options, headers)}
+        if len(self._remembered) >= _MOST_REMEMBERED:
+            self._remembered.clear()
+        self._remembered[key] = known
         return known
 
 

@@ -27,7 +27,7 @@ class Outlet(Protocol):
     """Where an adapter's metrics leave the process."""
 
     def cells(self) -> MetricCells | None:
-        """The cells to count in; None where nobody would ever read them."""
+        """The cells to count in, from now on; None where nobody would ever read them, so far."""
         ...
 
     def customize(self, definitions: tuple[MetricDefinition, ...]) -> None:
@@ -75,17 +75,20 @@ class CustomMetrics:
 class Metering:
     """Counts each ended call: its attempts, and what became of the call as a whole."""
 
-    __slots__ = ("_custom", "_outlet")
+    __slots__ = ("_cells", "_custom", "_outlet")
 
     def __init__(self, outlet: Outlet, custom: CustomMetrics) -> None:
         self._outlet = outlet
         self._custom = custom
+        self._cells: MetricCells | None = None
 
     def __call__(self, record: RequestRecord) -> None:
         """Counts the call, where somebody reads metrics."""
-        cells = self._outlet.cells()
+        cells = self._cells
         if cells is None:
-            return
+            cells = self._cells = self._outlet.cells()
+            if cells is None:
+                return
         if record.is_plain and cells.defers:
             cells.later(record.rows[0], record.attempts[0].started_s * 1000)
             return
