@@ -121,7 +121,7 @@ class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
         self._settings = settings = resolve(given, dict(os.environ), open_file_limit())
         self._parts = assemble(settings, gateway_options)
         self._pipelines: dict[asyncio.AbstractEventLoop, Pipeline] = {}
-        self._last: tuple[asyncio.AbstractEventLoop, Pipeline] | None = None
+        self._last: tuple[object, Pipeline | None] = (None, None)
         self._hedges = HedgeQuota()
         self._closed = False
 
@@ -143,7 +143,7 @@ class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
         through the readers that push them, for which this waits 5 s at most.
         """
         self._closed = True
-        self._last = None
+        self._last = (None, None)
         pipeline = self._pipelines.pop(asyncio.get_running_loop(), None)
         if pipeline is not None:
             await pipeline.aclose()
@@ -294,9 +294,9 @@ class GenOpsHeliconeAsyncAdapter(ConfigurationVerbs):
     def _pipeline(self) -> Pipeline:
         """The pipeline of the running event loop."""
         loop = asyncio.get_running_loop()
-        last = self._last
-        if last is not None and last[0] is loop:
-            return last[1]
+        known, pipeline = self._last
+        if known is loop and pipeline is not None:
+            return pipeline
         if self._closed:
             raise ConfigurationError("the adapter is closed: make a new one")
         pipeline = self._pipelines.get(loop)

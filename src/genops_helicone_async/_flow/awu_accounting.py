@@ -55,54 +55,48 @@ def accounted(
     start_ns: int,
     end_ns: int,
     budget: BudgetStanding | None = None,
-) -> list[SpanEvent]:
+) -> tuple[SpanEvent, ...]:
     """Puts the accounting of an attempt that ran into its attributes, and gives the events that go with it."""
-    cost_source = attempt.cost_source
+    cost_source, tokens_in, tokens_out = attempt.cost_source, attempt.input_tokens, attempt.output_tokens
     unpriced = attempt.reserved_tokens is not None or cost_source == "unpriced"
-    tokens_in, tokens_out = attempt.input_tokens or 0, attempt.output_tokens or 0
+    total = (tokens_in or 0) + (tokens_out or 0)
     if unpriced:
-        unit, reserved, actual = "tokens", float(attempt.reserved_tokens or 0), float(tokens_in + tokens_out)
+        unit, reserved, actual = "tokens", float(attempt.reserved_tokens or 0), float(total)
     else:
         unit, reserved, actual = currency.code, attempt.reserved, attempt.cost
-    booked: Attributes = {
-        GENOPS_ACCOUNTING_RESERVED: reserved,
-        GENOPS_ACCOUNTING_UNIT: unit,
-        GENOPS_ACCOUNTING_ACTUAL: actual,
-        GENOPS_ACCOUNTING_DELTA: actual - reserved,
-    }
+    held: Attributes = {GENOPS_ACCOUNTING_RESERVED: reserved, GENOPS_ACCOUNTING_UNIT: unit}
+    booked = {**held, GENOPS_ACCOUNTING_ACTUAL: actual, GENOPS_ACCOUNTING_DELTA: actual - reserved}
     if cost_source == "estimated" or (unpriced and attempt.billed == "maybe"):
         booked[GENOPS_ACCOUNTING_INCOMPLETE] = True
     attributes |= booked
-    held: Attributes = {GENOPS_ACCOUNTING_RESERVED: reserved, GENOPS_ACCOUNTING_UNIT: unit}
     if budget is not None:
-        standing = _standing(budget, currency)
-        attributes |= standing
+        attributes |= _standing(budget, currency)
         booked[GENOPS_BUDGET_NAME] = held[GENOPS_BUDGET_NAME] = budget.scope.name
-        held[GENOPS_BUDGET_REMAINING] = standing[GENOPS_BUDGET_REMAINING]
-    events = [SpanEvent(EVENT_RESERVATION, held, start_ns)]
-    if attempt.input_tokens is not None:
+        held[GENOPS_BUDGET_REMAINING] = attributes[GENOPS_BUDGET_REMAINING]
+    if tokens_in is not None:
         attributes[GENOPS_TOKENS_INPUT] = tokens_in
-        attributes[GENOPS_TOKENS_OUTPUT] = tokens_out
-        attributes[GENOPS_TOKENS_TOTAL] = tokens_in + tokens_out
-    if not unpriced:
-        cost = {
-            GENOPS_COST_TOTAL: actual,
-            GENOPS_COST_CURRENCY: unit,
-            GENOPS_COST_PROVIDER: attempt.provider,
-            GENOPS_COST_MODEL: attempt.model,
-        }
-        attributes |= cost
-        attributes[GENOPS_COST_SOURCE] = cost_source
-        events.append(SpanEvent(EVENT_COST, cost, end_ns))
-    events.append(SpanEvent(EVENT_RECONCILIATION, booked, end_ns))
-    return events
+        attributes[GENOPS_TOKENS_OUTPUT] = tokens_out or 0
+        attributes[GENOPS_TOKENS_TOTAL] = total
+    hold, reconciliation = SpanEvent(EVENT_RESERVATION, held, start_ns), SpanEvent(EVENT_RECONCILIATION, booked, end_ns)
+    if unpriced:
+        return hold, reconciliation
+    cost = {
+        GENOPS_COST_TOTAL: actual,
+        GENOPS_COST_CURRENCY: unit,
+        GENOPS_COST_PROVIDER: attempt.provider,
+        GENOPS_COST_MODEL: attempt.model,
+    }
+    attributes |= cost
+    attributes[GENOPS_COST_SOURCE] = cost_source
+    return hold, SpanEvent(EVENT_COST, cost, end_ns), reconciliation
 
 
 def _standing(budget: BudgetStanding, currency: Currency) -> Attributes:
     """The tightest budget as it stood when the attempt was sent, the hold for it counted."""
-    limit_pusd, used_pusd, money = budget.limit_pusd, budget.used_pusd, currency.of
+    scope, used_pusd, money = budget.scope, budget.used_pusd, currency.of
+    limit_pusd = scope.limit_pusd or 0
     return {
-        GENOPS_BUDGET_NAME: budget.scope.name,
+        GENOPS_BUDGET_NAME: scope.name,
         GENOPS_BUDGET_ALLOCATED: money(limit_pusd),
         GENOPS_BUDGET_CONSUMED: money(used_pusd),
         GENOPS_BUDGET_REMAINING: money(limit_pusd - used_pusd),

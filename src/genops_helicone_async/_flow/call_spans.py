@@ -216,20 +216,21 @@ class CallTelemetry:
         attributes: Attributes = {**self._attribution(record.attribution), **target, **decision}
         _request_attributes(attributes, record)
         _reply_attributes(attributes, attempt)
-        events = [SpanEvent(names.EVENT_POLICY, decision, start_ns)]
-        events += accounted(attributes, attempt, self._currency, start_ns, end_ns, reserved.budget)
+        booked = accounted(attributes, attempt, self._currency, start_ns, end_ns, reserved.budget)
+        events = (SpanEvent(names.EVENT_POLICY, decision, start_ns), *booked)
         if record.request.sla_tier is not None:
             service_level(attributes, record.request, attempt.duration_s)
-        log, is_last, error = None, attempt is record.attempts[-1], attempt.error
-        if is_last and record.alerts:
-            events += alerted(record.alerts, end_ns)
-        if error is None and is_last and record.error is not None:  # it answered, and the answer was of no use
-            error = type(record.error).__name__
+        log, error = None, attempt.error
+        if is_last := attempt is record.attempts[-1]:
+            if record.alerts:
+                events += tuple(alerted(record.alerts, end_ns))
+            if error is None and record.error is not None:  # it answered, and the answer was of no use
+                error = type(record.error).__name__
         if error is not None:
             attributes[names.ERROR_TYPE] = error
         if self._capture != "NO_CONTENT" and not isinstance(record.request, EmbedRequest):
             log = self._captured(attributes, record, is_answer=is_last and attempt.ok, at_ns=end_ns)
-        return SpanContent(attributes, tuple(events), error, log)
+        return SpanContent(attributes, events, error, log)
 
     def _refusal_content(
         self, record: RequestRecord, error: BaseException, target: Attributes, at_ns: int

@@ -73,12 +73,13 @@ class Failover:
         try:
             while True:
                 passage: Passage = "free"
-                if is_late := ticket.failed_pusd > 0 or not self._begin_nowait(ticket, targets[at]):
-                    if not self._is_open(targets[at]):
-                        at = await self._open_one(ticket, targets, at, failures)
-                    if ticket.failed_pusd:
-                        await self._cover(ticket, targets[at], failures)
                 target = targets[at]
+                if is_late := ticket.failed_pusd > 0 or not self._begin_nowait(ticket, target):
+                    if not self._is_open(target):
+                        at = await self._open_one(ticket, targets, at, failures)
+                        target = targets[at]
+                    if ticket.failed_pusd:
+                        await self._cover(ticket, target, failures)
                 try:
                     until = ticket.deadline if len(targets) == 1 else self._until(ticket, targets, at, failures)
                     if is_late:

@@ -32,8 +32,12 @@ from ..._rules.spans import CallSpans, MakeSpan, Span, SpanContent
 _KINDS = {"client": SpanKind.CLIENT, "internal": SpanKind.INTERNAL}
 _CLIENT = SpanKind.CLIENT
 _UNSET, _ERROR = Status(StatusCode.UNSET), Status(StatusCode.ERROR)
-_SAMPLED, _NOT_SAMPLED = TraceFlags(TraceFlags.SAMPLED), TraceFlags(TraceFlags.DEFAULT)
 _RANDOM = 0x02
+_FLAGS = {
+    (is_sampled, is_random): TraceFlags(TraceFlags.SAMPLED * is_sampled | _RANDOM * is_random)
+    for is_sampled in (False, True)
+    for is_random in (False, True)
+}
 _MOST_ATTRIBUTES = 64
 """More than a span of ours ever has."""
 _MOST_EVENTS = 16
@@ -139,9 +143,7 @@ class Direct:
         decision = result.decision
         if is_leaf and (decision is self._drop or not decision.is_recording()):
             return None
-        flags = _SAMPLED if decision.is_sampled() else _NOT_SAMPLED
-        if random:
-            flags = TraceFlags(flags | _RANDOM)
+        flags = _FLAGS[decision.is_sampled(), random]
         own = SpanContext(
             trace_id, ids.generate_span_id(), is_remote=False, trace_flags=flags, trace_state=result.trace_state
         )
