@@ -70,6 +70,10 @@ class Exchange:
         """Sends one piece of a chunked body; an empty one ends it."""
         await self.write(b"%x\r\n%s\r\n" % (len(data), data))
 
+    def end(self) -> None:
+        """Tells the client, before the loop turns, that nothing more will come."""
+        self._writer.write_eof()
+
     async def gone(self) -> None:
         """Returns when the client has closed the connection."""
         with contextlib.suppress(ConnectionError):

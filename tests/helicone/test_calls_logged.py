@@ -109,7 +109,7 @@ async def test_a_stream_is_told_as_a_stream(sandbox: SandboxGateway) -> None:
 
 async def test_a_stream_that_was_left_has_helicones_status(sandbox: SandboxGateway) -> None:
     """Status -3, with what had arrived."""
-    sandbox.faults.add(Fault(kind="slow_drip", delay_s=5.0))
+    sandbox.faults.add(Fault(kind="slow_drip", delay_s=0.5))
     async with adapter(sandbox) as helicone, helicone.stream_async("Hi", provider="openai") as stream:
         first = (await anext(stream)).content
     (logged,) = sandbox.logged

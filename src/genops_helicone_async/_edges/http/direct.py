@@ -98,8 +98,10 @@ class DirectWay:
         self._loop = loop
         self._heads: dict[tuple[object, ...], _Head | None] = {}
 
-    def ask_nowait(self, request: HttpRequest) -> Line | None:
+    def ask_nowait(self, request: HttpRequest, *, together: bool) -> Line | None:
         """Sends the request on an idle line, whose `answer` is then to be awaited, and the line dropped if that fails.
+
+        `together` with the other requests of this turn of the loop, at its end, or at once.
 
         None where that cannot be, and nothing is sent: the request is not plain, may have to be sent again, or needs a
         new connection. Then `ask` it.
@@ -111,8 +113,12 @@ class DirectWay:
         values = (*headers.values(),)
         line = self._lines.take(head.idle) if "".join(values).isprintable() else None
         if line is not None:
-            request.sent = True
-            line.ask((head.form % (*values, len(body))).encode() + body)
+            data = (head.form % (*values, len(body))).encode() + body
+            if together:
+                line.ask_soon(request, data)
+            else:
+                request.sent = True
+                line.ask(data)
         return line
 
     async def ask(self, request: HttpRequest) -> Exchange | None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from aiohttp.http import RawResponseMessage
     from aiohttp.streams import StreamReader
 
+    from ..._values import HttpRequest
+
     Head = tuple[RawResponseMessage, StreamReader]
 
 _MOST_UNREAD_BYTES = 2**18
@@ -68,12 +70,24 @@ class Line(asyncio.Protocol):
 
     def ask(self, data: bytes) -> asyncio.Future[Head]:
         """Sends a request; the future is the head of the reply, with its body as it comes."""
-        loop = self._loop
+        answer = self.answer = self._loop.create_future()
         # a new one for each reply: what came behind the end of the last must not begin this one
-        self._parser = _new_parser(self, loop)  # type: ignore[arg-type]
+        self._parser = _new_parser(self, self._loop)  # type: ignore[arg-type]
         self.transport.write(data)
-        answer = self.answer = loop.create_future()
         return answer
+
+    def ask_soon(self, request: HttpRequest, data: bytes) -> None:
+        """The same together with all else that is asked soon in this turn of the loop, when that ends."""
+        self.answer = self._loop.create_future()
+        self._lines.send_soon(self, request, data)
+
+    def send(self, request: HttpRequest, data: bytes) -> None:
+        """Sends what was asked soon, unless who asked has given up meanwhile, or the connection has ended."""
+        answer = self.answer
+        if answer is not None and not answer.done() and not self.transport.is_closing():
+            request.sent = True
+            self._parser = _new_parser(self, self._loop)  # type: ignore[arg-type]
+            self.transport.write(data)
 
     def rest(self) -> None:
         """A whole reply is here: the line may be used again, unless the other side or what it sent forbids it.
@@ -110,12 +124,12 @@ class Line(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a reply, or such as nobody asked for."""
-        answer = self.answer
-        if answer is None:
-            self.drop()
+        parser, answer = self._parser, self.answer
+        if parser is None or answer is None:
+            self.drop()  # with a request that was to be sent soon
             return
         try:
-            messages, _, _ = self._parser.feed_data(data)  # type: ignore[union-attr]  # there is one where an answer is
+            messages, _, _ = parser.feed_data(data)
         except Exception as exc:  # noqa: BLE001  whatever it was, it was no HTTP
             self._broken(exc)
             return
@@ -194,7 +208,7 @@ class Line(asyncio.Protocol):
 class Lines:
     """The lines of one event loop. Idle ones are kept for `keep_alive_s`; the one used last is used first."""
 
-    __slots__ = ("_connector", "_idle", "_keep_alive_s", "_loop", "_timeout", "clock", "sweeping")
+    __slots__ = ("_connector", "_idle", "_keep_alive_s", "_leaving", "_loop", "_timeout", "clock", "sweeping")
 
     def __init__(
         self, connector: aiohttp.BaseConnector, loop: asyncio.AbstractEventLoop, timeout: aiohttp.ClientTimeout,
@@ -205,6 +219,7 @@ class Lines:
         self._loop = loop
         self._timeout = timeout
         self._keep_alive_s = keep_alive_s
+        self._leaving: list[tuple[Line, HttpRequest, bytes]] = []
         self._idle: dict[str, Idle] = {}  # as many as there are hosts, which settings name
         self.sweeping: asyncio.TimerHandle | None = None
 
@@ -228,6 +243,22 @@ class Lines:
         except TimeoutError as exc:
             raise aiohttp.ConnectionTimeoutError(f"no connection to {initiator.url.authority}") from exc
         return Line(connection, self, idle, self._loop)
+
+    def send_soon(self, line: Line, request: HttpRequest, data: bytes) -> None:
+        """Has the request sent at the end of this turn of the loop.
+
+        The other side then gets all requests of a turn in one go and is not woken for each, its replies come together,
+        and the sending of many, one after the other, finds its code and data where the processor has them at hand.
+        """
+        leaving = self._leaving
+        if not leaving:
+            self._loop.call_soon(self._send_all)
+        leaving.append((line, request, data))
+
+    def _send_all(self) -> None:
+        leaving, self._leaving = self._leaving, []
+        for line, request, data in leaving:
+            line.send(request, data)
 
     def sweep_later(self) -> None:
         """Has idle lines ended in time."""

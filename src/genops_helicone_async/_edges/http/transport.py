@@ -25,6 +25,8 @@ from .stream import HttpStream, too_large
 KEEP_ALIVE_S = 30.0
 _TOO_LATE = "the deadline passed before anything was sent"
 _MOST_URLS = 4096
+_FEW = 3
+"""With so many requests on their way a next one waits for the end of the loop's turn, to go out with others."""
 
 
 class HttpStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,18 +111,21 @@ class HttpTransport:
             return await self._send(request, deadline)
         if deadline <= self._now():  # a connection that stands ready would send at once
             raise DeadlineExceededError(_TOO_LATE)
-        line = direct.ask_nowait(request)
+        counts = self._counts
+        line = direct.ask_nowait(request, together=counts[0] - counts[1] - counts[2] >= _FEW)
         if line is None:
             return await self._send(request, deadline)
-        self._counts[0] += 1
+        counts[0] += 1
         wait = self._deadlines.add(deadline, line.answer)
         try:
             head = await line.answer  # type: ignore[misc]  # there is one: it was just asked
             if self._closed:  # between the reply's head and this line, so that its body will never come
                 raise aiohttp.ServerDisconnectedError
         except BaseException as exc:
-            self._counts[2] += 1
+            counts[2] += 1
             line.drop()
+            if isinstance(exc, aiohttp.ClientConnectionError) and not request.sent:
+                return await self._send(request, deadline)  # the line ended before its turn came
             if isinstance(exc, Exception):
                 raise translated(exc, request) from exc
             raise
