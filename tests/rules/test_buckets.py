@@ -89,6 +89,44 @@ def test_limits_are_finite_and_above_zero(value: float) -> None:
         Bucket(1, 1.0, 0.0).set_rate(value, 0.0)
 
 
+@given(
+    story=st.lists(
+        st.tuples(
+            st.sampled_from([0.0, 0.25, 1.0, 16.0]), st.sampled_from(["take", "back", "beyond"]), st.integers(0, 24)
+        ),
+        max_size=40,
+    )
+)
+def test_what_comes_back_needs_no_time(story: list[tuple[float, str, int]]) -> None:
+    """The levels are those of a bucket that is filled to the moment and cut to its capacity at every step."""
+    bucket, level, now_s = Bucket(16, 2.0, 0.0), 16.0, 0.0
+    for passed_s, event, amount in story:
+        now_s += passed_s
+        level = min(16.0, level + 2.0 * passed_s)
+        if event == "take":
+            if bucket.take_if_full_enough(amount, now_s):
+                level -= amount
+            else:
+                assert level < amount
+        elif event == "back":
+            bucket.give_back(amount)
+            level = min(16.0, level + amount)
+        else:
+            bucket.settle(0.0, amount, now_s)
+            level -= amount
+        if amount % 3 == 0:
+            assert (bucket.level(now_s), repr(bucket)) == (level, f"Bucket({level:.6g}/16, +2/s)")
+    assert bucket.level(now_s) == level
+
+
+def test_a_clock_that_steps_back_leaves_what_is_there_to_be_taken() -> None:
+    """Also by the short ways of taking and settling."""
+    bucket = Bucket(10, 1.0, 100.0)
+    assert [bucket.take_if_full_enough(5, now_s) for now_s in (100.0, 50.0)] == [True, True]
+    bucket.settle(3, 1, 40.0)
+    assert (bucket.level(50.0), bucket.level(101.0)) == (2.0, 3.0)
+
+
 AMOUNTS = st.floats(0.001, 1e6)
 STORIES = st.lists(
     st.tuples(st.floats(0, 1e4), st.sampled_from(["take", "settle", "rate"]), AMOUNTS, AMOUNTS), max_size=40

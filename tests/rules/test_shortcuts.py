@@ -54,6 +54,20 @@ def test_a_call_without_its_tokens_takes_no_request() -> None:
     assert (conditions.in_flight, conditions.entered) == (3, 3)
 
 
+@pytest.mark.parametrize("used, there", [(0.0, 600.0), (100.0, 600.0), (250.0, 450.0)])
+def test_tokens_are_settled_when_the_call_ends(used: float, there: float) -> None:
+    """What a call used beyond its hundred is owed from then on, however full the bucket had become meanwhile."""
+    now_s = [0.0]
+    limits = RateLimits(tokens_per_minute=6_000)
+    conditions = Conditions("openai", limits, lambda: now_s[0], None)
+    assert conditions.begin_nowait("m", 100.0)
+    now_s[0] = 60.0
+    conditions.end("m", 100.0, used, unsent=False)
+    bucket = conditions._tokens.bucket
+    assert bucket is not None
+    assert bucket.level(60.0) == there
+
+
 @pytest.mark.parametrize("under_way, is_limit", [(0, True), (14, False)])
 def test_calls_under_way_speak_against_a_hidden_limit(under_way: int, is_limit: bool) -> None:
     """Three refusals are one where nobody else is asking; of seventeen calls they are too few."""

@@ -36,7 +36,7 @@ class Bucket:
         self._seen_s = now_s
 
     def __repr__(self) -> str:
-        return f"Bucket({self._level:.6g}/{self.capacity:g}, +{self._rate_per_s:g}/s)"
+        return f"Bucket({min(self._level, self.capacity):.6g}/{self.capacity:g}, +{self._rate_per_s:g}/s)"
 
     @property
     def rate_per_s(self) -> float:
@@ -46,8 +46,10 @@ class Bucket:
     def level(self, now_s: float) -> float:
         """Tokens there now; below zero when a large request has been let through."""
         if now_s > self._seen_s:
-            self._level = min(self.capacity, self._level + (now_s - self._seen_s) * self._rate_per_s)
+            self._level += (now_s - self._seen_s) * self._rate_per_s
             self._seen_s = now_s
+        if self._level > self.capacity:
+            self._level = self.capacity
         return self._level
 
     def take(self, amount: float, now_s: float) -> bool:
@@ -59,10 +61,14 @@ class Bucket:
 
     def take_if_full_enough(self, amount: float, now_s: float) -> bool:
         """As `take`, for what is there to the last digit: False may still mean that `take` would say yes."""
-        level = self._level + (now_s - self._seen_s) * self._rate_per_s
+        passed_s = now_s - self._seen_s
+        if passed_s > 0.0:  # as in `level`, without another call
+            level = self._level + passed_s * self._rate_per_s
+            self._seen_s = now_s
+        else:
+            level = self._level
         if level > self.capacity:
             level = self.capacity
-        self._seen_s = now_s
         if level < amount:
             self._level = level
             return False
@@ -77,13 +83,21 @@ class Bucket:
 
     def settle(self, reserved: float, used: float, now_s: float) -> None:
         """What was reserved turned out to be `used`: the rest comes back, what was used beyond it is taken too."""
-        level, capacity = self._level + (now_s - self._seen_s) * self._rate_per_s, self.capacity
-        if level > capacity:
-            level = capacity
-        level += reserved - used
-        if level > capacity:
-            level = capacity
-        self._level, self._seen_s = level, now_s
+        level, passed_s = self._level, now_s - self._seen_s
+        if passed_s > 0.0:
+            level += passed_s * self._rate_per_s
+            self._seen_s = now_s
+        if level > self.capacity:
+            level = self.capacity
+        self._level = level + reserved - used
+
+    def give_back(self, amount: float) -> None:
+        """What was taken and not used comes back; at what time makes no difference.
+
+        As much is there afterwards whether what came in before it or after it did not fit: `_level` may be beyond the
+        capacity, until somebody looks.
+        """
+        self._level += amount
 
     def refund(self, amount: float, now_s: float) -> None:
         """Gives back what was taken and not used."""

@@ -137,8 +137,11 @@ class Conditions:
         """A call is over: it had reserved so many tokens and used so many; `unsent`: it never went out."""
         self._left += 1
         if self.is_plain and not unsent:
-            if used != reserved and self._token_bucket is not None:
-                self._token_bucket.settle(reserved, used, self._clock())
+            if used != reserved and (bucket := self._token_bucket) is not None:
+                if used < reserved:
+                    bucket.give_back(reserved - used)
+                else:
+                    bucket.settle(reserved, used, self._clock())
             return
         found = self.found
         found.in_flight = self.in_flight
