@@ -89,32 +89,32 @@ class Attempts:
         return request
 
     def prepared(self, ticket: Ticket, target: Target, url: str, body: bytes) -> HttpRequest:
-        """A request with this body, under a request id of its own."""
+        """A request with this body, under a request id of its own.
+
+        What is set aside for it is noted: its part of the call's hold, else the worst case where telemetry asks.
+        """
         endpoint, request_id = target.endpoint, self._new_id()
         known = self._remembered.get((id(endpoint), id(ticket.headers)))  # of nobody else as long as both are in there
         headers = (known or self._remember(ticket, endpoint))[2].copy()
         if endpoint.dialect in _HELICONE:
             headers["Helicone-Request-Id"] = request_id
-        is_traced = self._traced()
-        if is_traced or ticket.hold.held_pusd:
-            self._reserve(ticket, target, request_id, is_traced=is_traced)
+        hold, is_traced = ticket.hold, self._traced()
+        if held_pusd := hold.held_pusd:
+            if ticket.failed_pusd:
+                held_pusd = max(0, held_pusd - ticket.failed_pusd)
+            ticket.reserved[request_id] = Reserved(held_pusd, None, hold.standing() if is_traced else None)
+        elif is_traced:
+            ticket.reserved[request_id] = self._worst(ticket.request, target)
         if self._kept is not None and self._kept(endpoint):
             ticket.exchanges[request_id] = Exchange(endpoint=endpoint, url=url, body=body, at_s=time.time())
         return HttpRequest(
             method="POST", url=url, headers=headers, body=body, credential=endpoint.credential, request_id=request_id
         )
 
-    def _reserve(self, ticket: Ticket, target: Target, request_id: str, *, is_traced: bool) -> None:
-        """Notes what is set aside for the attempt: its part of the hold, else the worst case if telemetry asks."""
-        held = ticket.hold.held_pusd
-        if held:
-            if ticket.failed_pusd:
-                held = max(0, held - ticket.failed_pusd)
-            ticket.reserved[request_id] = Reserved(held, None, ticket.hold.standing() if is_traced else None)
-        else:
-            worst = self._estimates.worst_case_pusd(ticket.request, target)
-            tokens = None if worst is not None else self._estimates.most_tokens(ticket.request, target)
-            ticket.reserved[request_id] = Reserved(worst or 0, tokens)
+    def _worst(self, request: ChatRequest, target: Target) -> Reserved:
+        """The worst case, which telemetry asks for where no budget holds it."""
+        worst = self._estimates.worst_case_pusd(request, target)
+        return Reserved(worst or 0, self._estimates.most_tokens(request, target) if worst is None else None)
 
     def _remember(self, ticket: Ticket, endpoint: Endpoint) -> tuple[Endpoint, Mapping[str, str], dict[str, str]]:
         """Headers that every request of this endpoint and attribution carries; the memory keeps both alive."""
