@@ -19,6 +19,7 @@ from .histograms import drains_exactly
 FLUSH_S = 5.0
 """The longest that closing an adapter waits for an exporter; what is not out by then goes with its next export."""
 _log = logging.getLogger("genops_helicone_async.metrics")
+_INTERFACE = "opentelemetry.metrics"
 _lock = threading.Lock()
 _expositions: weakref.WeakKeyDictionary[Any, Exposition] = weakref.WeakKeyDictionary()
 
@@ -53,6 +54,8 @@ class OtelMetrics:
         exposition = self._exposition
         if exposition is not None:
             return exposition.cells
+        if self._given is None and _INTERFACE not in sys.modules:  # so that nobody has set a provider up
+            return None
         return self._bind()
 
     def customize(self, definitions: tuple[MetricDefinition, ...]) -> None:
@@ -104,7 +107,7 @@ def _of_process() -> Any:
     Asked for each call while there is none, so that it costs little: the public question takes 2 µs, for it looks into
     the environment each time.
     """
-    metrics = sys.modules.get("opentelemetry.metrics")
+    metrics = sys.modules.get(_INTERFACE)
     internal = sys.modules.get("opentelemetry.metrics._internal", metrics)
     if metrics is None or getattr(internal, "_METER_PROVIDER", metrics) is None:
         return None
