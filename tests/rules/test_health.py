@@ -4,6 +4,7 @@ import math
 import random
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from genops_helicone_async._rules.circuit import Circuit, CircuitPolicy, OutcomeWindow
 from genops_helicone_async._rules.decaying import STEP, DecayingMean, DecayingQuantile
-from genops_helicone_async._rules.health import HealthBoard, HealthStatistics
+from genops_helicone_async._rules.health import HealthBoard, HealthStatistics, Key
 
 KEY = ("openai", "gpt-4o")
 OTHER = ("groq", "llama")
@@ -291,6 +292,7 @@ def test_answers_of_calls_from_before_a_circuit_closed_again_count_for_nothing()
         board.observe_failure(KEY, 100.0)
     assert board.take_probe(KEY, 102.0)
     board.end_answered(KEY, 103.0, 1.0)  # the probe
+    assert board.is_closed(KEY)
     board.end_answered(KEY, 104.0, 3.0)
     board.end_answered(KEY, 105.0, 1.0)
     board.observe_failure(KEY, 106.0)
@@ -376,16 +378,24 @@ def test_the_earliest_recovery_of_several() -> None:
     assert board.earliest_recovery_s([KEY], 102.0) == 1.0
 
 
-def test_the_board_is_capped() -> None:
+@pytest.mark.parametrize("begin", [HealthBoard.begin, HealthBoard.begin_closed])
+def test_the_board_is_capped(begin: Callable[[HealthBoard, Key], object]) -> None:
     """Beyond the cap the target not asked for longest is forgotten, and its late ends do no harm."""
     board = HealthBoard(most=2)
-    for name in ("a", "b", "a", "c"):
-        board.begin((name, "m"))
+    for name in ("a", "b", "b", "a", "c"):
+        begin(board, (name, "m"))
+        if name == "b":
+            board.end((name, "m"))
     assert [(each.provider, each.in_flight) for each in board.statistics(0.0)] == [("a", 2), ("c", 1)]
     board.end(("b", "m"))
     board.observe_success(("d", "m"), 1.0, 0.1)
     board.end(("d", "m"))
     assert [each.provider for each in board.statistics(0.0)] == ["c", "d"]
+    for name in ("c", "d", "d"):
+        begin(board, (name, "m"))
+    board.observe_success(("e", "m"), 1.0, 0.1)
+    begin(board, ("d", "m"))
+    assert [each.provider for each in board.statistics(0.0)] == ["e", "d"]
 
 
 STEPS = st.lists(

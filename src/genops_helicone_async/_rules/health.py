@@ -51,7 +51,6 @@ class Health:
     __slots__ = (
         "_key",
         "_lock",
-        "_unread",
         "circuit",
         "failures",
         "first_token",
@@ -61,12 +60,14 @@ class Health:
         "observed_s",
         "p95",
         "successes",
+        "unread",
     )
 
     def __init__(self, key: Key, policy: CircuitPolicy) -> None:
         self._key = key
         self._lock = threading.Lock()
-        self._unread: list[tuple[float, float]] = []
+        self.unread: list[tuple[float, float]] = []
+        """Answers not counted in yet: how long each took, and when it came."""
         self.circuit = Circuit(policy)
         self.latency = DecayingMean()
         self.first_token = DecayingMean()
@@ -106,9 +107,8 @@ class Health:
 
     def answered(self, now_s: float, latency_s: float) -> None:
         """Takes note of an answer that came after so long."""
-        unread = self._unread
-        unread.append((latency_s, now_s))
-        if len(unread) >= _MOST_UNREAD or not self.circuit.is_closed:
+        self.unread.append((latency_s, now_s))
+        if len(self.unread) >= _MOST_UNREAD or not self.circuit.is_closed:
             self.catch_up()
 
     def began_to_answer(self, now_s: float, first_token_s: float) -> None:
@@ -126,7 +126,7 @@ class Health:
     def catch_up(self) -> None:
         """Counts in the answers that are not counted yet, as one after the other."""
         with self._lock:  # others may add meanwhile, at the end
-            unread = self._unread
+            unread = self.unread
             if not unread:
                 return
             some = unread[:]
@@ -154,12 +154,14 @@ class HealthBoard:
     board: nothing that one of them observes is lost to another.
     """
 
-    __slots__ = ("_most", "_policy", "_targets")
+    __slots__ = ("_latest", "_most", "_policy", "_targets")
 
     def __init__(self, policy: CircuitPolicy | None = None, most: int = _MOST_TARGETS) -> None:
         self._policy = policy or CircuitPolicy()
         self._most = most
         self._targets: OrderedDict[Key, Health] = OrderedDict()
+        self._latest: Health | None = None
+        """The one at the end."""
 
     def __repr__(self) -> str:
         resting = sum(not health.circuit.is_closed for health in list(self._targets.values()))
@@ -171,20 +173,15 @@ class HealthBoard:
         if not health.circuit.is_closed:
             return False
         health.in_flight += 1
-        try:
-            self._targets.move_to_end(key)
-        except KeyError:  # another thread has just forgotten it
-            self._targets[key] = health
+        if health is not self._latest:
+            self._is_latest(key, health)
         return True
 
     def begin(self, key: Key) -> None:
         """A call to this target starts; `end` follows, however it goes."""
         health = self._of(key)
         health.in_flight += 1
-        try:
-            self._targets.move_to_end(key)
-        except KeyError:  # another thread has just forgotten it
-            self._targets[key] = health
+        self._is_latest(key, health)
 
     def end(self, key: Key) -> None:
         """A call to this target is over."""
@@ -242,7 +239,10 @@ class HealthBoard:
         health = self._targets.get(key) or self._of(key)
         if health.in_flight:
             health.in_flight -= 1
-        health.answered(now_s, latency_s)
+        unread = health.unread  # as `answered`, without another call
+        unread.append((latency_s, now_s))
+        if len(unread) >= _MOST_UNREAD or not health.circuit.is_closed:
+            health.catch_up()
 
     def observe_failure(self, key: Key, now_s: float, started_s: float | None = None) -> None:
         """A call failed in a way that speaks against the target; what does is the caller's judgement.
@@ -295,12 +295,20 @@ class HealthBoard:
         health = self._targets.get(key)
         return 0.0 if health is None else health.circuit.wait_s(now_s, health.expected_s())
 
+    def _is_latest(self, key: Key, health: Health) -> None:
+        """The target is the one asked last."""
+        self._latest = health
+        try:
+            self._targets.move_to_end(key)
+        except KeyError:  # another thread has just forgotten it
+            self._targets[key] = health
+
     def _of(self, key: Key) -> Health:
         health = self._targets.get(key)
         if health is None:
             if len(self._targets) >= self._most:
                 self._targets.popitem(last=False)
-            health = self._targets.setdefault(key, Health(key, self._policy))
+            health = self._latest = self._targets.setdefault(key, Health(key, self._policy))
         return health
 
 
