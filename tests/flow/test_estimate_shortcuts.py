@@ -91,6 +91,18 @@ def test_a_remembered_price_gives_the_worst_case_of_the_price(
         assert ours.worst_case_pusd(request, target) == cost + -(-cost * 3 // 100)
 
 
+def test_every_answer_that_is_asked_for_is_set_aside() -> None:
+    """Three at once may be three times as long as few exceed."""
+    ours, target = estimates(), target_of([2, 5, 2, 2, 2, 5, 0])
+    ours.observe(ChatRequest(message="a"), target, "stop", 2_000)  # of which few exceed 6,000
+    one, three = (ChatRequest(message="a", extra_body=extra) for extra in (None, {"n": 3}))
+    ours.worst_case_pusd(one, target)  # from now on by the terms of the price
+    worst = [ours.worst_case_pusd(request, target) for request in (one, three)]
+    sent = [ours._measured_with_all(request, "m").most_input for request in (one, three)]
+    costs = [2 * sent[0] + 5 * 6_000, 2 * sent[1] + 5 * 18_000]
+    assert worst == [cost + -(-cost * 3 // 100) for cost in costs]
+
+
 @pytest.mark.parametrize(
     "item",
     [

@@ -32,7 +32,7 @@ NAMED: list[dict[str, Any]] = [
 
 
 class World:
-    """A price book whose prices hold for a hundred seconds each, those of `gpt-4o-mini` for good, and candidates."""
+    """A price book and candidates. Prices hold for a hundred seconds, Anthropic's for 50, `gpt-4o-mini`'s for good."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
@@ -42,13 +42,14 @@ class World:
 
     def listed(self, provider: str, model: str, now_s: float) -> Price:
         """Dearer with each period."""
-        period = int(now_s // PERIOD_S)
+        period_s = 50.0 if provider == "anthropic" else PERIOD_S
+        period = int(now_s // period_s)
         rates = Rates(
             **dict.fromkeys(("input", "output", "cache_read", "cache_write", "cache_write_1h"), 1), reasoning=1
         )
         return Price(
             provider=provider, model=model, tiers=((0, rates),), source=f"period {period}", date=None,
-            valid_until_s=None if model == "gpt-4o-mini" else (period + 1) * PERIOD_S,
+            valid_until_s=None if model == "gpt-4o-mini" else (period + 1) * period_s,
         )  # fmt: skip
 
     def one_by_one(self, request: ChatRequest) -> list[Target]:
@@ -105,6 +106,24 @@ async def test_what_a_call_names_is_found_without_looking_again() -> None:
     assert again is not known
 
 
+@pytest.mark.parametrize(
+    ("named", "until_s"),
+    [({"provider": "openai", "model": "gpt-4o"}, 100.0), ({}, 50.0), ({"provider": "openai"}, None)],
+)
+async def test_a_price_that_expires_is_looked_up_again(named: dict[str, Any], until_s: float | None) -> None:
+    """From its last moment on; of several candidates' the first that expires."""
+    world = World()
+    request = ChatRequest(message="a", **named)
+    await world.candidates.of(request)
+    known = world.candidates.of_nowait(request)
+    assert known
+    world.now_s = 1e6 if until_s is None else until_s - 1
+    assert world.candidates.of_nowait(request) is known
+    if until_s is not None:
+        world.now_s = until_s
+        assert world.candidates.of_nowait(request) == []
+
+
 async def test_what_is_known_is_bounded() -> None:
     """Names come from callers: beyond 4,096 combinations all are looked up again."""
     world = World()
@@ -126,3 +145,16 @@ async def test_preferences_for_models_of_others_are_no_matter_where_provider_and
     assert world.candidates.of_nowait(request) == [target]
     with pytest.raises(ConfigurationError, match="not among the providers"):
         world.candidates.of_nowait(ChatRequest(message="a", provider="openai", model_preferences=preferences))
+
+
+def test_the_edition_of_the_prices_is_another_since_any_answer_may_have_changed() -> None:
+    """Those for batches, too; asking again for what is known changes nothing."""
+    world = World()
+    book, editions = world.book, [world.book.edition]
+    for ask in (book.resolve_now, book.batch_price_now):
+        ask("openai", "gpt-4o-mini")
+        editions.append(book.edition)
+    assert len(set(map(id, editions))) == 3
+    book.batch_price_now("openai", "gpt-4o-mini")
+    book.lookup("openai", "gpt-4o-mini", 0.0)
+    assert book.edition is editions[-1]

@@ -33,6 +33,11 @@ def test_a_short_first_answer_does_not_shrink_holds_at_once() -> None:
     assert [after(*[3] * number)[1] for number in (5, 10, 20, 40)] == [657, 389, 138, 19]
 
 
+def test_a_model_that_says_nothing_is_still_held_for_a_token() -> None:
+    """However often its answers were empty."""
+    assert after(*[0] * 500) == (0, 1)
+
+
 def test_a_long_first_answer_leaves_a_margin_above_itself() -> None:
     """After one answer of 2,000 tokens the cautious figure is three times as long: its mean and four half-means."""
     assert after(2000) == (2000, 6000)
