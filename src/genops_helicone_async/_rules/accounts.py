@@ -19,7 +19,7 @@ MOST_COUNTED = 100_000
 _MOST_FOUND = 4096
 _BOUNDLESS = 1 << 200
 _IN_ROW = 8
-"""After so many steps over the same scopes, what comes next over them is added up beside their accounts."""
+"""After so many settlements over the same scopes, what comes next over them is added up beside their accounts."""
 _copy = methodcaller("__copy__")  # msgspec's own, in C
 
 
@@ -112,13 +112,18 @@ class Accounts:
             if room >= 0 or not enforce:
                 near.room_pusd = room
                 return None
-        found = self._parted(scopes)
+        if near is not _NOBODY:
+            self._part()
+        found = self._found.get(id(scopes)) or self._of_all(scopes)
+        if not enforce:
+            for account in found.accounts:
+                account.held_pusd += amount_pusd
+            return None
         for scope, limit, account in found.limits:
             held = account.held_pusd + amount_pusd
-            if enforce and account.settled_pusd + held > limit:
+            if account.settled_pusd + held > limit:
                 return _refused(found, scope, amount_pusd)
             account.held_pusd = held
-        self._done(found)
         return None
 
     def copies(self, scopes: Sequence[Scope]) -> list[Account]:
@@ -147,33 +152,31 @@ class Accounts:
                 near.spent_pusd = spent
                 near.room_pusd += held_pusd - cost_pusd
                 return ()
-        found, is_told = self._parted(scopes), False
+        if near is not _NOBODY:
+            self._part()
+        found, is_told = self._found.get(id(scopes)) or self._of_all(scopes), False
         for account, tells_from in found.telling:
             account.held_pusd -= held_pusd
             account.settled_pusd = after = account.settled_pusd + cost_pusd
             if after >= tells_from:
                 is_told = True
-        self._done(found)
+        if found is self._last:
+            self._again(found)
+        else:
+            self._last, self._in_row = found, 0
         return _movements(found, cost_pusd) if is_told else ()
-
-    def _parted(self, scopes: Sequence[Scope]) -> _Found:
-        """The scopes' accounts as they stand, to be changed one by one."""
-        self._part()
-        return self._found.get(id(scopes)) or self._of_all(scopes)
 
     def _part(self) -> None:
         """Ends adding up beside the accounts."""
-        if self._near is not _NOBODY:
-            self._near.write()
-            self._near = _NOBODY
+        self._near.write()
+        self._near = self._last = _NOBODY
+        self._in_row = 0
 
-    def _done(self, found: _Found) -> None:
-        """A step over these scopes was made: after some in a row, what follows is added up beside the accounts.
+    def _again(self, found: _Found) -> None:
+        """The same scopes have been settled once more: after some in a row, steps are added up beside the accounts.
 
         Scopes in a list, which may change, are found anew each time, and so never come in a row.
         """
-        if found is not self._last:
-            self._last, self._in_row = found, 0
         self._in_row += 1
         if self._in_row >= _IN_ROW:
             self._in_row = 0
