@@ -2,8 +2,9 @@
 
 Allowed only where nobody could tell the difference: OpenTelemetry's own tracer, its plain list of processors, none of
 which does anything at a span's start, limits that our spans never meet, and no metrics of the SDK about itself. The
-sampler is asked as the tracer would ask it, ids come from the tracer's generator. All this is looked at again whenever
-the processors change; whatever is not as expected leads back to the ordinary way.
+sampler is asked as the tracer would ask it, unless it is the SDK's own by ratio and surely drops the span; ids come
+from the tracer's generator. All this is looked at again whenever the processors change; whatever is not as expected
+leads back to the ordinary way.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ _FLAGS = {
     for is_sampled in (False, True)
     for is_random in (False, True)
 }
+_LOW = (1 << 64) - 1
+_BEYOND = 1 << 64
 _MOST_ATTRIBUTES = 64
 """More than a span of ours ever has."""
 _MOST_EVENTS = 16
@@ -57,12 +60,17 @@ Made = tuple[SpanContent, NonRecordingSpan, Context]
 class Direct:
     """The direct way to the processors of one tracer."""
 
-    __slots__ = ("_drop", "_is_allowed", "_is_enabled", "_processors", "_random", "_sdk", "_tracer")
+    __slots__ = (
+        *("_drop", "_drops_from", "_is_allowed", "_is_enabled", "_processors", "_random", "_sampler", "_sdk"),
+        "_tracer",
+    )
 
     def __init__(self, tracer: Any, sdk: Any) -> None:
         self._tracer = tracer
         self._sdk = sdk
         self._drop = sdk.sampling.Decision.DROP
+        self._sampler = tracer.sampler
+        self._drops_from = _dropped_from(tracer.sampler, sdk.sampling)
         self._processors: tuple[Any, ...] | None = None
         self._is_allowed = False
         self._is_enabled = getattr(tracer, "_is_enabled", _always)  # an SDK of 2026 can switch single tracers off
@@ -137,6 +145,8 @@ class Direct:
         ids = tracer.id_generator
         if above is None or not above.is_valid:
             above, trace_id, random = None, ids.generate_trace_id(), self._random
+            if is_leaf and trace_id & _LOW >= self._drops_from and tracer.sampler is self._sampler:
+                return None  # it would say so, and a good deal later
         else:
             trace_id, random = above.trace_id, bool(above.trace_flags & _RANDOM)
         result = tracer.sampler.should_sample(context, trace_id, name, kind, attributes, ())
@@ -179,6 +189,24 @@ class Direct:
         )
         for processor in self._processors or ():
             processor.on_end(built)
+
+
+def _dropped_from(sampler: Any, sampling: Any) -> int:
+    """From which low half of its trace id on a span without a parent is dropped, where a ratio decides; else beyond.
+
+    Only of the SDK's own samplers by ratio, and where they do decide like that: other SDKs may do it otherwise.
+    """
+    by_parent = type(sampler) in (sampling.ParentBased, sampling.ParentBasedTraceIdRatio)
+    root: Any = getattr(sampler, "_root", None) if by_parent else sampler
+    if type(root) is not sampling.TraceIdRatioBased:
+        return _BEYOND
+    bound: int = root.bound
+    for low in (0, max(0, bound - 1), min(bound, _LOW), _LOW):
+        for trace_id in (low, low | 1 << 127):
+            decision = sampler.should_sample(Context(), trace_id, "", _CLIENT, {}, ()).decision
+            if (decision is sampling.Decision.DROP) != (low >= bound):
+                return _BEYOND
+    return bound
 
 
 def _always() -> bool:
