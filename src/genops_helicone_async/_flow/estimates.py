@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
+from math import ceil
 from operator import attrgetter
 from typing import Any
 
@@ -92,7 +92,7 @@ class Estimates:
         if finish_reason == "length" and allowed_output(request) is not None:
             return
         if request.extra_body:
-            output_tokens = math.ceil(output_tokens / answers_of(request))
+            output_tokens = ceil(output_tokens / answers_of(request))
         self.averages.observe(target.endpoint.key, output_tokens)
 
     def input_tokens(self, request: ChatRequest, model: str) -> int:
@@ -108,12 +108,13 @@ class Estimates:
 
         One call asks for it several times in a row, so that of the latest request is remembered.
         """
-        known = self._latest
-        if known[0] is not request:
-            known = self._latest = request, {}
-        elif size := known[1].get(model):
+        latest, sizes = self._latest
+        if latest is not request:
+            sizes = {}
+            self._latest = request, sizes
+        elif size := sizes.get(model):
             return size
-        size = known[1][model] = self._measured(request, model)
+        size = sizes[model] = self._measured(request, model)
         return size
 
     def _measured(self, request: ChatRequest, model: str) -> _Size:
@@ -150,19 +151,16 @@ class Estimates:
 
     def likely_tokens(self, request: ChatRequest, target: Target) -> int:
         """Tokens a provider is likely to count for the call: its input, and the output it may have or is likely to."""
-        endpoint, known = target.endpoint, self._latest
-        size = known[1].get(endpoint.model) if known[0] is request else None
-        if size is not None:
-            sent, allowed, answers = size.input, size.allowed, size.answers
-        else:
-            sent, allowed, answers = (
-                self._rough_input(request, endpoint.model),
-                allowed_output(request),
-                answers_of(request),
-            )
+        endpoint, (latest, sizes) = target.endpoint, self._latest
+        size = sizes.get(endpoint.model) if latest is request else None
+        if size is None:
+            likely = self.averages.of(endpoint.key).expected * answers_of(request)
+            allowed = allowed_output(request)
+            return self._rough_input(request, endpoint.model) + (likely if allowed is None else allowed)
+        allowed = size.allowed
         if allowed is None:
-            allowed = self.averages.known.get(endpoint.key, UNKNOWN).expected * answers
-        return sent + allowed
+            allowed = self.averages.known.get(endpoint.key, UNKNOWN).expected * size.answers
+        return size.input + allowed
 
     def worst_case_pusd(self, request: ChatRequest, target: Target) -> int | None:
         """Pico-dollars to set aside: input with a margin, output at `max_tokens` or what few answers exceed.
@@ -179,14 +177,12 @@ class Estimates:
             output = self.averages.known.get(endpoint.key, UNKNOWN).cautious * size.answers
         terms = self._terms.get(id(target))
         if terms is None or size.marks_cache:
-            cost, fee = self._looked_up(price, target, size, output)
-        else:
-            cost = terms.per_request + size.most_input * terms.per_input + output * terms.per_output
-            fee = terms.fee
-        return cost + math.ceil(cost * fee) if fee else cost
+            return self._looked_up(price, target, size, output)
+        cost = terms.per_request + size.most_input * terms.per_input + output * terms.per_output
+        return cost + ceil(cost * terms.fee)
 
-    def _looked_up(self, price: Price, target: Target, size: _Size, output: int) -> tuple[int, float]:
-        """The worst case by the price itself, and the highest fee; what a flat price comes to is remembered."""
+    def _looked_up(self, price: Price, target: Target, size: _Size, output: int) -> int:
+        """The worst case by the price itself and the highest fee; what a flat price comes to is remembered."""
         endpoint = target.endpoint
         writes = endpoint.is_gateway and endpoint.model.startswith("claude")
         fee = self._highest_fee if endpoint.is_gateway else 0.0
@@ -199,7 +195,7 @@ class Estimates:
             self._terms[id(target)] = _Terms(target, least, one_in - least, one_out - least, fee)  # keeps it alive
         marked = size.marks_cache
         cost = worst_case_pusd(price, size.most_input, output, may_write_cache=marked or writes, for_an_hour=marked)
-        return cost, fee
+        return cost + ceil(cost * fee)
 
     def most_tokens(self, request: ChatRequest, target: Target) -> int:
         """Tokens to set aside where no price is known: input with a margin, and the most output."""
