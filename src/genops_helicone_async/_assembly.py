@@ -59,8 +59,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
 def assemble(settings: Settings, gateway_options: GatewayOptions | None, ledger: Ledger | None = None) -> Parts:
     """The parts for these settings, on this ledger or that of `state_url`; nothing is opened before it is used."""
-    sinks = Sinks()
-    tally = Tally(currency=settings.currency)
+    sinks, tally = Sinks(), Tally(currency=settings.currency)
     sinks.add(tally)
     tracing = tracing_of(settings, sinks)
     prices, ledger = PriceBook(settings.prices, table=PriceTable().find), ledger or open_ledger(settings.state_url)
@@ -70,8 +69,7 @@ def assemble(settings: Settings, gateway_options: GatewayOptions | None, ledger:
     estimates = Estimates(counted, settings.gateway_fee_rates, counted.rough, counted.each)
     gauges = Gauges(budgets, health, settings.currency)
     metrics = OtelMetrics(settings.meter_provider, gauges, record_histograms=settings.record_histograms)
-    custom_metrics = CustomMetrics(metrics)
-    sinks.add(Metering(metrics, custom_metrics))
+    sinks.add(Metering(metrics, custom_metrics := CustomMetrics(metrics)))
     shared = Shared(
         settings=settings,
         prices=prices,
