@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genops_helicone_async import ConfigurationError
@@ -155,6 +155,7 @@ def test_no_cost_exceeds_the_worst_case(counts: TokenCounts, rates: Rates) -> No
     assert cost_pusd(price, counts) <= worst_case_pusd(price, counts.input, counts.output, may_write_cache=True)
 
 
+@settings(deadline=None)
 @given(
     counts=counts_of_any_kind,
     hour_percent=st.integers(0, 100),

@@ -39,6 +39,7 @@ def sums_of(line: Line) -> tuple[Any, ...]:
     return line.requests, line.cost_pusd, line.input_tokens, line.output_tokens, line.interval_ms.total, told
 
 
+@settings(max_examples=60, deadline=None)
 @given(things=st.lists(st.tuples(st.integers(0, 3), st.integers())))
 def test_things_are_grouped_as_they_stand(things: list[tuple[int, int]]) -> None:
     """Keys in the order in which they are first seen, and things in their own."""
