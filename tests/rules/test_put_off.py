@@ -28,7 +28,7 @@ ROWS = st.lists(
         duration_ms=st.integers(0, 1 << 20).map(lambda number: number * 125.0),  # whose sums are exact, also in seconds
         team=st.sampled_from(["", "a", "b"]),
     ),
-    max_size=30,
+    max_size=12,
 )
 
 
