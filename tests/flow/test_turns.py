@@ -1,4 +1,4 @@
-"""What an attempt gives back to its provider's gate: nothing of what it used, all of what it did not, exactly once."""
+"""What an attempt gives back to its provider's gate, exactly once, and its part of what budgets set aside."""
 
 from typing import Any
 
@@ -6,11 +6,12 @@ import pytest
 from flow_parts import Rig
 from virtual_time import run_virtually
 
-from genops_helicone_async import GatewayError, HeliconeError
+from genops_helicone_async import GatewayError, HeliconeError, HeliconeResponse
 from genops_helicone_async._flow.limit_ports import Gate, Limits
 from genops_helicone_async._flow.ticket import Ticket, Turn
 from genops_helicone_async._rules.rate_limits import LimitPlan, RateLimits
 from genops_helicone_async.chat_request import ChatRequest
+from genops_helicone_async.models import PUSD_PER_USD
 from genops_helicone_async.testing import ScriptedTransport
 from genops_helicone_async.testing.scripted import Answer, chat_answer, error_answer, stream_answer
 
@@ -123,3 +124,17 @@ def test_a_turn_without_an_attempt_gives_everything_back_once() -> None:
     ticket.end_turn()
     ticket.end_turn()
     assert left == [(7.0, 0.0, True)]
+
+
+def test_what_failed_attempts_may_have_cost_is_no_longer_set_aside_for_the_next() -> None:
+    """Each attempt tells its own part of what the budgets hold for the call."""
+
+    async def call() -> tuple[Rig, HeliconeResponse]:
+        rig = Rig(ScriptedTransport([LOST["no JSON"], ANSWERED]), retry_attempts=0)
+        return rig, await rig.chat(providers=["openai", "groq"], max_tokens=100)
+
+    (rig, answer), _ = run_virtually(call())
+    first, second = answer.attempts
+    held = rig.budget.holds[0].held_pusd / PUSD_PER_USD
+    assert 0 < first.cost < held
+    assert second.reserved == pytest.approx(held - first.cost)

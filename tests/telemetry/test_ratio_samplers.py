@@ -8,6 +8,7 @@ import pytest
 from exported import Spans
 from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import (
+    ALWAYS_ON,
     Decision,
     ParentBased,
     ParentBasedTraceIdRatio,
@@ -92,3 +93,13 @@ def test_an_sdk_that_decides_otherwise_is_asked(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(TraceIdRatioBased, "should_sample", by_high_bits)
     assert recorded(TraceIdRatioBased(0.5)) == [each for each in TRACE_IDS if each >> 64 < HALF]
+
+
+def test_a_sampler_that_takes_the_place_of_another_is_asked() -> None:
+    """As a program does that samples more while it looks for a fault."""
+    spans = Spans(sampler=TraceIdRatioBased(0.0))
+    export = SpanExport(spans.provider, None)
+    tracer: Any = export.tracer()
+    tracer.sampler = ALWAYS_ON
+    export.export_one("chat m", {}, Context(), lambda: (1, 2, lambda: SpanContent({})))
+    assert len(spans.all) == 1
