@@ -68,6 +68,7 @@ def test_attempts_put_off_come_to_the_same_as_each_counted_at_once(rows: list[Le
     assert [(labels, sums_of(line)) for labels, line in put_off.lines()] == expected
     waits = [[(labels, mean.take()) for labels, mean in cells.waits_ms] for cells in (at_once, put_off)]
     assert waits[0] == waits[1]
+    assert sum(cell.total for _, cell in put_off.durations_s) == sum(row.duration_ms for row in rows) / 1000
 
 
 @settings(max_examples=60, deadline=None)

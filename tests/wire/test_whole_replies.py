@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from genops_helicone_async._values import Reply
@@ -12,10 +12,9 @@ from genops_helicone_async._wire.openai_shape import decode_chat
 from genops_helicone_async._wire.usage import decode_openai_usage, openai_counts
 
 COUNTS = st.none() | st.sampled_from([0, 0, 1, 7, 120, 10**9, 10**9 + 1, 10**30, -1, 7.0, 7.5]) | st.integers(0, 500)
-DETAILS = st.none() | st.fixed_dictionaries(
-    {}, optional={"cached_tokens": COUNTS, "cache_write_tokens": COUNTS, "audio_tokens": COUNTS}
-)
-SPLIT = st.none() | st.fixed_dictionaries({}, optional={"reasoning_tokens": COUNTS})
+SOME = st.sampled_from([None, 0, 1, 7, 0.5, -1])
+DETAILS = st.none() | st.fixed_dictionaries({"cached_tokens": SOME, "cache_write_tokens": SOME, "audio_tokens": SOME})
+SPLIT = st.none() | st.fixed_dictionaries({"reasoning_tokens": SOME})
 MODALITIES = st.none() | st.dictionaries(
     st.just("image"), st.fixed_dictionaries({}, optional={"input_tokens": COUNTS, "cached_tokens": COUNTS}), max_size=1
 )
@@ -33,7 +32,11 @@ FEW = st.lists(st.sampled_from(sorted(FIGURES)), max_size=3).flatmap(
     lambda names: st.fixed_dictionaries({name: FIGURES[name] for name in names})
 )
 USUAL = st.fixed_dictionaries({"prompt_tokens": st.integers(1, 500), "completion_tokens": st.integers(0, 500)})
-USAGES = st.builds(lambda usual, few: {**usual, **few}, USUAL, FEW) | st.fixed_dictionaries({}, optional=FIGURES)
+PARTS = st.fixed_dictionaries({"prompt_tokens_details": DETAILS, "completion_tokens_details": SPLIT})
+USAGES = st.builds(lambda usual, more: {**usual, **more}, USUAL, FEW | PARTS) | st.fixed_dictionaries(
+    {}, optional=FIGURES
+)
+WRITTEN = {"prompt_tokens": 10, "completion_tokens": 1, "prompt_tokens_details": {"cache_write_tokens": 7}}
 PROVIDERS = st.sampled_from(["openai", "xai", "gemini", "anthropic"])
 TEXTS = st.none() | st.sampled_from(["", "a", "\u4e2d"])
 CALLS = st.none() | st.just([]) | st.just([{"id": "c", "function": {"name": "f", "arguments": "{}"}}])
@@ -85,6 +88,10 @@ def test_a_reply_is_the_same_however_closely_it_is_looked_at(
 
 @settings(max_examples=300, deadline=None)
 @given(usage=USAGES, gateway=st.booleans(), provider=PROVIDERS)
+@example(WRITTEN, False, "openai")
+@example({"prompt_tokens": 10**9 + 1, "completion_tokens": 1}, False, "openai")
+@example({"prompt_tokens": 10, "completion_tokens": 10**9 + 1}, False, "openai")
+@example({"prompt_tokens": 0, "completion_tokens": 1}, False, "openai")
 def test_usual_figures_are_counted_as_all_others(usage: dict[str, Any], gateway: bool, provider: str) -> None:
     """With caches, reasoning, other modalities and impossible figures or without."""
     body = {"choices": [{"message": {"content": "a"}}], "usage": usage}
